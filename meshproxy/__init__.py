@@ -1,0 +1,3 @@
+"""meshproxy: a service-mesh data plane in Python."""
+
+__version__ = "0.1.0.dev0"
