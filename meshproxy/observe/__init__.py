@@ -1,0 +1,1 @@
+"""What an operator sees: counters, their exposition, and the log."""

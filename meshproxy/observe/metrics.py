@@ -1,0 +1,349 @@
+"""Metrics: plain integers in objects, and the text that Prometheus reads.
+
+The data path does `stats.connections_total += 1` and nothing more.  A scrape walks one way:
+`Stats.snapshot()` gives plain data, `families()` reads it by the table `METRICS`, `expose()` prints it.  This
+data can go from worker to worker and be added up: no step after the snapshot sees a live object.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf, isnan
+from typing import Any, Literal, NamedTuple
+
+# The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
+REJECTED = ("limit", "proxy_protocol", "no_chain", "no_endpoint", "draining")
+CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
+RELOADS = ("ok", "refused", "unchanged")
+
+CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
+
+
+class Counters:
+    """Numbers in slots; `snapshot` copies them, and what they hold, into plain data."""
+
+    __slots__: tuple[str, ...] = ()
+
+    def snapshot(self) -> dict[str, Any]:
+        return {name: _plain(getattr(self, name)) for name in self.__slots__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Counters):
+        return value.snapshot()
+    if isinstance(value, dict):
+        return {key: _plain(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return list(value)
+    return value
+
+
+class Histogram(Counters):
+    """Values counted by fixed upper bounds; the last count is for what exceeds them all."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class ListenerStats(Counters):
+    """What one listener saw.  A UDP session counts as a connection."""
+
+    __slots__ = (
+        "accept_errors_total",
+        "bytes_received_total",
+        "bytes_sent_total",
+        "closed",
+        "connections_active",
+        "connections_total",
+        "datagrams_received_total",
+        "datagrams_sent_total",
+        "rejected",
+    )
+
+    def __init__(self) -> None:
+        self.connections_total = 0
+        self.connections_active = 0
+        self.rejected = dict.fromkeys(REJECTED, 0)
+        self.closed = dict.fromkeys(CLOSED, 0)
+        self.bytes_received_total = 0
+        self.bytes_sent_total = 0
+        self.datagrams_received_total = 0
+        self.datagrams_sent_total = 0
+        self.accept_errors_total = 0
+
+
+class EndpointStats(Counters):
+    """What one endpoint was given, and gave back."""
+
+    __slots__ = (
+        "bytes_received_total",
+        "bytes_sent_total",
+        "connect_failures_total",
+        "connect_timeouts_total",
+        "connections_active",
+        "connections_total",
+    )
+
+    def __init__(self) -> None:
+        self.connections_total = 0
+        self.connections_active = 0
+        self.connect_failures_total = 0
+        self.connect_timeouts_total = 0
+        self.bytes_sent_total = 0
+        self.bytes_received_total = 0
+
+
+class ClusterStats(Counters):
+    """The totals of a cluster.  They outlive its endpoints, so they are counted and not summed."""
+
+    __slots__ = (
+        "bytes_received_total",
+        "bytes_sent_total",
+        "connect_failures_total",
+        "connect_seconds",
+        "connect_timeouts_total",
+        "connections_active",
+        "connections_total",
+        "endpoints",
+        "no_endpoint_total",
+        "overflow_total",
+    )
+
+    def __init__(self) -> None:
+        self.connections_total = 0
+        self.connections_active = 0
+        self.connect_failures_total = 0
+        self.connect_timeouts_total = 0
+        self.overflow_total = 0
+        self.no_endpoint_total = 0
+        self.bytes_sent_total = 0
+        self.bytes_received_total = 0
+        self.connect_seconds = Histogram(CONNECT_BOUNDS)
+        self.endpoints: dict[str, EndpointStats] = {}
+
+
+class ProcessStats(Counters):
+    """What concerns the whole process."""
+
+    __slots__ = (
+        "config_generation",
+        "last_reload_ok_seconds",
+        "last_reload_successful",
+        "loop_lag_seconds",
+        "reloads",
+        "version",
+    )
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        self.reloads = dict.fromkeys(RELOADS, 0)
+        self.config_generation = 0
+        self.last_reload_ok_seconds = 0.0
+        self.last_reload_successful = 0
+        self.loop_lag_seconds = Histogram(LAG_BOUNDS)
+
+    def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
+        """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
+        self.reloads[result] += 1
+        self.config_generation = generation
+        self.last_reload_successful = int(result != "refused")
+        if result != "refused":
+            self.last_reload_ok_seconds = at
+
+
+class Stats(Counters):
+    """The root: everything one process counts, by name."""
+
+    __slots__ = ("clusters", "listeners", "process")
+
+    def __init__(self, version: str) -> None:
+        self.process = ProcessStats(version)
+        self.listeners: dict[str, ListenerStats] = {}
+        self.clusters: dict[str, ClusterStats] = {}
+
+
+class Metric(NamedTuple):
+    """One row of the table: a `field` of the objects in `scope`; words in the field become the label `by`."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    scope: Literal["process", "listener", "cluster", "endpoint"]
+    field: str
+    help: str
+    by: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return SCOPE_LABELS[self.scope] + ((self.by,) if self.by else ())
+
+
+SCOPE_LABELS = {
+    "process": (),
+    "listener": ("listener",),
+    "cluster": ("cluster",),
+    "endpoint": ("cluster", "endpoint"),
+}
+
+# fmt: off
+METRICS = (
+    Metric("meshproxy_info", "gauge", "process", "version",
+           "Always 1; the label says which version runs.", "version"),
+    Metric("meshproxy_config_generation", "gauge", "process", "config_generation",
+           "Generation of the config in force."),
+    Metric("meshproxy_config_reloads_total", "counter", "process", "reloads",
+           "Configs offered, by what became of them.", "result"),
+    Metric("meshproxy_config_last_reload_successful", "gauge", "process", "last_reload_successful",
+           "1 unless the last config offered was refused."),
+    Metric("meshproxy_config_last_reload_ok_timestamp_seconds", "gauge", "process", "last_reload_ok_seconds",
+           "Unix time of the last config that was accepted."),
+    Metric("meshproxy_loop_lag_seconds", "histogram", "process", "loop_lag_seconds",
+           "How late the event loop called a timer."),
+    Metric("meshproxy_listener_connections_total", "counter", "listener", "connections_total",
+           "Connections accepted, or UDP sessions begun."),
+    Metric("meshproxy_listener_connections_active", "gauge", "listener", "connections_active",
+           "Connections or UDP sessions open now."),
+    Metric("meshproxy_listener_rejected_total", "counter", "listener", "rejected",
+           "Connections refused before they were relayed.", "reason"),
+    Metric("meshproxy_listener_closed_total", "counter", "listener", "closed",
+           "Connections ended, by why.", "reason"),
+    Metric("meshproxy_listener_received_bytes_total", "counter", "listener", "bytes_received_total",
+           "Bytes read from clients."),
+    Metric("meshproxy_listener_sent_bytes_total", "counter", "listener", "bytes_sent_total",
+           "Bytes written to clients."),
+    Metric("meshproxy_listener_received_datagrams_total", "counter", "listener", "datagrams_received_total",
+           "Datagrams read from clients."),
+    Metric("meshproxy_listener_sent_datagrams_total", "counter", "listener", "datagrams_sent_total",
+           "Datagrams written to clients."),
+    Metric("meshproxy_listener_accept_errors_total", "counter", "listener", "accept_errors_total",
+           "Times that accept failed, for want of descriptors or memory."),
+    Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
+           "Connections made to the cluster."),
+    Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
+           "Connections to the cluster open now."),
+    Metric("meshproxy_cluster_connect_failures_total", "counter", "cluster", "connect_failures_total",
+           "Attempts to connect that were refused or failed."),
+    Metric("meshproxy_cluster_connect_timeouts_total", "counter", "cluster", "connect_timeouts_total",
+           "Attempts to connect that took too long."),
+    Metric("meshproxy_cluster_overflow_total", "counter", "cluster", "overflow_total",
+           "Connections refused because the cluster was at its limit."),
+    Metric("meshproxy_cluster_no_endpoint_total", "counter", "cluster", "no_endpoint_total",
+           "Connections for which the cluster had no endpoint."),
+    Metric("meshproxy_cluster_sent_bytes_total", "counter", "cluster", "bytes_sent_total",
+           "Bytes written to the cluster."),
+    Metric("meshproxy_cluster_received_bytes_total", "counter", "cluster", "bytes_received_total",
+           "Bytes read from the cluster."),
+    Metric("meshproxy_cluster_connect_seconds", "histogram", "cluster", "connect_seconds",
+           "Time that successful connects took."),
+    Metric("meshproxy_endpoint_connections_total", "counter", "endpoint", "connections_total",
+           "Connections made to the endpoint."),
+    Metric("meshproxy_endpoint_connections_active", "gauge", "endpoint", "connections_active",
+           "Connections to the endpoint open now."),
+    Metric("meshproxy_endpoint_connect_failures_total", "counter", "endpoint", "connect_failures_total",
+           "Attempts to connect that were refused or failed."),
+    Metric("meshproxy_endpoint_connect_timeouts_total", "counter", "endpoint", "connect_timeouts_total",
+           "Attempts to connect that took too long."),
+    Metric("meshproxy_endpoint_sent_bytes_total", "counter", "endpoint", "bytes_sent_total",
+           "Bytes written to the endpoint."),
+    Metric("meshproxy_endpoint_received_bytes_total", "counter", "endpoint", "bytes_received_total",
+           "Bytes read from the endpoint."),
+)
+# fmt: on
+
+
+class Sample(NamedTuple):
+    suffix: str
+    labels: tuple[tuple[str, str], ...]
+    value: float
+
+
+class Family(NamedTuple):
+    """One metric as it is printed: its name, type and help once, then its samples."""
+
+    name: str
+    type: str
+    help: str
+    samples: Sequence[Sample]
+
+
+def families(snapshot: Mapping[str, Any]) -> list[Family]:
+    """The families of a `Stats.snapshot()` in the order of the table, without those that have no sample."""
+    objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
+        "process": [((), snapshot["process"])],
+        "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
+        "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
+        "endpoint": [
+            ((cluster, name), held)
+            for cluster, of_cluster in snapshot["clusters"].items()
+            for name, held in of_cluster["endpoints"].items()
+        ],
+    }
+    found = []
+    for metric in METRICS:
+        samples = [
+            sample
+            for names, held in objects[metric.scope]
+            for sample in _samples(metric, names, held[metric.field])
+        ]
+        if samples:
+            found.append(Family(metric.name, metric.type, metric.help, samples))
+    return found
+
+
+def _samples(metric: Metric, names: tuple[str, ...], value: Any) -> Iterator[Sample]:
+    labels = tuple(zip(SCOPE_LABELS[metric.scope], names, strict=True))
+    if metric.type == "histogram":
+        yield from _buckets(labels, value)
+    elif isinstance(value, dict):
+        for word, count in value.items():
+            yield Sample("", (*labels, (metric.by, word)), count)
+    elif isinstance(value, str):
+        yield Sample("", (*labels, (metric.by, value)), 1)
+    else:
+        yield Sample("", labels, value)
+
+
+def _buckets(labels: tuple[tuple[str, str], ...], histogram: Mapping[str, Any]) -> Iterator[Sample]:
+    total = 0
+    for bound, count in zip([*histogram["bounds"], inf], histogram["counts"], strict=True):
+        total += count
+        yield Sample("_bucket", (*labels, ("le", _number(bound))), total)
+    yield Sample("_sum", labels, histogram["sum"])
+    yield Sample("_count", labels, total)
+
+
+def expose(families: Iterable[Family]) -> bytes:
+    """Prometheus text, version 0.0.4."""
+    lines = []
+    for family in families:
+        lines.append(f"# HELP {family.name} {_escaped(family.help)}")
+        lines.append(f"# TYPE {family.name} {family.type}")
+        for suffix, labels, value in family.samples:
+            inside = ",".join(f'{label}="{_quoted(text)}"' for label, text in labels)
+            lines.append(f"{family.name}{suffix}{f'{{{inside}}}' if inside else ''} {_number(value)}")
+    return "".join(line + "\n" for line in lines).encode("utf-8", "replace")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("\n", "\\n")
+
+
+def _quoted(text: str) -> str:
+    return _escaped(text).replace('"', '\\"')
+
+
+def _number(value: float) -> str:
+    if isnan(value):
+        return "NaN"
+    if value in (inf, -inf):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)

@@ -1,0 +1,166 @@
+"""Metrics: counted as integers, copied as plain data, printed so that Prometheus reads them back."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from meshproxy.observe.metrics import (
+    CLOSED,
+    METRICS,
+    ClusterStats,
+    EndpointStats,
+    Family,
+    Histogram,
+    ListenerStats,
+    Sample,
+    Stats,
+    expose,
+    families,
+)
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
+
+
+def busy_stats() -> Stats:
+    stats = Stats("1.2.3")
+    web = stats.listeners["web"] = ListenerStats()
+    web.connections_total += 3
+    web.rejected["limit"] += 2
+    web.bytes_received_total += 2**60
+    books = stats.clusters["books"] = ClusterStats()
+    books.connect_seconds.observe(0.001)
+    books.connect_seconds.observe(99)
+    books.endpoints["127.0.0.1:9090"] = EndpointStats()
+    books.endpoints["127.0.0.1:9090"].connections_active += 1
+    stats.process.reloaded("ok", 7, 1_700_000_000.5)
+    return stats
+
+
+def scraped(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def test_prometheus_reads_back_what_was_counted() -> None:
+    found = scraped(expose(families(busy_stats().snapshot())))
+    assert found["meshproxy_listener_connections_total", (("listener", "web"),)] == 3
+    assert found["meshproxy_listener_rejected_total", (("listener", "web"), ("reason", "limit"))] == 2
+    assert found["meshproxy_listener_closed_total", (("listener", "web"), ("reason", "idle"))] == 0
+    assert found["meshproxy_info", (("version", "1.2.3"),)] == 1
+    assert found["meshproxy_config_last_reload_ok_timestamp_seconds", ()] == 1_700_000_000.5
+    endpoint = (("cluster", "books"), ("endpoint", "127.0.0.1:9090"))
+    assert found["meshproxy_endpoint_connections_active", endpoint] == 1
+
+
+def test_large_counts_are_printed_whole() -> None:
+    assert b'meshproxy_listener_received_bytes_total{listener="web"} 1152921504606846976\n' in expose(
+        families(busy_stats().snapshot())
+    )
+
+
+def test_each_family_of_the_table_is_exposed_once_with_its_type_and_labels() -> None:
+    text = expose(families(busy_stats().snapshot())).decode()
+    assert re.findall(r"^# HELP (\S+)", text, re.M) == [metric.name for metric in METRICS]
+    assert re.findall(r"^# TYPE (\S+) (\S+)", text, re.M) == [
+        (metric.name, metric.type) for metric in METRICS
+    ]
+    labels: dict[str, set[str]] = {metric.name: set() for metric in METRICS}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            name = sample.name if sample.name in labels else re.sub(r"_(bucket|sum|count)$", "", sample.name)
+            labels[name] |= set(sample.labels) - {"le"}
+    assert labels == {metric.name: set(metric.labels) for metric in METRICS}
+
+
+def test_names_follow_the_rules_of_prometheus() -> None:
+    for metric in METRICS:
+        assert re.fullmatch(r"meshproxy_[a-z_]+", metric.name)
+        assert metric.name.endswith("_total") == (metric.type == "counter")
+        assert metric.type != "histogram" or metric.name.endswith("_seconds")
+
+
+def test_a_bucket_counts_what_is_at_most_its_bound() -> None:
+    histogram = Histogram((1.0, 2.0))
+    for value in (0.5, 1.0, 1.5, 2.0, 3.0):
+        histogram.observe(value)
+    assert histogram.snapshot() == {"bounds": [1.0, 2.0], "counts": [2, 2, 1], "sum": 8.0}
+
+
+def test_buckets_are_printed_as_running_totals() -> None:
+    found = scraped(expose(families(busy_stats().snapshot())))
+    bucket = "meshproxy_cluster_connect_seconds_bucket"
+    assert found[bucket, (("cluster", "books"), ("le", "0.0005"))] == 0
+    assert found[bucket, (("cluster", "books"), ("le", "0.001"))] == 1
+    assert found[bucket, (("cluster", "books"), ("le", "10.0"))] == 1
+    assert found[bucket, (("cluster", "books"), ("le", "+Inf"))] == 2
+    assert found["meshproxy_cluster_connect_seconds_count", (("cluster", "books"),)] == 2
+    assert found["meshproxy_cluster_connect_seconds_sum", (("cluster", "books"),)] == 99.001
+
+
+@pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "two\nlines", "\\n", "büro", 'end\\"'])
+def test_any_label_value_survives(name: str) -> None:
+    stats = Stats("1")
+    stats.listeners[name] = ListenerStats()
+    assert ("meshproxy_listener_connections_total", (("listener", name),)) in scraped(
+        expose(families(stats.snapshot()))
+    )
+
+
+def test_help_cannot_break_a_line_and_a_lone_surrogate_cannot_break_a_scrape() -> None:
+    family = Family("x_total", "counter", "one\ntwo \\", [Sample("", (("a", "\udc80"),), 1)])
+    assert expose([family]) == b'# HELP x_total one\\ntwo \\\\\n# TYPE x_total counter\nx_total{a="?"} 1\n'
+
+
+def test_numbers_that_are_not_finite_have_their_words() -> None:
+    samples = [Sample("", (("n", str(n)),), value) for n, value in enumerate((math.inf, -math.inf, math.nan))]
+    lines = expose([Family("x", "gauge", "h", samples)]).decode().splitlines()[2:]
+    assert [line.split()[-1] for line in lines] == ["+Inf", "-Inf", "NaN"]
+
+
+def test_a_word_outside_the_fixed_ones_is_an_error_and_not_a_series() -> None:
+    with pytest.raises(KeyError):
+        ListenerStats().rejected["typo"] += 1
+    assert tuple(ListenerStats().closed) == CLOSED
+
+
+def test_stats_take_no_attribute_by_mistake() -> None:
+    with pytest.raises(AttributeError):
+        ListenerStats().conections_total = 1  # type: ignore[attr-defined]
+
+
+def test_a_snapshot_is_plain_data_that_later_counts_do_not_change() -> None:
+    stats = busy_stats()
+    before = stats.snapshot()
+    again = json.loads(json.dumps(before))
+    stats.listeners["web"].rejected["limit"] += 1
+    stats.clusters["books"].connect_seconds.observe(1)
+    stats.clusters["books"].endpoints.clear()
+    assert before == again
+
+
+def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
+    process = Stats("1").process
+    process.reloaded("ok", 1, 100.0)
+    process.reloaded("refused", 1, 200.0)
+    assert (process.last_reload_successful, process.last_reload_ok_seconds) == (0, 100)
+    process.reloaded("unchanged", 1, 300.0)
+    assert (process.last_reload_successful, process.last_reload_ok_seconds) == (1, 300)
+    assert process.reloads == {"ok": 1, "refused": 1, "unchanged": 1}
+    assert process.config_generation == 1
+
+
+def test_the_document_has_one_row_for_each_metric() -> None:
+    rows = [line for line in DOCS.read_text().splitlines() if line.startswith("| `meshproxy_")]
+    assert rows == [
+        f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels) or '-'} | {metric.help} |"
+        for metric in METRICS
+    ]
