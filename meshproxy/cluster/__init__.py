@@ -1,0 +1,1 @@
+"""Where traffic may go: endpoints, and who is next."""

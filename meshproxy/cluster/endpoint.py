@@ -1,0 +1,49 @@
+"""One upstream address and the connections it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Protocol
+
+from meshproxy.model import Address
+from meshproxy.net.clock import Clock
+from meshproxy.observe.metrics import EndpointStats
+
+
+class User(Protocol):
+    """A connection that uses an endpoint, and can be told to end."""
+
+    def drain(self) -> None: ...
+
+
+class Endpoint:
+    """Live: it keeps its place in the rotation, and its connections, over reloads."""
+
+    __slots__ = ("_clock", "_forget", "address", "current", "name", "stats", "users")
+
+    def __init__(
+        self, address: Address, stats: EndpointStats, clock: Clock, forget: Callable[[], None]
+    ) -> None:
+        self.address = address
+        self.name = str(address)
+        self.stats = stats
+        self.current = 0.0
+        """Smooth weighted round robin: how far this endpoint is ahead."""
+        self.users: set[User] = set()
+        self._clock = clock
+        self._forget = forget
+
+    def retire(self, grace: float) -> None:
+        self._forget()
+        drain_after(self._clock, grace, self.users)
+
+
+def drain_after(clock: Clock, grace: float, users: Collection[User]) -> None:
+    """Let connections end by themselves for a while, then end them."""
+
+    def end() -> None:
+        for user in tuple(users):
+            user.drain()
+
+    if users:
+        clock.after(grace, end)

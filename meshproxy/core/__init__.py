@@ -1,0 +1,1 @@
+"""What every protocol shares: live state across generations."""

@@ -1,0 +1,60 @@
+"""Live state that outlives a configuration, keyed by identity.
+
+    claims = table.begin()
+    stats = claims.claim(("listener", "web"), ListenerState)     # the one in force, or a new one
+    claims.commit()                                              # or abort(): nothing happened
+
+A generation claims what it needs while it is compiled.  Committed, the claims are the table: what nobody claimed is
+retired.  Aborted, what was made for it is retired and the table is as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Protocol, TypeVar, cast
+
+
+class Live(Protocol):
+    def retire(self, grace: float) -> None:
+        """Nobody asks for this any more; what still uses it may go on for `grace` seconds."""
+
+
+L = TypeVar("L", bound=Live)
+
+
+class Table:
+    def __init__(self) -> None:
+        self._held: dict[Hashable, Live] = {}
+
+    def begin(self) -> Claims:
+        return Claims(self)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+class Claims:
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._claimed: dict[Hashable, Live] = {}
+        self._fresh: list[Live] = []
+
+    def claim(self, key: Hashable, make: Callable[[], L]) -> L:
+        if key in self._claimed:
+            return cast(L, self._claimed[key])
+        held = self._table._held.get(key)
+        if held is None:
+            held = make()
+            self._fresh.append(held)
+        self._claimed[key] = held
+        return cast(L, held)
+
+    def commit(self, grace: float) -> None:
+        before, self._table._held = self._table._held, self._claimed
+        for key, live in before.items():
+            if key not in self._claimed:
+                live.retire(grace)
+
+    def abort(self) -> None:
+        for live in self._fresh:
+            live.retire(0)

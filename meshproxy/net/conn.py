@@ -1,0 +1,367 @@
+"""The one owner of a socket.
+
+A `Conn` holds a connected, non-blocking stream socket, gives what it reads to a function or to another connection, and
+tells a `Handler` how it ends.  Rules:
+
+1. Only this module reads, writes, pauses or closes the descriptor.  It works on the loop's raw readiness callbacks, the
+   same on uvloop and asyncio: `docs/sockets.md` has the figures behind that choice.
+2. Reading starts when it is asked for.  Until then early bytes wait in the kernel, which costs nothing.
+3. Back-pressure is here and nowhere else.  What the kernel does not take at once is kept, and whoever feeds this
+   connection (`fed_by`) is paused until it is gone.  A connection keeps the set of reasons for which it is paused and
+   reads when the set is empty; so it never holds more than one read for its peer.
+4. The two directions end apart.  `on_end` says that the peer will send no more; `end()` tells the peer the same, once
+   everything before it is out.  A peer that takes no more may have sent something before: that is still read.
+5. `on_lost` comes once and is the last thing a handler hears: with an error, or with None when both directions have
+   ended in good order.  After `close()` or `abort()` it hears nothing at all.
+
+Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
+spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import IntFlag
+from typing import Protocol
+
+from meshproxy.net.splice import Pipe, Pipes
+
+SMALL_READ = 16 * 1024
+LARGE_READ = 256 * 1024
+"""A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest."""
+
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Pause(IntFlag):
+    """Why a connection is not read."""
+
+    NOT_STARTED = 1
+    PEER_FULL = 2
+    PEER_GONE = 4
+    ENDED = 8
+
+
+# Combining IntFlags costs a microsecond; the connection keeps the plain integers.
+_NOT_STARTED, _PEER_FULL, _PEER_GONE, _ENDED = map(int, Pause)
+
+
+class Handler(Protocol):
+    def on_end(self, conn: Conn) -> None: ...
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None: ...
+
+
+class _Nobody:
+    """Whom a connection has before its start and after its end, when it has nothing to say."""
+
+    def __call__(self, *_: bytes) -> None:
+        raise AssertionError("a connection is read that nobody asked to read")
+
+    def on_end(self, conn: Conn) -> None:
+        self()
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        self()
+
+
+_NOBODY = _Nobody()
+
+
+class Conn:
+    __slots__ = (
+        "_backlog",
+        "_closed",
+        "_ending",
+        "_loop",
+        "_paused",
+        "_pipe",
+        "_pipes",
+        "_read_size",
+        "_reader",
+        "_recv",
+        "_send",
+        "_sink",
+        "_take",
+        "_write_error",
+        "_write_over",
+        "fd",
+        "fed_by",
+        "handler",
+        "received",
+        "sent",
+        "sock",
+    )
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop = loop
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.handler: Handler = _NOBODY
+        self._closed = False
+
+        # Reading
+        self.received = 0
+        self._recv = sock.recv
+        self._paused = _NOT_STARTED
+        self._reader: Callable[[], None] = self._read_to_taker
+        self._read_size = SMALL_READ
+        self._take: Callable[[bytes], None] = _NOBODY
+        self._sink: Conn | None = None
+        self._pipes: Pipes | None = None
+
+        # Writing; a pipe was always taken before anything in the backlog was written
+        self.sent = 0
+        self._send = sock.send
+        self.fed_by: Conn | None = None
+        self._pipe: Pipe | None = None
+        self._backlog: deque[bytes | memoryview] | None = None
+        self._ending = False
+        self._write_over = False
+        self._write_error: OSError | None = None
+
+    # What others ask for
+
+    @property
+    def local(self) -> tuple[str, int] | None:
+        """The address that the peer connected to; None for a unix socket."""
+        name = self.sock.getsockname()
+        return (name[0], name[1]) if isinstance(name, tuple) else None
+
+    def start(self) -> None:
+        self._resume(_NOT_STARTED)
+
+    def stop(self) -> None:
+        """Leave what comes next in the kernel until `start`."""
+        self._pause(_NOT_STARTED)
+
+    def read_to(self, take: Callable[[bytes], None]) -> None:
+        """From now on everything read here is given there."""
+        self._take = take
+        self._read_by(self._read_to_taker)
+
+    def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
+        """From now on everything read here is written there, by splice where pipes are given."""
+        self._sink = sink
+        self._pipes = pipes
+        sink.fed_by = self
+        self._read_by(self._read_to_sink)
+
+    def write(self, data: bytes) -> None:
+        if self._backlog is not None:
+            self._backlog.append(data)
+            return
+        if self._write_over:
+            return
+        try:
+            size = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            size = 0
+        except OSError as error:
+            self._write_failed(error)
+            return
+        self.sent += size
+        if size < len(data):
+            self._await_room(memoryview(data)[size:])
+
+    def end(self) -> None:
+        """Write no more; the peer is told once everything before is out."""
+        self._ending = True
+        if self._backlog is None:
+            self._shut()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            if not self._paused:
+                self._loop.remove_reader(self.fd)
+            self._drop_backlog()
+            self.sock.close()
+            # Who is closed refers to nobody, so that counting references is enough to free it.
+            self._reader = self._take = self.handler = _NOBODY
+            self._sink = self.fed_by = None
+
+    def abort(self) -> None:
+        """Close so that the peer sees a failure, not an end."""
+        if not self._closed:
+            if self.sock.family != socket.AF_UNIX:
+                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+            self.close()
+
+    # Reading
+
+    def _pause(self, reason: int) -> None:
+        if not self._paused and not self._closed:
+            self._loop.remove_reader(self.fd)
+        self._paused |= reason
+
+    def _resume(self, reason: int) -> None:
+        if self._paused & reason:
+            self._paused &= ~reason
+            if not self._paused and not self._closed:
+                self._loop.add_reader(self.fd, self._reader)
+
+    def _read_by(self, reader: Callable[[], None]) -> None:
+        self._reader = reader
+        if not self._paused:
+            self._loop.add_reader(self.fd, reader)
+
+    def _read_to_taker(self) -> None:
+        if data := self._read():
+            self._take(data)
+
+    def _read_to_sink(self) -> None:
+        if data := self._read():
+            if self._pipes is not None and self._read_size == LARGE_READ:
+                self._read_by(self._splice_to_sink)
+            self._sink.write(data)  # type: ignore[union-attr]
+
+    def _read(self) -> bytes:
+        try:
+            data = self._recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return b""
+        except OSError as error:
+            self._lost(error)
+            return b""
+        size = len(data)
+        self.received += size
+        if size == self._read_size:
+            self._read_size = LARGE_READ
+        elif size < SMALL_READ:
+            self._read_size = SMALL_READ
+            if not size:
+                self._read_end()
+        return data
+
+    def _splice_to_sink(self) -> None:
+        sink, pipes = self._sink, self._pipes
+        assert sink is not None
+        assert pipes is not None
+        pipe = pipes.take() if sink._backlog is None else None
+        if pipe is None:
+            self._read_to_sink()
+            return
+        try:
+            size = pipe.fill(self.fd)
+        except (BlockingIOError, InterruptedError):
+            pipe.release()
+            return
+        except OSError as error:
+            pipe.release()
+            self._lost(error)
+            return
+        self.received += size
+        if size < SMALL_READ:
+            self._read_size = SMALL_READ
+            self._read_by(self._read_to_sink)
+        if size:
+            sink._write_from(pipe)
+        else:
+            pipe.release()
+            self._read_end()
+
+    def _read_end(self) -> None:
+        self._pause(_ENDED)
+        if self._write_error is not None:
+            self._lost(self._write_error)
+            return
+        self.handler.on_end(self)
+        self._lost_if_over()
+
+    # Writing
+
+    def _write_from(self, pipe: Pipe) -> None:
+        try:
+            self.sent += pipe.drain(self.fd)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            pipe.release()
+            self._write_failed(error)
+            return
+        if pipe.held:
+            self._pipe = pipe
+            self._await_room()
+        else:
+            pipe.release()
+
+    def _await_room(self, *rest: memoryview) -> None:
+        self._backlog = deque(rest)
+        self._loop.add_writer(self.fd, self._on_room)
+        if self.fed_by is not None:
+            self.fed_by._pause(_PEER_FULL)
+
+    def _on_room(self) -> None:
+        try:
+            if not self._write_backlog():
+                return
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._write_failed(error)
+            return
+        self._drop_backlog()
+        if self._ending:
+            self._shut()
+        if self.fed_by is not None:
+            self.fed_by._resume(_PEER_FULL)
+
+    def _write_backlog(self) -> bool:
+        """Write what waits; False if something still does."""
+        if self._pipe is not None:
+            self.sent += self._pipe.drain(self.fd)
+            if self._pipe.held:
+                return False
+        backlog = self._backlog
+        while backlog:
+            chunk = backlog[0]
+            size = self._send(chunk)
+            self.sent += size
+            if size < len(chunk):
+                backlog[0] = memoryview(chunk)[size:]
+                return False
+            backlog.popleft()
+        return True
+
+    def _drop_backlog(self) -> None:
+        if self._backlog is not None:
+            self._backlog = None
+            self._loop.remove_writer(self.fd)
+        if self._pipe is not None:
+            self._pipe.release()
+            self._pipe = None
+
+    def _shut(self) -> None:
+        if not self._write_over:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                self._write_failed(error)
+                return
+            self._write_over = True
+            self._lost_if_over()
+
+    def _write_failed(self, error: OSError) -> None:
+        self._write_over = True
+        self._write_error = error
+        self._drop_backlog()
+        if self.fed_by is not None:
+            self.fed_by._pause(_PEER_GONE)
+        if self._paused & _ENDED:
+            self._lost(error)
+
+    # Both
+
+    def _lost_if_over(self) -> None:
+        if self._write_over and self._paused & _ENDED and not self._closed:
+            self._lost(None)
+
+    def _lost(self, error: OSError | None) -> None:
+        self._pause(_ENDED)
+        if not self._closed:
+            self.handler.on_lost(self, error)

@@ -1,0 +1,91 @@
+"""A bound socket that accepts, and hands each connection to whoever serves now."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from meshproxy.model import Address
+from meshproxy.net.address import release, words
+from meshproxy.net.clock import Clock, Timer
+
+Serve = Callable[[socket.socket, Any], None]
+"""Takes an accepted, non-blocking socket and the name of its peer."""
+
+ACCEPTS_A_TURN = 32
+"""So that a flood of new connections does not starve those that are open."""
+EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+BACK_OFF = 0.1
+
+
+class Acceptor:
+    """Live: the socket stays open while its address is in use, whatever is served behind it."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        sock: socket.socket,
+        address: Address,
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._sock = sock
+        self._address = address
+        self._serve: Serve | None = None
+        self._on_error: Callable[[OSError], None] = lambda _: None
+        self._pause: Timer | None = None
+        name = sock.getsockname()
+        self.local = words(name)
+        self.port = name[1] if isinstance(name, tuple) else None
+
+    def serve(self, serve: Serve, on_error: Callable[[OSError], None]) -> None:
+        """From now on connections go here; the first call opens the door."""
+        first = self._serve is None
+        self._serve = serve
+        self._on_error = on_error
+        if first:
+            self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    def retire(self, grace: float) -> None:
+        """Serve who already stands in the queue, then close.  `grace` is for those who are in."""
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._sock.fileno() < 0:
+            return
+        if self._serve is not None:
+            self._loop.remove_reader(self._sock.fileno())
+            if grace:
+                self._accept_some(self._serve)
+        release(self._sock, self._address)
+
+    def _accept(self) -> None:
+        assert self._serve is not None
+        if not self._accept_some(self._serve):
+            # Descriptors come back when connections end; asking in a loop would only burn the processor.
+            self._loop.remove_reader(self._sock.fileno())
+            self._pause = self._clock.after(BACK_OFF, self._go_on)
+
+    def _accept_some(self, serve: Serve) -> bool:
+        """False if the process has no room for another connection."""
+        for _ in range(ACCEPTS_A_TURN):
+            try:
+                sock, peer = self._sock.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._on_error(error)
+                if error.errno in EXHAUSTED:
+                    return False
+                # Any other error belongs to the one connection that died in the queue.
+                continue
+            sock.setblocking(False)
+            serve(sock, peer)
+        return True
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)

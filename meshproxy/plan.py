@@ -1,0 +1,200 @@
+"""From what an operator said to what traffic needs: `Config` + claims on live state -> `Snapshot`.
+
+Names become objects here, once.  The request path walks what this module builds and looks nothing up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from math import inf
+
+from meshproxy import model
+from meshproxy.cluster.balance import BALANCERS
+from meshproxy.cluster.cluster import Cluster, ClusterState
+from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.core.table import Claims
+from meshproxy.errors import Invalid, Problem
+from meshproxy.net.clock import Clock
+from meshproxy.net.doors import Doors
+from meshproxy.net.listener import Acceptor
+from meshproxy.net.splice import Pipes
+from meshproxy.net.udp import DatagramDoor
+from meshproxy.observe.metrics import EndpointStats, Stats
+from meshproxy.relay.entry import Entry, ProxyHeader, Rule, chooser
+from meshproxy.relay.live import ListenerState
+from meshproxy.relay.tcp import TcpService
+from meshproxy.relay.udp import UdpService, UdpSessions
+from meshproxy.wire import proxy_protocol
+
+ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2, None: None}
+
+
+class CannotBind(Invalid):
+    """The configuration is right, but an address in it is not to be had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    """What a worker has, whatever its configuration says."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    stats: Stats
+    pipes: Pipes
+    doors: Doors
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A bound socket and what serves behind it in one generation."""
+
+    live: Acceptor | DatagramDoor
+    open: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    config: model.Listener
+    state: ListenerState
+    doors: tuple[Door, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A cluster, and its endpoints with their weights."""
+
+    config: model.Cluster
+    cluster: Cluster
+    endpoints: tuple[tuple[Endpoint, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything traffic needs, one generation."""
+
+    config: model.Config
+    listeners: tuple[Listener, ...]
+    clusters: tuple[Group, ...]
+
+
+def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Snapshot:
+    """Raises CannotBind; whoever began the claims aborts them then."""
+    clusters = {said.name: _cluster(said, claims, rim) for said in config.clusters}
+    problems: list[Problem] = []
+    listeners = []
+    for index, said in enumerate(config.listeners):
+        try:
+            listeners.append(_listener(said, clusters, claims, rim))
+        except OSError as error:
+            problems.append(Problem(f"listeners[{index}].listen", str(error.strerror)))
+    if problems:
+        raise CannotBind(problems)
+    return Snapshot(config, tuple(listeners), tuple(clusters.values()))
+
+
+def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
+    state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
+    endpoints = tuple((_endpoint(state, member, claims, rim), member.weight) for member in said.endpoints)
+    pick = BALANCERS[said.balance]([(endpoint, weight) for endpoint, weight in endpoints if weight])
+    cluster = Cluster(
+        said.name,
+        state.stats,
+        pick,
+        connect_timeout=said.connect_timeout,
+        max_connections=said.breaker.max_connections,
+        keepalive=said.keepalive,
+    )
+    return Group(said, cluster, endpoints)
+
+
+def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Rim) -> Endpoint:
+    def make() -> Endpoint:
+        name, stats, registry = str(said.address), EndpointStats(), state.stats.endpoints
+        registry[name] = stats
+
+        def forget() -> None:
+            if registry.get(name) is stats:
+                del registry[name]
+
+        return Endpoint(said.address, stats, rim.clock, forget)
+
+    return claims.claim(("endpoint", state.name, said.address), make)
+
+
+def _listener(said: model.Listener, clusters: Mapping[str, Group], claims: Claims, rim: Rim) -> Listener:
+    state = claims.claim(
+        ("listener", said.name), lambda: ListenerState(said.name, rim.stats.listeners, rim.clock)
+    )
+    build = _udp_doors if said.protocol == "udp" else _tcp_doors
+    return Listener(said, state, build(said, state, clusters, claims, rim))
+
+
+def _tcp_doors(
+    said: model.Listener, state: ListenerState, clusters: Mapping[str, Group], claims: Claims, rim: Rim
+) -> tuple[Door, ...]:
+    rules = [
+        Rule(
+            frozenset(chain.match.ports) or None,
+            chain.match.sources or None,
+            _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim),
+        )
+        for chain in said.outcomes
+        if chain.cluster
+    ]
+    entry = Entry(
+        rim.loop, rim.clock, state, said.max_connections, _header(said.proxy_protocol), chooser(rules)
+    )
+
+    def door(address: model.Address) -> Door:
+        live = claims.claim(("tcp", address), rim.doors.tcp(address))
+        accept = partial(entry.accept, live.port)
+        return Door(live, lambda: live.serve(accept, entry.accept_failed))
+
+    return tuple(map(door, said.listen))
+
+
+def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
+    if said is None:
+        return None
+    networks = tuple(peer for peer in said.trusted if peer != "unix")
+    return ProxyHeader(networks, "unix" in said.trusted, said.timeout)
+
+
+def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, rim: Rim) -> TcpService:
+    return TcpService(
+        rim.loop,
+        rim.clock,
+        state,
+        group.cluster,
+        idle=timeouts.idle or inf,
+        lifetime=timeouts.lifetime or inf,
+        # Nothing in this version looks at the bytes of a TCP connection, so all of them may be spliced.
+        pipes=rim.pipes,
+        announce=ANNOUNCE[group.config.proxy_protocol],
+    )
+
+
+def _udp_doors(
+    said: model.Listener, state: ListenerState, clusters: Mapping[str, Group], claims: Claims, rim: Rim
+) -> tuple[Door, ...]:
+    (only,) = said.outcomes
+    assert only.cluster is not None
+    service = UdpService(
+        rim.loop,
+        rim.clock,
+        state,
+        claims.claim(("sessions", said.name), UdpSessions),
+        clusters[only.cluster].cluster,
+        idle=only.timeouts.idle or inf,
+        lifetime=only.timeouts.lifetime or inf,
+        max_sessions=said.max_connections,
+    )
+
+    def door(address: model.Address) -> Door:
+        live = claims.claim(("udp", address), rim.doors.udp(address))
+        return Door(live, lambda: live.serve(partial(service.receive, live)))
+
+    return tuple(map(door, said.listen))

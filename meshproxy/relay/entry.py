@@ -1,0 +1,176 @@
+"""From an accepted socket to the chain that serves it: the limit, the PROXY header, the choice."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from meshproxy.net.clock import Clock
+from meshproxy.net.conn import Conn
+from meshproxy.relay.live import ListenerState
+from meshproxy.wire import proxy_protocol
+from meshproxy.wire.proxy_protocol import Endpoint, Header
+
+Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who connected to which port, as far as there are addresses, and what was read to find that out."""
+
+    source: Endpoint | None
+    port: int | None
+    destination: Endpoint | None = None
+    """Told by a PROXY header; else the connection's own local address is meant."""
+    early: bytes = b""
+
+
+class Service(Protocol):
+    def start(self, conn: Conn, origin: Origin) -> None:
+        """Take the connection over; it is counted in, and whoever takes it counts it out."""
+
+
+Choose = Callable[[Origin], Service | None]
+
+
+def within(host: str, networks: Networks) -> bool:
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return any(address in network for network in networks)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One chain's match; None matches anything."""
+
+    ports: frozenset[int] | None
+    sources: Networks | None
+    service: Service
+
+    def matches(self, origin: Origin) -> bool:
+        if self.ports is not None and origin.port not in self.ports:
+            return False
+        if self.sources is None:
+            return True
+        return origin.source is not None and within(origin.source[0], self.sources)
+
+
+def chooser(rules: Sequence[Rule]) -> Choose:
+    """The first rule that matches decides; a rule for everything needs no asking."""
+    if rules and rules[0].ports is None and rules[0].sources is None:
+        only = rules[0].service
+        return lambda _: only
+    return lambda origin: next((rule.service for rule in rules if rule.matches(origin)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyHeader:
+    """From whom a PROXY header is demanded, and for how long it is waited for.  Everybody else is refused."""
+
+    trusted: Networks
+    trust_unix: bool
+    timeout: float
+
+    def trusts(self, source: Endpoint | None) -> bool:
+        return self.trust_unix if source is None else within(source[0], self.trusted)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Compiled: the front of one listener, for one generation."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    state: ListenerState
+    max_connections: int
+    header: ProxyHeader | None
+    choose: Choose
+
+    def accept(self, port: int | None, sock: socket.socket, peer: Any) -> None:
+        """`port` is the listening socket's; a unix socket has none."""
+        conn = Conn(self.loop, sock)
+        if not self.state.admits(self.max_connections):
+            conn.abort()
+            return
+        origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port)
+        if self.header is None:
+            self.hand_on(conn, origin)
+        else:
+            Arrival(self, self.header, conn, origin)
+
+    def hand_on(self, conn: Conn, origin: Origin) -> None:
+        service = self.choose(origin)
+        if service is not None:
+            service.start(conn, origin)
+        else:
+            self.refuse(conn, "no_chain")
+
+    def refuse(self, conn: Conn, reason: str) -> None:
+        conn.abort()
+        stats = self.state.stats
+        stats.rejected[reason] += 1
+        stats.connections_active -= 1
+        stats.closed["error"] += 1
+
+    def accept_failed(self, _error: OSError) -> None:
+        self.state.stats.accept_errors_total += 1
+
+
+class Arrival:
+    """A connection whose PROXY header is still to come."""
+
+    __slots__ = ("_buffer", "_conn", "_entry", "_origin", "_timer")
+
+    def __init__(self, entry: Entry, header: ProxyHeader, conn: Conn, origin: Origin) -> None:
+        self._entry = entry
+        self._conn = conn
+        self._origin = origin
+        self._buffer = b""
+        self._timer = entry.clock.after(header.timeout, self.drain)
+        entry.state.connections.add(self)
+        conn.handler = self
+        conn.read_to(self._read)
+        if header.trusts(origin.source):
+            conn.start()
+        else:
+            self.drain()
+
+    def _read(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            header = proxy_protocol.parse(self._buffer)
+        except proxy_protocol.Malformed:
+            self.drain()
+            return
+        if header is not None:
+            self._conn.stop()
+            self._leave()
+            self._entry.hand_on(self._conn, self._told_by(header))
+
+    def _told_by(self, header: Header) -> Origin:
+        early = self._buffer[header.length :]
+        source, destination = header.source, header.destination
+        if source is None or destination is None:
+            return Origin(self._origin.source, self._origin.port, early=early)
+        return Origin(source, destination[1], destination, early)
+
+    def on_end(self, conn: Conn) -> None:
+        self.drain()
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        self.drain()
+
+    def account(self) -> None:
+        """Nothing has been relayed yet."""
+
+    def drain(self) -> None:
+        """Whatever the cause, it ends the same way: without a header nobody comes in."""
+        self._leave()
+        self._entry.refuse(self._conn, "proxy_protocol")
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._entry.state.connections.discard(self)

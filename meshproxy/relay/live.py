@@ -1,0 +1,108 @@
+"""What a listener keeps over reloads: its counters, and the connections that came in through it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+from typing import Protocol
+
+from meshproxy.cluster.endpoint import User, drain_after
+from meshproxy.net.clock import Clock, Timer
+from meshproxy.observe.metrics import ListenerStats
+
+
+class Connection(User, Protocol):
+    def account(self) -> None:
+        """Add what has moved since the last time to the counters."""
+
+
+class ListenerState:
+    """Live, keyed by the listener's name."""
+
+    __slots__ = ("_clock", "_registry", "connections", "name", "stats")
+
+    def __init__(self, name: str, registry: dict[str, ListenerStats], clock: Clock) -> None:
+        self.name = name
+        self.stats = ListenerStats()
+        self.connections: set[Connection] = set()
+        self._registry = registry
+        self._clock = clock
+        registry[name] = self.stats
+
+    def admits(self, most: int) -> bool:
+        """Count a connection in, unless there are too many."""
+        if self.stats.connections_active >= most:
+            self.stats.rejected["limit"] += 1
+            return False
+        self.stats.connections_total += 1
+        self.stats.connections_active += 1
+        return True
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        self.connections.discard(connection)
+        self.stats.connections_active -= 1
+        self.stats.closed[reason] += 1
+
+    def account(self) -> None:
+        for connection in self.connections:
+            connection.account()
+
+    def drain(self) -> None:
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    def retire(self, grace: float) -> None:
+        if self._registry.get(self.name) is self.stats:
+            del self._registry[self.name]
+        drain_after(self._clock, grace, self.connections)
+
+
+class Lifespan:
+    """Ends what is silent for too long, or too old.
+
+    It asks what has moved four times per idle timeout, so that traffic pays nothing for it: a silence of `idle` seconds
+    is noticed before it has lasted a quarter longer.  Either limit may be infinite.
+    """
+
+    LOOKS = 4
+
+    __slots__ = ("_clock", "_deadline", "_end", "_every", "_moved", "_quiet", "_timer")
+
+    def __init__(
+        self,
+        clock: Clock,
+        idle: float,
+        lifetime: float,
+        moved: Callable[[], bool],
+        end: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._every = idle / self.LOOKS
+        self._deadline = clock.now() + lifetime
+        self._moved: Callable[[], bool] | None = moved
+        self._end: Callable[[str], None] | None = end
+        self._quiet = 0
+        self._timer: Timer | None = None
+        self._look_later()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._moved = self._end = None
+
+    def _look_later(self) -> None:
+        wait = min(self._every, self._deadline - self._clock.now())
+        if wait < inf:
+            self._timer = self._clock.after(wait, self._look)
+
+    def _look(self) -> None:
+        moved, end = self._moved, self._end
+        assert moved is not None
+        assert end is not None
+        self._quiet = 0 if moved() else self._quiet + 1
+        if self._clock.now() >= self._deadline:
+            end("lifetime")
+        elif self._quiet >= self.LOOKS:
+            end("idle")
+        else:
+            self._look_later()

@@ -1,0 +1,184 @@
+"""One TCP connection relayed to one endpoint.
+
+    start -> pick -> dial (another endpoint if that fails) -> joined both ways -> both have ended
+
+The client is not read before the upstream is there: its early bytes wait in the kernel.  An end is passed on as an end,
+a failure as a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshproxy.cluster.cluster import Cluster, Lease
+from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.errors import Failure
+from meshproxy.net.clock import Clock
+from meshproxy.net.conn import Conn
+from meshproxy.net.dial import Dial
+from meshproxy.net.splice import Pipes
+from meshproxy.relay.entry import Origin
+from meshproxy.relay.live import Lifespan, ListenerState
+from meshproxy.wire import proxy_protocol
+
+DIAL_ATTEMPTS = 3
+"""Endpoints tried for one connection, each within the cluster's connect timeout."""
+
+ORDERLY = {"done", "idle"}
+"""Ends at which nothing is on its way.  At any other the peers must see that something was cut."""
+
+Announce = Callable[[proxy_protocol.Endpoint | None, proxy_protocol.Endpoint | None], bytes]
+"""Writes the PROXY header that an upstream wants to see."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpService:
+    """Compiled: what one chain does with its connections."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    state: ListenerState
+    cluster: Cluster
+    idle: float
+    lifetime: float
+    pipes: Pipes | None
+    announce: Announce | None
+
+    def start(self, conn: Conn, origin: Origin) -> None:
+        TcpRelay(self, conn, origin).dial()
+
+
+class TcpRelay:
+    __slots__ = (
+        "_dial",
+        "_dialled_at",
+        "_down",
+        "_lease",
+        "_lifespan",
+        "_moved",
+        "_origin",
+        "_over",
+        "_service",
+        "_tried",
+        "_up",
+    )
+
+    def __init__(self, service: TcpService, conn: Conn, origin: Origin) -> None:
+        self._service = service
+        self._origin = origin
+        self._down = conn
+        self._up: Conn | None = None
+        self._lease: Lease | None = None
+        self._dial: Dial | None = None
+        self._dialled_at = 0.0
+        self._tried: tuple[Endpoint, ...] = ()
+        self._over = 0
+        self._moved = 0
+        self._lifespan = Lifespan(
+            service.clock, service.idle, service.lifetime, self._has_moved, self._finish
+        )
+        service.state.connections.add(self)
+
+    # Towards the upstream
+
+    def dial(self) -> None:
+        service = self._service
+        lease = service.cluster.pick(self, self._tried)
+        if isinstance(lease, Failure):
+            if not self._tried:
+                service.state.stats.rejected[lease.reason] += 1
+            self._finish("connect" if self._tried else "error")
+            return
+        self._lease = lease
+        self._dialled_at = service.clock.now()
+        self._dial = Dial(
+            service.loop,
+            service.clock,
+            lease.endpoint.address,
+            service.cluster.connect_timeout,
+            self._dialled,
+            keepalive=service.cluster.keepalive,
+        )
+
+    def _dialled(self, outcome: socket.socket | OSError) -> None:
+        self._dial = None
+        lease = self._lease
+        assert lease is not None
+        if isinstance(outcome, OSError):
+            self._lease = None
+            lease.failed(outcome)
+            lease.done()
+            self._tried += (lease.endpoint,)
+            if len(self._tried) < DIAL_ATTEMPTS:
+                self.dial()
+            else:
+                self._finish("connect")
+        else:
+            lease.opened()
+            lease.cluster.stats.connect_seconds.observe(self._service.clock.now() - self._dialled_at)
+            self._join(Conn(self._service.loop, outcome))
+
+    def _join(self, up: Conn) -> None:
+        down, service, origin = self._down, self._service, self._origin
+        self._up = up
+        down.handler = up.handler = self
+        down.relay_to(up, service.pipes)
+        up.relay_to(down, service.pipes)
+        if service.announce is not None:
+            up.write(service.announce(origin.source, origin.destination or down.local))
+        if origin.early:
+            up.write(origin.early)
+        down.start()
+        up.start()
+
+    # While joined
+
+    def on_end(self, conn: Conn) -> None:
+        other = self._up if conn is self._down else self._down
+        assert other is not None
+        other.end()
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        if error is not None:
+            self._finish("reset")
+            return
+        self._over += 1
+        if self._over == 2:
+            self._finish("done")
+
+    def account(self) -> None:
+        down, up, lease = self._down, self._up, self._lease
+        if up is None or lease is None:
+            return
+        stats = self._service.state.stats
+        stats.bytes_received_total += down.received
+        stats.bytes_sent_total += down.sent
+        lease.moved(up.sent, up.received)
+        self._moved += down.received + down.sent + up.received + up.sent
+        down.received = down.sent = up.received = up.sent = 0
+
+    # The end
+
+    def _has_moved(self) -> bool:
+        self.account()
+        moved, self._moved = self._moved, 0
+        return moved > 0
+
+    def drain(self) -> None:
+        self._finish("drain")
+
+    def _finish(self, reason: str) -> None:
+        self.account()
+        self._lifespan.stop()
+        if self._dial is not None:
+            self._dial.cancel()
+        for conn in (self._down, self._up):
+            if conn is not None:
+                conn.close() if reason in ORDERLY else conn.abort()
+        if self._lease is not None:
+            self._lease.done()
+            self._lease = None
+        self._service.state.closed(self, reason)

@@ -1,0 +1,1 @@
+"""The process: its life, its signals, its parts put together."""

@@ -1,0 +1,218 @@
+"""What tests share: both loops, a clock that jumps, and a worker with real sockets on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from meshproxy.model import Config, decode
+from meshproxy.observe.metrics import Stats
+from meshproxy.server.worker import Worker
+
+LOOPS = ("asyncio", "uvloop")
+LONGEST = 30.0
+
+_opened: list[Callable[[], None]] = []
+"""How to close what a scenario has opened."""
+
+
+class FakeClock:
+    """Time that moves when a test says so."""
+
+    def __init__(self) -> None:
+        self._now = 1000.0
+        self._timers: list[FakeTimer] = []
+
+    def now(self) -> float:
+        return self._now
+
+    def wall(self) -> float:
+        return 1_700_000_000.0 + self._now
+
+    def after(self, seconds: float, action: Callable[[], None]) -> FakeTimer:
+        timer = FakeTimer(self._now + seconds, action)
+        self._timers.append(timer)
+        return timer
+
+    def advance(self, seconds: float) -> None:
+        """Fire what is due, in order, at its own time."""
+        until = self._now + seconds
+        while due := [timer for timer in self._timers if timer.action and timer.at <= until]:
+            timer = min(due, key=lambda t: t.at)
+            self._now = max(self._now, timer.at)
+            action, timer.action = timer.action, None
+            assert action is not None
+            action()
+        self._timers = [timer for timer in self._timers if timer.action]
+        self._now = until
+
+    @property
+    def pending(self) -> int:
+        return sum(1 for timer in self._timers if timer.action)
+
+
+class FakeTimer:
+    def __init__(self, at: float, action: Callable[[], None]) -> None:
+        self.at = at
+        self.action: Callable[[], None] | None = action
+
+    def cancel(self) -> None:
+        self.action = None
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=LOOPS)
+def run(request: pytest.FixtureRequest) -> Run:
+    """Run a scenario to its end on a loop of its own."""
+    if request.param == "uvloop":
+        if importlib.util.find_spec("uvloop") is None:
+            pytest.skip("uvloop is not installed")
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    else:
+        factory = asyncio.new_event_loop
+
+    def runner(scenario: Coroutine[Any, Any, None]) -> None:
+        async def bounded() -> None:
+            try:
+                async with asyncio.timeout(LONGEST):
+                    await scenario
+            finally:
+                while _opened:
+                    _opened.pop()()
+
+        with asyncio.Runner(loop_factory=factory) as loop:
+            loop.run(bounded())
+
+    return runner
+
+
+class World:
+    """A worker, its clock and its counters, driven by configurations written as plain data."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.stats = Stats("test")
+        self.worker = Worker(asyncio.get_running_loop(), clock, self.stats)
+        _opened.append(self.end)
+
+    def apply(self, config: dict[str, Any]) -> None:
+        self.worker.prepare(decode(Config, config))
+        self.worker.commit()
+
+    def address(self, listener: str = "in", index: int = 0) -> Any:
+        """Where to connect: (host, port), or the path of a unix socket."""
+        assert self.worker.current is not None
+        found = next(item for item in self.worker.current.listeners if item.config.name == listener)
+        local = found.doors[index].live.local
+        if local.startswith("unix:"):
+            return local.removeprefix("unix:")
+        host, _, port = local.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    async def connect(self, listener: str = "in", index: int = 0) -> Client:
+        loop = asyncio.get_running_loop()
+        address = self.address(listener, index)
+        numeric = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(socket.AF_UNIX if isinstance(address, str) else numeric)
+        sock.setblocking(False)
+        client = Client(sock)
+        await loop.sock_connect(sock, address)
+        return client
+
+    def closed(self, listener: str = "in") -> dict[str, int]:
+        return {reason: count for reason, count in self.stats.listeners[listener].closed.items() if count}
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        while not condition():  # noqa: ASYNC110 - what is watched are plain integers
+            await asyncio.sleep(0.001)
+
+    def end(self) -> None:
+        self.worker.close()
+
+
+class Client:
+    """A plain socket of a test."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        _opened.append(sock.close)
+        self._loop = asyncio.get_running_loop()
+
+    async def send(self, data: bytes) -> None:
+        await self._loop.sock_sendall(self.sock, data)
+
+    async def recv(self, size: int = 65536) -> bytes:
+        return await self._loop.sock_recv(self.sock, size)
+
+    async def recv_exactly(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            more = await self.recv(size - len(data))
+            assert more, f"ended after {len(data)} of {size} bytes"
+            data += more
+        return data
+
+    async def recv_all(self) -> bytes:
+        pieces = []
+        while piece := await self.recv():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def end(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+class Upstream:
+    """A server whose connections a test holds in its hands."""
+
+    def __init__(self, family: int = socket.AF_INET, address: Any = ("127.0.0.1", 0)) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.sock = socket.socket(family)
+        self.sock.bind(address)
+        self.sock.listen()
+        self.sock.setblocking(False)
+        _opened.append(self.sock.close)
+        name = self.sock.getsockname()
+        self.address = f"unix:{name}" if isinstance(name, str) else "{}:{}".format(
+            f"[{name[0]}]" if ":" in name[0] else name[0], name[1]
+        )
+
+    async def accept(self) -> Client:
+        sock, _ = await self._loop.sock_accept(self.sock)
+        return Client(sock)
+
+    def close(self) -> None:
+        self.sock.close()
+
+
+@pytest.fixture
+def world(clock: FakeClock) -> Callable[[], World]:
+    """Made inside the scenario, where the loop runs."""
+    return lambda: World(clock)
+
+
+@pytest.fixture
+def upstream() -> type[Upstream]:
+    return Upstream

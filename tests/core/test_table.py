@@ -1,0 +1,44 @@
+"""Claims are taken as a whole or leave no trace."""
+
+from __future__ import annotations
+
+from meshproxy.core.table import Table
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.retired: list[float] = []
+
+    def retire(self, grace: float) -> None:
+        self.retired.append(grace)
+
+
+def test_what_is_claimed_again_lives_on_and_what_is_not_is_retired() -> None:
+    table = Table()
+    first = table.begin()
+    kept, dropped = first.claim("kept", Thing), first.claim("dropped", Thing)
+    first.commit(5)
+    second = table.begin()
+    assert second.claim("kept", Thing) is kept
+    fresh = second.claim("fresh", Thing)
+    second.commit(7)
+    assert (kept.retired, dropped.retired, fresh.retired) == ([], [7], [])
+    assert len(table) == 2
+
+
+def test_an_aborted_generation_leaves_no_trace() -> None:
+    table = Table()
+    first = table.begin()
+    kept = first.claim("kept", Thing)
+    first.commit(0)
+    second = table.begin()
+    second.claim("kept", Thing)
+    fresh = second.claim("fresh", Thing)
+    second.abort()
+    assert (kept.retired, fresh.retired) == ([], [0])
+    assert table.begin().claim("kept", Thing) is kept
+
+
+def test_one_generation_claims_the_same_thing_twice() -> None:
+    claims = Table().begin()
+    assert claims.claim("a", Thing) is claims.claim("a", Thing)

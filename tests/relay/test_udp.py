@@ -1,0 +1,129 @@
+"""Conversations through a UDP listener."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+
+World = Callable[[], Any]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def config(*endpoints: str, **listener: object) -> dict[str, Any]:
+    return {
+        "listeners": [{"name": "in", "listen": "127.0.0.1:0", "protocol": "udp", "cluster": "up", **listener}],
+        "clusters": {"up": {"endpoints": list(endpoints)}},
+    }
+
+
+@pytest.fixture
+def udp() -> Iterator[Callable[[], socket.socket]]:
+    opened = []
+
+    def make() -> socket.socket:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.bind(("127.0.0.1", 0))
+        sock.setblocking(False)
+        opened.append(sock)
+        return sock
+
+    yield make
+    for sock in opened:
+        sock.close()
+
+
+def name(sock: socket.socket) -> str:
+    return "{}:{}".format(*sock.getsockname())
+
+
+async def receive(sock: socket.socket) -> tuple[bytes, Any]:
+    """What comes next; polled, since loops differ in what they offer for datagrams."""
+    while True:
+        try:
+            return sock.recvfrom(65535)
+        except BlockingIOError:
+            await asyncio.sleep(0.001)
+
+
+def test_each_source_has_a_session_of_its_own(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, clients = world(), udp(), [udp(), udp()]
+        w.apply(config(name(server)))
+        for index, client in enumerate(clients):
+            for _ in range(2):
+                client.sendto(b"from %d" % index, w.address())
+        heard = [await receive(server) for _ in range(4)]
+        by_source = {source for _, source in heard}
+        assert len(by_source) == 2
+        for data, source in heard[::2]:
+            server.sendto(data + b" back", source)
+        answers = {(await receive(client))[0] for client in clients}
+        assert answers == {b"from 0 back", b"from 1 back"}
+        stats = w.stats.listeners["in"]
+        assert (stats.connections_active, stats.datagrams_received_total, stats.datagrams_sent_total) == (2, 4, 2)
+        assert (stats.bytes_received_total, stats.bytes_sent_total) == (24, 22)
+
+    run(scenario())
+
+
+def test_a_silent_session_ends(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        _, before = await receive(server)
+        w.clock.advance(59)
+        client.sendto(b"x", w.address())
+        assert (await receive(server))[1] == before
+        w.clock.advance(100)
+        assert w.closed() == {"idle": 1}
+        client.sendto(b"x", w.address())
+        assert (await receive(server))[1] != before
+        assert w.stats.listeners["in"].connections_total == 2
+
+    run(scenario())
+
+
+def test_sessions_are_bounded(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server = world(), udp()
+        w.apply(config(name(server), max_connections=3))
+        clients = [udp() for _ in range(5)]
+        for client in clients:
+            client.sendto(b"x", w.address())
+        await w.until(lambda: w.stats.listeners["in"].rejected["limit"] == 2)
+        assert w.stats.listeners["in"].connections_active == 3
+
+    run(scenario())
+
+
+def test_an_endpoint_that_is_gone_ends_the_session(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, gone, client = world(), udp(), udp(), udp()
+        address = name(gone)
+        gone.close()
+        w.apply(config(address, name(server)))
+        client.sendto(b"lost", w.address())
+        await w.until(lambda: w.closed() == {"reset": 1})
+        client.sendto(b"found", w.address())
+        assert (await receive(server))[0] == b"found"
+        assert w.stats.clusters["up"].endpoints[address].connect_failures_total == 1
+
+    run(scenario())
+
+
+def test_a_session_goes_on_over_a_reload(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        _, before = await receive(server)
+        w.apply(config(name(server), max_connections=7))
+        client.sendto(b"y", w.address())
+        assert await receive(server) == (b"y", before)
+
+    run(scenario())

@@ -1,0 +1,204 @@
+"""Generations of one worker: what a change concerns is drained, what it does not lives on, a refusal leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from meshproxy.plan import CannotBind
+
+World = Callable[[], Any]
+Upstream = Callable[..., Any]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+def listener(name: str, listen: object, cluster: str = "up", **more: object) -> dict[str, Any]:
+    return {"name": name, "listen": listen, "protocol": "tcp", "cluster": cluster, **more}
+
+
+def config(listeners: list[dict[str, Any]], **clusters: list[str]) -> dict[str, Any]:
+    return {
+        "drain": {"timeout": "10s"},
+        "listeners": listeners,
+        "clusters": {name: {"endpoints": endpoints} for name, endpoints in clusters.items()},
+    }
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def test_connections_live_on_over_a_change_that_does_not_concern_them(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, a, b = world(), upstream(), upstream()
+        address = f"127.0.0.1:{free_port()}"
+        w.apply(config([listener("in", address)], up=[a.address]))
+        old, old_server = await w.connect(), await a.accept()
+        w.apply(config([listener("in", address, "other")], up=[a.address], other=[b.address]))
+        await old.send(b"old")
+        assert await old_server.recv() == b"old"
+        new, new_server = await w.connect(), await b.accept()
+        await new.send(b"new")
+        assert await new_server.recv() == b"new"
+        assert w.stats.listeners["in"].connections_total == 2
+        w.clock.advance(60)
+        await old.send(b"still there")
+        assert await old_server.recv() == b"still there"
+
+    run(scenario())
+
+
+def test_connections_to_a_removed_endpoint_have_the_drain_timeout(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a, b = world(), upstream(), upstream()
+        address = f"127.0.0.1:{free_port()}"
+        w.apply(config([listener("in", address)], up=[a.address]))
+        client, server = await w.connect(), await a.accept()
+        await w.until(lambda: w.stats.clusters["up"].connections_total)
+        w.apply(config([listener("in", address)], up=[b.address]))
+        w.clock.advance(9)
+        await client.send(b"x")
+        assert await server.recv() == b"x"
+        w.clock.advance(2)
+        assert w.closed() == {"drain": 1}
+        with pytest.raises(ConnectionResetError):
+            await client.recv()
+        assert list(w.stats.clusters["up"].endpoints) == [b.address]
+
+    run(scenario())
+
+
+def test_a_removed_listener_closes_its_door_and_drains(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        address = w.address()
+        client, server = await w.connect(), await a.accept()
+        await w.until(lambda: w.stats.clusters["up"].connections_total)
+        w.apply(config([], up=[a.address]))
+        with socket.socket() as late:
+            assert late.connect_ex(address) != 0
+        await client.send(b"x")
+        assert await server.recv() == b"x"
+        w.clock.advance(11)
+        with pytest.raises(ConnectionResetError):
+            await client.recv()
+        assert w.stats.listeners == {}
+
+    run(scenario())
+
+
+def test_a_port_in_use_is_refused_and_nothing_has_happened(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        before = w.worker.current
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            free = free_port()
+            said = [listener("new", f"127.0.0.1:{free}"), listener("clash", f"127.0.0.1:{port}")]
+            with pytest.raises(CannotBind) as refusal:
+                w.apply(config(said, up=[a.address], more=["127.0.0.1:1"]))
+        (problem,) = refusal.value.problems
+        assert problem.path == "listeners[1].listen"
+        assert f"127.0.0.1:{port}" in problem.message
+        assert "in use" in problem.message
+        assert w.worker.current is before
+        assert set(w.stats.listeners) == {"in"}
+        assert set(w.stats.clusters) == {"up"}
+        with socket.create_server(("127.0.0.1", free)):
+            pass
+        await w.connect()
+        await a.accept()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("first", "second"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "0.0.0.0")])
+def test_a_listener_moves_between_all_addresses_and_one(
+    run: Run, world: World, upstream: Upstream, first: str, second: str
+) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        port = free_port()
+        for host in (first, second):
+            w.apply(config([listener("in", f"{host}:{port}")], up=[a.address]))
+            client = await w.connect()
+            server = await a.accept()
+            await client.send(b"x")
+            assert await server.recv() == b"x"
+        with socket.socket() as rival, pytest.raises(OSError, match="in use"):
+            rival.bind((second, port))
+
+    run(scenario())
+
+
+def test_no_connection_is_refused_while_listeners_change(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        kept, changing = f"127.0.0.1:{free_port()}", [f"127.0.0.1:{free_port()}" for _ in range(2)]
+        w.apply(config([listener("in", kept)], up=[a.address]))
+        stop = False
+
+        async def call() -> int:
+            calls = 0
+            while not stop:
+                client, server = await w.connect(), await a.accept()
+                await client.send(b"x")
+                assert await server.recv() == b"x"
+                client.close()
+                server.close()
+                calls += 1
+            return calls
+
+        async def change() -> None:
+            nonlocal stop
+            for turn in range(100):
+                more = listener(f"extra-{turn}", changing[turn % 2])
+                w.apply(config([listener("in", kept, max_connections=1000 + turn), more], up=[a.address]))
+                await asyncio.sleep(0)
+            stop = True
+
+        calls, _ = await asyncio.gather(call(), change())
+        assert calls > 0
+        await w.until(lambda: w.stats.listeners["in"].connections_active == 0)
+        assert w.stats.listeners["in"].connections_total == calls
+
+    run(scenario())
+
+
+def test_accept_backs_off_when_descriptors_run_out_and_recovers(
+    run: Run, world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        import resource
+
+        w, a = world(), upstream()
+        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        client = socket.socket()
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as probe:
+            highest = probe.fileno()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest, limits[1]))
+        try:
+            client.connect(w.address())
+            await w.until(lambda: w.stats.listeners["in"].accept_errors_total)
+            errors = w.stats.listeners["in"].accept_errors_total
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert w.stats.listeners["in"].accept_errors_total == errors
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        w.clock.advance(0.2)
+        await a.accept()
+        client.close()
+
+    run(scenario())
