@@ -1,0 +1,214 @@
+"""Several documents become one configuration, or every reason why they cannot.
+
+A document says only a part: what it names must exist in the union, and what two of them say must agree. Each problem
+is reported at its place in the document that it came from.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model.address import Address
+from meshproxy.model.config import PROCESS, Cluster, Config, Listener
+from meshproxy.schema.shapes import MOST_PROBLEMS, Path, nearest, path_text
+
+SECTIONS = ("node", *PROCESS, "drain")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One decoded document. `said` are the top-level keys that stand in it; `line_of` finds the line of a path."""
+
+    source: str
+    config: Config
+    said: frozenset[str]
+    line_of: Callable[[str], int | None]
+
+    def problem(self, path: Path, message: str) -> Problem:
+        text = path_text(path)
+        return Problem(text, message, self.source, self.line_of(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A listener or a cluster, and where it was said."""
+
+    document: Document
+    path: Path
+    value: Any
+
+    def problem(self, below: Path, message: str) -> Problem:
+        return self.document.problem(self.path + below, message)
+
+
+def combine(documents: Sequence[Document], running: Config | None = None) -> Config:
+    """The union of the documents, or `Invalid`. What belongs to the process stays as it is in `running`, if given."""
+    listeners = [
+        Item(document, ("listeners", index), listener)
+        for document in documents
+        for index, listener in enumerate(document.config.listeners)
+    ]
+    clusters = [
+        Item(document, ("clusters", cluster.name), cluster)
+        for document in documents
+        for cluster in document.config.clusters
+    ]
+    config = Config(
+        listeners=tuple(item.value for item in listeners),
+        clusters=tuple(sorted((item.value for item in clusters), key=lambda cluster: str(cluster.name))),
+    )
+    if running:
+        config = replace(config, **{name: getattr(running, name) for name in PROCESS})
+    for document in documents:
+        config = replace(config, **{name: getattr(document.config, name) for name in SECTIONS if name in document.said})
+    problems = [
+        *_disagreements(documents),
+        *(_restarts(documents, running) if running else ()),
+        *_token(documents, config),
+        *_duplicates("listener", listeners),
+        *_duplicates("cluster", clusters),
+        *_clashes(documents, config, listeners),
+        *_listener_problems(listeners, {item.value.name: item.value for item in clusters}),
+        *_endpoint_problems(clusters),
+    ]
+    if problems:
+        raise Invalid(_bounded(problems))
+    return config
+
+
+def _bounded(problems: list[Problem]) -> Iterable[Problem]:
+    more = len(problems) - MOST_PROBLEMS
+    return problems if more <= 0 else [*problems[:MOST_PROBLEMS], Problem("", f"and {more} more problems")]
+
+
+def _disagreements(documents: Sequence[Document]) -> Iterator[Problem]:
+    for name in SECTIONS:
+        saying = [document for document in documents if name in document.said]
+        for document in saying[1:]:
+            if getattr(document.config, name) != getattr(saying[0].config, name):
+                yield document.problem((name,), f"`{name}` is said differently in {saying[0].source}")
+
+
+def _restarts(documents: Sequence[Document], running: Config) -> Iterator[Problem]:
+    for document in documents:
+        for name in PROCESS:
+            if name in document.said and getattr(document.config, name) != getattr(running, name):
+                yield document.problem(
+                    (name,), f"`{name}` belongs to the process and cannot change while it runs: restart meshproxy"
+                )
+
+
+def _token(documents: Sequence[Document], config: Config) -> Iterator[Problem]:
+    if config.admin.token is None and not config.admin.listen.is_local:
+        for document in documents:
+            if "admin" in document.said:
+                yield document.problem(
+                    ("admin", "listen"), f"`listen` {config.admin.listen} is not on loopback: `admin.token` is required"
+                )
+
+
+def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:
+    first: dict[str, Item] = {}
+    for item in items:
+        name = item.value.name
+        before = first.setdefault(name, item)
+        if before is not item:
+            where = before.problem((), "")
+            place = f"{where.source}:{where.line}" if where.line else where.source
+            below: Path = ("name",) if what == "listener" else ()
+            yield item.problem(below, f"{what} `{name}` is defined twice: first in {place}, {where.path}")
+
+
+def _clashes(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Problem]:
+    """Two on one address. `[::]` is IPv6 only, so it leaves `0.0.0.0` alone; port 0 is always another port."""
+    taken: dict[tuple[str, str, int], dict[str, Place]] = defaultdict(dict)
+    for place in _places(documents, config, listeners):
+        address = place.address
+        if address.kind != "unix" and address.port == 0:
+            continue
+        neighbours = taken[place.protocol, address.kind, address.port]
+        other = neighbours.get(address.host + address.path) or neighbours.get("*")
+        if address.is_wildcard:
+            other = other or next(iter(neighbours.values()), None)
+        if other:
+            message = f"`listen` {address} is already taken by {other.owner}, {other.address}"
+            yield place.document.problem(place.path, message)
+        else:
+            neighbours["*" if address.is_wildcard else address.host + address.path] = place
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An address that somebody wants to listen on."""
+
+    protocol: str
+    owner: str
+    address: Address
+    document: Document
+    path: Path
+
+
+def _places(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Place]:
+    for name, section in (("admin", config.admin), ("status", config.status)):
+        saying = [document for document in documents if name in document.said] or documents[:1]
+        if section and saying:
+            yield Place("tcp", f"`{name}`", section.listen, saying[0], (name, "listen"))
+    for item in listeners:
+        for index, address in enumerate(item.value.listen):
+            path: Path = (*item.path, "listen", index) if len(item.value.listen) > 1 else (*item.path, "listen")
+            yield Place(item.value.protocol, f"listener `{item.value.name}`", address, item.document, path)
+
+
+def _listener_problems(listeners: Iterable[Item], clusters: dict[str, Cluster]) -> Iterator[Problem]:
+    for item in listeners:
+        listener: Listener = item.value
+        if not listener.cluster and not listener.chains:
+            yield item.problem((), f"listener `{listener.name}` needs a `cluster` or `chains`")
+        if listener.cluster:
+            yield from _target(item, ("cluster",), listener.cluster, clusters)
+        if listener.protocol == "udp":
+            yield from _udp_problems(item)
+        for index, chain in enumerate(listener.chains):
+            path = ("chains", index)
+            if chain.cluster:
+                yield from _target(item, (*path, "cluster"), chain.cluster, clusters)
+            elif not listener.cluster:
+                yield item.problem(path, "the chain needs a `cluster`, for its listener has none")
+            if chain.protocol not in (None, listener.protocol):
+                yield item.problem(
+                    (*path, "protocol"), f"`protocol` {chain.protocol} differs from the listener's, {listener.protocol}"
+                )
+
+
+def _udp_problems(item: Item) -> Iterator[Problem]:
+    if item.value.proxy_protocol:
+        yield item.problem(("proxy_protocol",), "`proxy_protocol` needs `protocol: tcp`, not udp")
+    for address in item.value.listen:
+        if address.kind == "unix":
+            yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")
+
+
+def _target(item: Item, below: Path, name: str, clusters: dict[str, Cluster]) -> Iterator[Problem]:
+    cluster = clusters.get(name)
+    if cluster is None:
+        yield item.problem(below, f"no cluster `{name}`{nearest(name, clusters)}")
+    elif item.value.protocol == "udp":
+        if cluster.proxy_protocol:
+            yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
+        if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints):
+            yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
+
+
+def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
+    for item in clusters:
+        first: dict[Address, int] = {}
+        for index, endpoint in enumerate(item.value.endpoints):
+            before = first.setdefault(endpoint.address, index)
+            if before != index:
+                yield item.problem(
+                    ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
+                )

@@ -1,0 +1,281 @@
+"""What an operator can say: the native configuration, as data.
+
+Every class is frozen and hashable: `==` means that there is nothing to do. The annotations are the format; the
+documentation of each key, the JSON Schema and the decoder are all made of them. `RESERVED` names what a later version
+will take, so that it is refused by name and never ignored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, ClassVar, Literal
+
+from meshproxy.model.address import Address, EndpointAddress, ListenAddress
+from meshproxy.schema.kinds import (
+    Bool,
+    Duration,
+    Name,
+    Network,
+    Port,
+    PositiveDuration,
+    Scalar,
+    SecretText,
+    Text,
+    choice,
+    read_network,
+    refuse,
+    same,
+    whole,
+)
+from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Keyed
+
+IDLE = {"tcp": 3600.0, "udp": 60.0}
+"""How long a connection or session may be silent where nothing is said."""
+
+_LATER_PROTOCOLS = {name: f"protocol {name}" for name in ("http", "tls", "mqtt", "redis", "dns", "auto")}
+_LATER_BALANCERS = {name: f"balancer {name}" for name in ("ewma", "ring_hash", "maglev", "random")}
+
+Protocol = Annotated[Literal["tcp", "udp"], choice("tcp", "udp", reserved=_LATER_PROTOCOLS)]
+Balance = Annotated[
+    Literal["round_robin", "least_request"], choice("round_robin", "least_request", reserved=_LATER_BALANCERS)
+]
+ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
+Weight = Annotated[int, whole(0, 65535)]
+Count = Annotated[int, whole(1, 10_000_000)]
+
+
+def _read_workers(value: object) -> int:
+    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
+        return 1
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 1):
+        raise ValueError("must be 1: more is reserved, a second worker is not in this version")
+    raise refuse("1", value)
+
+
+def _read_peer(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
+    return "unix" if value == "unix" else read_network(value)
+
+
+LOOPBACK = Address("ipv4", "127.0.0.1", 15000)
+
+Workers = Annotated[int, Scalar("`1`", _read_workers, same, {"const": 1})]
+Peer = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    Scalar("network \\| `unix`", _read_peer, str, {"type": "string", "maxLength": 64}),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Who this proxy is."""
+
+    service: Annotated[Text, "the service that the proxy stands beside"] = ""
+    namespace: Annotated[Text, "its namespace"] = ""
+    service_account: Annotated[Text, "its service account"] = ""
+    trust_domain: Annotated[Text, "the trust domain of its identity"] = "cluster.local"
+    zone: Annotated[Text, "where it runs"] = ""
+    labels: Annotated[tuple[tuple[str, Text], ...], "free labels, shown in `/server_info`"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The side from which the proxy is observed and steered."""
+
+    listen: Annotated[ListenAddress, "where the admin API answers; off loopback it needs a token"] = LOOPBACK
+    token: Annotated[SecretText | None, "the bearer token that the admin API asks for"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """A read-only listener for probes and scrapers: `/ready`, `/live` and `/metrics`."""
+
+    listen: Annotated[ListenAddress, "where it answers"]
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is kept over a restart: the last good configuration and the history."""
+
+    dir: Annotated[
+        Text | None, "the directory; absent: `$XDG_STATE_HOME/meshproxy` if set, else nothing is kept on disk"
+    ] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """How connections end that have no future: at the end of the process, or when a reload removes what they use."""
+
+    delay: Annotated[Duration, "how long listeners stay open after readiness has failed"] = 5.0
+    timeout: Annotated[Duration, "how long connections may take to end before they are cut"] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a connection may live."""
+
+    idle: Annotated[
+        Duration | None, "silence in both directions that ends it, 0: never; absent: 1h for tcp, 60s for udp"
+    ] = None
+    lifetime: Annotated[Duration | None, "the longest life of a connection, 0 or absent: no limit"] = None
+
+    def over(self, default: Timeouts) -> Timeouts:
+        """These, with what is absent taken from `default`."""
+        return Timeouts(
+            default.idle if self.idle is None else self.idle,
+            default.lifetime if self.lifetime is None else self.lifetime,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyProtocol:
+    """A PROXY protocol header (v1 or v2) is required of these peers; any other peer is refused."""
+
+    trusted: Annotated[tuple[Peer, ...], AT_LEAST_ONE, "who may connect: networks, or `unix` for unix sockets"]
+    timeout: Annotated[PositiveDuration, "how long the header may take to arrive"] = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a chain applies to; everything that is said must hold."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {"sni": "TLS", "alpn": "TLS"}
+
+    ports: Annotated[tuple[Port, ...], "any of these local ports; empty: any port"] = ()
+    sources: Annotated[tuple[Network, ...], "any of these client networks; empty: any client"] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Where a part of a listener's connections goes."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "routes": "HTTP routing",
+        "tls": "TLS",
+        "filters": "the filter chain",
+    }
+
+    match: Annotated[Match, "which connections; empty: all of them"] = Match()
+    protocol: Annotated[Protocol | None, "absent: the listener's, and for now it can be no other"] = None
+    cluster: Annotated[Name | None, "where they go; absent: the listener's cluster"] = None
+    timeouts: Annotated[Timeouts, "what is absent is taken from the listener"] = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address, or several, on which connections or datagrams are accepted."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "routes": "HTTP routing",
+        "tls": "TLS",
+        "transparent": "the original destination",
+        "filters": "the filter chain",
+        "codec": "the choice of an HTTP codec",
+    }
+
+    name: Annotated[Name, "a unique name, used in logs and metrics"]
+    listen: Annotated[
+        tuple[ListenAddress, ...], ONE_OR_MANY, "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`, or a list"
+    ]
+    protocol: Annotated[Protocol, "what is spoken"]
+    cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
+    chains: Annotated[tuple[Chain, ...], "the first whose match holds decides"] = ()
+    max_connections: Annotated[Count, "connections at a time (for udp: sessions); more are refused"] = 16384
+    timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
+    proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
+
+    @property
+    def outcomes(self) -> tuple[Chain, ...]:
+        """Every chain in full, with the listener's own cluster as the last: the first match wins."""
+        own = Timeouts(IDLE[self.protocol], None)
+        last = (Chain(),) if self.cluster else ()
+        return tuple(
+            replace(
+                chain,
+                protocol=self.protocol,
+                cluster=chain.cluster or self.cluster,
+                timeouts=chain.timeouts.over(self.timeouts).over(own),
+            )
+            for chain in (*self.chains, *last)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One place that serves a cluster; a plain address is short for one of weight 1."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "zone": "balancing by zone",
+        "priority": "balancing by priority",
+        "identity": "TLS",
+    }
+    SHORTHAND: ClassVar[str] = "address"
+
+    address: Annotated[EndpointAddress, "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`"]
+    weight: Annotated[Weight, "its share of new connections; 0: it gets none"] = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """How much may be asked of a cluster at a time."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "max_pending": "HTTP routing",
+        "max_requests": "HTTP routing",
+        "error_ratio": "outlier detection",
+    }
+
+    max_connections: Annotated[Count, "connections at a time to all endpoints together; more are refused"] = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Endpoints that are equals."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "health": "health checking",
+        "tls": "TLS",
+        "retry": "HTTP routing",
+        "timeouts": "HTTP routing",
+        "outlier": "outlier detection",
+        "discovery": "discovery",
+    }
+
+    name: Annotated[Name, "the key under `clusters`"]
+    endpoints: Annotated[tuple[Endpoint, ...], "who serves it; an empty list is allowed, and serves nobody"]
+    balance: Annotated[Balance, "who is next: by turns, or who has the fewest connections for its weight"] = (
+        "round_robin"
+    )
+    connect_timeout: Annotated[PositiveDuration, "how long one attempt to connect may take"] = 1.0
+    breaker: Annotated[Breaker, "limits"] = Breaker()
+    keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
+    proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that an operator said."""
+
+    RESERVED: ClassVar[Mapping[str, str]] = {
+        "routes": "HTTP routing",
+        "tracing": "tracing",
+        "access_log": "the access log",
+        "tunnels": "the tunnel",
+        "dns": "the DNS proxy",
+        "compat": "the compatibility section",
+    }
+
+    node: Annotated[Node, "who this proxy is"] = Node()
+    workers: Annotated[Workers, "how many processes carry traffic"] = 1
+    admin: Annotated[Admin, "the admin API"] = Admin()
+    status: Annotated[Status | None, "the read-only listener for probes and scrapers; absent: none"] = None
+    state: Annotated[State, "what is kept over a restart"] = State()
+    drain: Annotated[Drain, "how connections end that have no future"] = Drain()
+    include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
+    listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
+    clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
+
+
+PROCESS = ("workers", "admin", "status", "state")
+"""The sections that belong to the process: a running one keeps them."""

@@ -1,0 +1,25 @@
+"""Formats as dataclasses: decode with every problem at once, encode, and describe."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from meshproxy.errors import Invalid
+from meshproxy.schema.shapes import Found, struct_of
+
+T = TypeVar("T")
+
+
+def decode(cls: type[T], value: object) -> T:
+    """The value as a `cls`, or `Invalid` with every problem in it."""
+    found = Found()
+    decoded: T = struct_of(cls).read(value, (), found)
+    if found.problems:
+        raise Invalid(found.all())
+    return decoded
+
+
+def encode(instance: Any, *, redact: bool = False) -> dict[str, object]:
+    """Canonical plain data, of which `decode` makes an equal instance. Secrets are in clear unless redacted."""
+    written = struct_of(type(instance)).write(instance, redact)
+    return written if isinstance(written, dict) else {struct_of(type(instance)).shorthand or "": written}

@@ -1,0 +1,312 @@
+"""The walker: a dataclass is inspected once, and then reads and writes plain data.
+
+A format is written as frozen dataclasses whose fields are `Annotated` with a scalar kind and one line of documentation:
+
+    timeout: Annotated[Duration, "how long connections may take to end"] = 30.0
+
+`tuple[X, ...]` is a list, `tuple[tuple[str, X], ...]` a mapping, another dataclass a mapping with known keys,
+and `X | None` a key whose absence means something. A class may name `RESERVED` keys, and a `SHORTHAND` key that
+stands for the whole mapping when something else than a mapping is written. Reading reports every problem at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from meshproxy.errors import Problem
+from meshproxy.schema.kinds import NAME, Scalar, Secret, cut, shown
+
+Path = tuple[str | int, ...]
+MOST_PROBLEMS = 100
+BAD: Any = object()  # what a reader returns after it has reported why
+
+
+def path_text(path: Path) -> str:
+    """`listeners[0].timeouts.idle`: injective for sane keys, bounded for all."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif step.isidentifier() or step.replace("-", "_").isidentifier():
+            text += f".{cut(step)}" if text else cut(step)
+        else:
+            text += f"[{shown(step)}]"
+    return text
+
+
+def label(path: Path) -> str:
+    """The key as a message names it: the last step, with the name of the list before an index."""
+    start = len(path) - 1
+    while start > 0 and isinstance(path[start], int):
+        start -= 1
+    return f"`{path_text(path[start:])}`" if path else "the document"
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> str:
+    """A hint for a message: "; did you mean `listen`?", or nothing."""
+    close = difflib.get_close_matches(cut(word), list(known), n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+class Found:
+    """Problems as they are found, bounded: a document can be wrong in a million places."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.unnamed = 0
+
+    def add(self, path: Path, message: str) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(path_text(path), message))
+        else:
+            self.unnamed += 1
+
+    def all(self) -> list[Problem]:
+        if not self.unnamed:
+            return self.problems
+        return [*self.problems, Problem("", f"and {self.unnamed} more problems")]
+
+
+class Shape(Protocol):
+    def read(self, value: object, path: Path, found: Found, /) -> Any: ...
+    def write(self, value: Any, redact: bool, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    kind: Scalar
+
+    def read(self, value: object, path: Path, found: Found) -> Any:
+        try:
+            return self.kind.read(value)
+        except ValueError as refusal:
+            found.add(path, f"{label(path)} {refusal}")
+            return BAD
+
+    def write(self, value: Any, redact: bool) -> object:
+        return value.show(redact) if isinstance(value, Secret) else self.kind.show(value)
+
+
+_KEY = Leaf(NAME)
+
+
+@dataclass(frozen=True, slots=True)
+class Items:
+    """In an annotation: how a list may be written."""
+
+    one: bool = False
+    least: int = 0
+
+
+ONE_OR_MANY = Items(one=True, least=1)
+AT_LEAST_ONE = Items(least=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    item: Shape
+    how: Items
+
+    def read(self, value: object, path: Path, found: Found) -> Any:
+        if not isinstance(value, list):
+            if self.how.one and not isinstance(value, Mapping):
+                only = self.item.read(value, path, found)
+                return BAD if only is BAD else (only,)
+            found.add(path, f"{label(path)} must be a list, not {shown(value)}")
+            return BAD
+        if len(value) < self.how.least:
+            found.add(path, f"{label(path)} must not be an empty list")
+            return BAD
+        items = tuple([self.item.read(item, (*path, index), found) for index, item in enumerate(value)])
+        return BAD if BAD in items else items
+
+    def write(self, value: Any, redact: bool) -> object:
+        if self.how.one and len(value) == 1:
+            return self.item.write(value[0], redact)
+        return [self.item.write(item, redact) for item in value]
+
+
+def _read_mapping(value: object, path: Path, found: Found) -> Mapping[str, object]:
+    if not isinstance(value, Mapping):
+        found.add(path, f"{label(path)} must be a mapping, not {_type_of(value)}")
+        return BAD  # type: ignore[no-any-return]
+    return value
+
+
+def _type_of(value: object) -> str:
+    # Not the value itself: what stands where a mapping should may be a secret.
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, int | float):
+        return "a number"
+    return shown(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A mapping with free keys, kept as sorted pairs so that it can be hashed and compared."""
+
+    item: Shape
+
+    def read(self, value: object, path: Path, found: Found) -> Any:
+        mapping = _read_mapping(value, path, found)
+        if mapping is BAD:
+            return BAD
+        pairs = []
+        for key, item in mapping.items():
+            below = (*path, str(key))
+            pairs.append((_KEY.read(key, below, found), self.item.read(item, below, found)))
+        return BAD if any(BAD in pair for pair in pairs) else tuple(sorted(pairs))
+
+    def write(self, value: Any, redact: bool) -> object:
+        return {key: self.item.write(item, redact) for key, item in value}
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """In an annotation: the list is written as a mapping, whose key is the field `by` of each item."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    item: Struct
+    by: str
+
+    def read(self, value: object, path: Path, found: Found) -> Any:
+        mapping = _read_mapping(value, path, found)
+        if mapping is BAD:
+            return BAD
+        items = []
+        for key, item in mapping.items():
+            below = (*path, str(key))
+            name = _KEY.read(key, below, found)
+            items.append(self.item.read(item, below, found, {self.by: name}))
+        return BAD if BAD in items else tuple(sorted(items, key=lambda item: str(getattr(item, self.by))))
+
+    def write(self, value: Any, redact: bool) -> object:
+        return {getattr(item, self.by): self.item.write(item, redact, skip=self.by) for item in value}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    shape: Shape
+    optional: bool
+    default: Any
+    doc: str
+
+    @property
+    def required(self) -> bool:
+        return self.default is dataclasses.MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Struct:
+    cls: type[Any]
+    fields: Mapping[str, Field]
+    reserved: Mapping[str, str]
+    shorthand: str | None
+
+    def read(self, value: object, path: Path, found: Found, given: Mapping[str, object] | None = None) -> Any:
+        if self.shorthand and not isinstance(value, Mapping):
+            value = {self.shorthand: value}
+        mapping = _read_mapping(value, path, found)
+        if mapping is BAD:
+            return BAD
+        values: dict[str, object] = dict(given or {})
+        for key in mapping:
+            if key not in self.fields or key in values:
+                found.add((*path, str(key)), self._unknown(str(key)))
+        for name, field in self.fields.items():
+            if name in values:
+                continue
+            if name in mapping:
+                values[name] = self._read_field(field, mapping[name], (*path, name), found)
+            elif field.required:
+                found.add((*path, name), f"{label((*path, name))} is missing")
+                values[name] = BAD
+        return BAD if any(item is BAD for item in values.values()) else self.cls(**values)
+
+    @staticmethod
+    def _read_field(field: Field, value: object, path: Path, found: Found) -> Any:
+        if value is None and field.optional:
+            return None
+        return field.shape.read(value, path, found)
+
+    def _unknown(self, key: str) -> str:
+        if key in self.reserved:
+            return f"`{key}` is reserved: {self.reserved[key]} is not in this version"
+        return f"unknown key `{cut(key)}`{nearest(key, [name for name in self.fields if name != key])}"
+
+    def write(self, value: Any, redact: bool, skip: str | None = None) -> object:
+        """What differs from the default, so that a key of a later version changes nothing that was written before."""
+        written: dict[str, object] = {}
+        for name, field in self.fields.items():
+            item = getattr(value, name)
+            if name != skip and (field.required or item != field.default):
+                written[name] = None if item is None else field.shape.write(item, redact)
+        if self.shorthand and list(written) == [self.shorthand]:
+            return written[self.shorthand]
+        return written
+
+
+_structs: dict[type[Any], Struct] = {}
+
+
+def struct_of(cls: type[Any]) -> Struct:
+    """The shape of a dataclass, inspected once."""
+    if cls not in _structs:
+        _structs[cls] = _inspect(cls)
+    return _structs[cls]
+
+
+def _inspect(cls: type[Any]) -> Struct:
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {}
+    for field in dataclasses.fields(cls):
+        hint = hints[field.name]
+        doc = next((note for note in _notes(hint) if isinstance(note, str)), "")
+        fields[field.name] = Field(_shape_of(hint), _is_optional(hint), field.default, doc)
+    return Struct(cls, fields, getattr(cls, "RESERVED", {}), getattr(cls, "SHORTHAND", None))
+
+
+def _shape_of(hint: Any) -> Shape:
+    notes = _notes(hint)
+    for note in notes:
+        if isinstance(note, Scalar):
+            return Leaf(note)
+    base = _bare(hint)
+    if dataclasses.is_dataclass(base):
+        return struct_of(base)  # type: ignore[arg-type]
+    if _is_optional(base):
+        return _shape_of(next(part for part in typing.get_args(base) if part is not type(None)))
+    if typing.get_origin(base) is tuple:
+        item = typing.get_args(base)[0]
+        if typing.get_origin(item) is tuple:
+            return Pairs(_shape_of(typing.get_args(item)[1]))
+        keyed = next((note for note in notes if isinstance(note, Keyed)), None)
+        if keyed:
+            return Table(struct_of(item), keyed.by)
+        how = next((note for note in notes if isinstance(note, Items)), Items())
+        return Sequence(_shape_of(item), how)
+    raise TypeError(f"a configuration cannot hold {hint}")
+
+
+def _notes(hint: Any) -> tuple[Any, ...]:
+    return getattr(hint, "__metadata__", ())
+
+
+def _bare(hint: Any) -> Any:
+    return hint.__origin__ if _notes(hint) else hint
+
+
+def _is_optional(hint: Any) -> bool:
+    base = _bare(hint)
+    return typing.get_origin(base) in (typing.Union, types.UnionType) and type(None) in typing.get_args(base)
