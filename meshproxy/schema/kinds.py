@@ -58,7 +58,7 @@ def string(name: str, expected: str, pattern: str, longest: int) -> Scalar:
     matches = re.compile(pattern).fullmatch
 
     def read(value: object) -> str:
-        if not isinstance(value, str) or len(value) > longest or not matches(value):
+        if not isinstance(value, str) or len(value) > longest or not value.isprintable() or not matches(value):
             raise refuse(expected, value)
         return value
 

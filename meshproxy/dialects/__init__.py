@@ -1,0 +1,47 @@
+"""Any document -> the model. Pure: bytes, a name for messages and an environment in, a `Document` out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+
+from meshproxy.dialects import json_text, native, text, variables, yaml12
+from meshproxy.errors import Invalid
+from meshproxy.model import Document
+
+
+def read(data: bytes, source: str, environment: Mapping[str, str] | None = None) -> Document:
+    """The document in the bytes, or `Invalid`. Files get an environment; without one, the text is literal, and
+    cannot include files."""
+    content = text.decode(data, source)
+    syntax = _syntax(content)
+    value = syntax.parse(content, source, None if environment is None else variables.expander(environment))
+    if not isinstance(value, dict):
+        raise text.refusal(source, "the document must be a mapping", 1)
+    if "apiVersion" in value and "kind" in value:
+        raise text.refusal(source, "looks like a Kubernetes resource, which is not in this version", 1)
+    document = native.load(value, source, _finder(syntax, content))
+    if environment is None and "include" in document.said:
+        problem = document.problem(("include",), "`include` names files: it is for files only")
+        raise Invalid([problem])
+    return document
+
+
+def _syntax(content: str) -> ModuleType:
+    """JSON where the document begins as only JSON is written: with a brace and a key in quotes."""
+    start = content.lstrip()
+    return json_text if start[:1] == "{" and start[1:].lstrip()[:1] in ('"', "}") else yaml12
+
+
+def _finder(syntax: ModuleType, content: str) -> Callable[[str], int | None]:
+    """Finds the line of a path, or of the nearest one above it that stands in the text."""
+    known: dict[str, int] = {}
+
+    def line_of(path: str) -> int | None:
+        if not known:
+            known.update(syntax.lines(content))
+        while path and path not in known:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return known.get(path)
+
+    return line_of

@@ -1,0 +1,184 @@
+"""JSON, strictly: duplicate keys, NaN, bottomless nesting and anything after the end are refused.
+
+A scanner of our own rather than `json.loads`, which would hold every other thread still while it reads a large
+document, and could not say on which line a key stands.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+from meshproxy.dialects.text import DEEPEST, LARGEST_NODES, refusal
+from meshproxy.dialects.variables import Expand
+from meshproxy.errors import Invalid, Problem
+from meshproxy.schema.kinds import cut, shown
+from meshproxy.schema.shapes import MOST_PROBLEMS, path_text
+
+_TOKEN = re.compile(
+    r"""[ \t\n\r]*(?:
+        (?P<mark>[{}\[\],:])
+      | (?P<string>"(?:[^"\\\x00-\x1f]|\\.)*+")
+      | (?P<number>-?(?:0|[1-9][0-9]*+)(?P<fraction>(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?))
+      | (?P<word>[A-Za-z]++)
+      | (?P<end>\Z)
+    )""",
+    re.VERBOSE,
+)
+_WORDS = {"true": True, "false": False, "null": None}
+_LONGEST_NUMBER = 1000
+
+
+def parse(text: str, source: str, expand: Expand | None = None) -> Any:
+    """The value in the text, or `Invalid`."""
+    return _Scanner(text, source, expand).document()
+
+
+def lines(text: str) -> dict[str, int]:
+    """The line of every path. It costs another parse, and is for the day when there is a problem to place."""
+    scanner = _Scanner(text, "", None)
+    scanner.lines = {}
+    scanner.document()
+    return scanner.lines
+
+
+class _Scanner:
+    def __init__(self, text: str, source: str, expand: Expand | None) -> None:
+        self.text = text
+        self.source = source
+        self.expand = expand
+        self.lines: dict[str, int] | None = None
+        self.problems: list[Problem] = []
+        self.path: list[str | int] = []
+        self.size = 0
+        self.lexeme = self.kind = self.fraction = ""
+        self.start = self.position = self.counted = 0
+        self.line = 1
+
+    def document(self) -> Any:
+        self._advance()
+        value = self._value(1)
+        if self.kind != "end":
+            raise self._unexpected("the end")
+        if self.problems:
+            raise Invalid(self.problems)
+        return value
+
+    def _advance(self) -> None:
+        found = _TOKEN.match(self.text, self.position)
+        if found is None:
+            blank = re.compile(r"[ \t\n\r]*").match(self.text, self.position)
+            self._move_to(blank.end() if blank else self.position)
+            raise refusal(self.source, f"not JSON: {shown(self.text[self.start : self.start + 20])}", self.line)
+        self.kind = found.lastgroup if found.lastgroup != "fraction" else "number"  # type: ignore[assignment]
+        self.lexeme, self.fraction = found[self.kind], found["fraction"] or ""
+        self._move_to(found.start(self.kind))
+        self.position = found.end()
+
+    def _move_to(self, start: int) -> None:
+        self.line += self.text.count("\n", self.counted, start)
+        self.start = self.counted = start
+
+    def _unexpected(self, expected: str) -> Invalid:
+        found = shown(self.lexeme) if self.lexeme else "the end"
+        return refusal(self.source, f"not JSON: {expected} is expected, not {found}", self.line)
+
+    def _value(self, depth: int) -> Any:
+        if self.lines is not None:
+            self.lines.setdefault(path_text(tuple(self.path)), self.line)
+        self.size += 1
+        if self.size > LARGEST_NODES:
+            raise refusal(self.source, f"more than {LARGEST_NODES} values", self.line)
+        if depth > DEEPEST:
+            raise refusal(self.source, f"nested more than {DEEPEST} levels deep", self.line)
+        if self.lexeme == "{":
+            return self._object(depth)
+        if self.lexeme == "[":
+            return self._array(depth)
+        value = self._scalar()
+        self._advance()
+        return value
+
+    def _scalar(self) -> Any:
+        if self.kind == "string":
+            text = self._string()
+            return self._expanded(text) if self.expand and "${" in text else text
+        if self.kind == "number":
+            return self._number()
+        if self.lexeme in _WORDS:
+            return _WORDS[self.lexeme]
+        raise self._unexpected("a value")
+
+    def _string(self) -> str:
+        try:
+            text: str = json.loads(self.lexeme)
+        except ValueError:
+            raise self._unexpected("a string with valid escapes") from None
+        return text
+
+    def _expanded(self, text: str) -> str:
+        assert self.expand
+        try:
+            return self.expand(text)
+        except ValueError as missing:
+            self._problem(str(missing))
+            return ""
+
+    def _number(self) -> int | float:
+        if len(self.lexeme) > _LONGEST_NUMBER:
+            raise self._unexpected("a shorter number")
+        if not self.fraction:
+            return int(self.lexeme)
+        number = float(self.lexeme)
+        if not math.isfinite(number):
+            raise self._unexpected("a finite number")
+        return number
+
+    def _array(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        self._advance()
+        while self.lexeme != "]":
+            self.path.append(len(items))
+            items.append(self._value(depth + 1))
+            self.path.pop()
+            self._separator("]")
+        self._advance()
+        return items
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        mapping: dict[str, Any] = {}
+        first: dict[str, int] = {}
+        self._advance()
+        while self.lexeme != "}":
+            if self.kind != "string":
+                raise self._unexpected("a key in quotes")
+            key = self._string()
+            self.path.append(key)
+            if key in first:
+                self._problem(f"duplicate key `{cut(key)}`: lines {first[key]} and {self.line}")
+            first.setdefault(key, self.line)
+            if self.lines is not None:
+                self.lines.setdefault(path_text(tuple(self.path)), self.line)
+            self._advance()
+            if self.lexeme != ":":
+                raise self._unexpected("`:`")
+            self._advance()
+            mapping[key] = self._value(depth + 1)
+            self.path.pop()
+            self._separator("}")
+        self._advance()
+        return mapping
+
+    def _separator(self, end: str) -> None:
+        if self.lexeme == ",":
+            self._advance()
+            if self.lexeme == end:
+                raise self._unexpected("another item after the comma")
+        elif self.lexeme != end:
+            raise self._unexpected(f"`,` or `{end}`")
+
+    def _problem(self, message: str) -> None:
+        if len(self.problems) < MOST_PROBLEMS:
+            self.problems.append(Problem(path_text(tuple(self.path)), message, self.source, self.line))
