@@ -1,0 +1,1 @@
+"""The benchmarks of meshproxy: `python -m benchmarks --list`."""

@@ -2,26 +2,28 @@
 
     transport   asyncio.Protocol on both sides, the loop owns the descriptor
     readiness   add_reader/add_writer on our own non-blocking socket
-    splice      readiness, the bytes stay in the kernel
+    splice      readiness, and the bytes stay in the kernel
 
-each also with TLS terminated on the accepted side through `ssl.MemoryBIO`, and `loop-tls`, the loop's own
-`ssl=`, to compare with.  Run by `benchmarks micro conn`; nothing here is part of the product.
+The first two also with TLS terminated on the accepted side through `ssl.MemoryBIO`, and `loop-tls` is the loop's
+own `ssl=`, to compare with.  Run by `benchmarks micro conn`; nothing here is part of the product.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import fcntl
 import os
 import socket
 import ssl
-import sys
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import cast
 
-CHUNK = 65536
-HIGH_WATER = 256 * 1024
-F_SETPIPE_SZ = 1031
-scratch = bytearray(CHUNK)
+SMALL, LARGE = 64 * 1024, 256 * 1024
+PIPE = 1 << 20
+ENGINES = ("transport", "readiness", "splice", "loop-tls")
+scratch = bytearray(SMALL)
 view = memoryview(scratch)
 
 
@@ -32,56 +34,65 @@ class Tls:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.object = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self.ready = False
+        self.early = b""
+        """What the user said before the handshake was over."""
 
-    def received(self, data: bytes) -> bytes:
-        """Feed what the wire brought; return the plain text it held."""
+    def received(self, data: bytes) -> tuple[bytes, bytes]:
+        """What the wire brought becomes the plain text for the user and the answer for the wire."""
         self.incoming.write(data)
         plain = []
-        try:
+        with suppress(ssl.SSLWantReadError):
             if not self.ready:
                 self.object.do_handshake()
                 self.ready = True
-            while n := self.object.read(CHUNK, scratch):  # type: ignore[call-overload]
+                if self.early:
+                    self.object.write(self.early)
+            while n := cast(int, self.object.read(SMALL, scratch)):
                 plain.append(view[:n].tobytes())
-        except ssl.SSLWantReadError:
-            pass
-        return b"".join(plain) if len(plain) != 1 else plain[0]
+        return b"".join(plain), self.outgoing.read() if self.outgoing.pending else b""
 
-    def send(self, data: bytes) -> bytes:
+    def sealed(self, data: bytes) -> bytes:
+        if not self.ready:
+            self.early += data
+            return b""
         self.object.write(data)
         return self.outgoing.read()
 
 
-class Transport(asyncio.Protocol):
-    def __init__(self, peer: Transport | None = None, tls: Tls | None = None) -> None:
-        self.peer, self.tls = peer, tls
-        self.transport: Any = None
-        self.early: list[bytes] = []
+class TransportEnd(asyncio.Protocol):
+    """One end of a relay, on a transport; the accepted end dials the other."""
 
-    def connection_made(self, transport: Any) -> None:
-        self.transport = transport
+    transport: asyncio.Transport
+
+    def __init__(self, upstream: int = 0, peer: TransportEnd | None = None, tls: Tls | None = None) -> None:
+        self.upstream, self.peer, self.tls = upstream, peer, tls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
         if self.peer is None:
-            asyncio.ensure_future(self.dial())
+            # uvloop ignores a pause from within connection_made
+            self.early: list[bytes] = []
+            self.dialling = asyncio.ensure_future(self.dial())
 
     async def dial(self) -> None:
-        upstream = Transport(self)
-        await asyncio.get_running_loop().create_connection(lambda: upstream, "127.0.0.1", UPSTREAM)
-        self.peer = upstream
+        loop = asyncio.get_running_loop()
+        _, peer = await loop.create_connection(lambda: TransportEnd(peer=self), "127.0.0.1", self.upstream)
+        self.peer = peer
         for data in self.early:
-            upstream.transport.write(data)
+            peer.write(data)
 
     def data_received(self, data: bytes) -> None:
         if self.tls:
-            data = self.tls.received(data)
-            if self.tls.outgoing.pending:
-                self.transport.write(self.tls.outgoing.read())
+            data, answer = self.tls.received(data)
+            if answer:
+                self.transport.write(answer)
         if self.peer is None:
             self.early.append(data)
         elif data:
             self.peer.write(data)
 
     def write(self, data: bytes) -> None:
-        self.transport.write(self.tls.send(data) if self.tls else data)
+        self.transport.write(self.tls.sealed(data) if self.tls else data)
 
     def pause_writing(self) -> None:
         if self.peer:
@@ -92,27 +103,29 @@ class Transport(asyncio.Protocol):
             self.peer.transport.resume_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self.peer and self.peer.transport:
+        if self.peer:
             self.peer.transport.close()
 
 
-class Readiness:
+class ReadinessEnd:
+    """One end of a relay, on our own socket: what cannot be sent at once is held, and the other end stops reading."""
+
+    peer: ReadinessEnd
+
     def __init__(self, sock: socket.socket, tls: Tls | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.sock, self.tls = sock, tls
-        self.fd = sock.fileno()
-        self.recv, self.send = sock.recv, sock.send
-        self.out = b""
-        self.peer: Readiness | None = None
+        self.size = SMALL
+        self.held = b""
         self.closed = False
 
-    def start(self, peer: Readiness) -> None:
+    def read_for(self, peer: ReadinessEnd) -> None:
         self.peer = peer
-        self.loop.add_reader(self.fd, self.readable)
+        self.loop.add_reader(self.sock, self.readable)
 
     def readable(self) -> None:
         try:
-            data = self.recv(CHUNK)
+            data = self.sock.recv(self.size)
         except BlockingIOError:
             return
         except OSError:
@@ -120,139 +133,174 @@ class Readiness:
         if not data:
             self.close()
             return
+        # a read that came back full says that more is waiting; a large buffer for one small message is waste
+        self.size = LARGE if len(data) >= SMALL else SMALL
         if self.tls:
-            data = self.tls.received(data)
-            if self.tls.outgoing.pending:
-                self.write_raw(self.tls.outgoing.read())
-        if data and self.peer:
+            data, answer = self.tls.received(data)
+            if answer:
+                self.send(answer)
+        if data:
             self.peer.write(data)
 
     def write(self, data: bytes) -> None:
-        self.write_raw(self.tls.send(data) if self.tls else data)
+        self.send(self.tls.sealed(data) if self.tls else data)
 
-    def write_raw(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         if self.closed:
             return
-        if self.out:
-            self.out += data
+        if self.held:
+            self.held += data
             return
-        try:
-            n = self.send(data)
-        except BlockingIOError:
-            n = 0
-        except OSError:
-            self.close()
-            return
-        if n < len(data):
-            self.out = data[n:]
-            self.loop.add_writer(self.fd, self.writable)
-            if self.peer:
-                self.loop.remove_reader(self.peer.fd)
+        self.held = self.unsent(data)
+        if self.held:
+            self.loop.add_writer(self.sock, self.writable)
+            self.loop.remove_reader(self.peer.sock)
 
     def writable(self) -> None:
+        self.held = self.unsent(self.held)
+        if not self.held and not self.closed:
+            self.loop.remove_writer(self.sock)
+            self.loop.add_reader(self.peer.sock, self.peer.readable)
+
+    def unsent(self, data: bytes) -> bytes:
         try:
-            n = self.send(self.out)
+            return data[self.sock.send(data) :]
         except BlockingIOError:
-            return
+            return data
         except OSError:
             self.close()
-            return
-        self.out = self.out[n:]
-        if not self.out:
-            self.loop.remove_writer(self.fd)
-            if self.peer and not self.peer.closed:
-                self.loop.add_reader(self.peer.fd, self.peer.readable)
+            return b""
 
     def close(self) -> None:
-        if not self.closed:
-            self.closed = True
-            self.loop.remove_reader(self.fd)
-            self.loop.remove_writer(self.fd)
-            self.sock.close()
-            if self.peer:
-                self.peer.close()
+        """Both ends; a descriptor leaves the loop before it is closed, or the loop would watch its next owner."""
+        for end in (self, self.peer):
+            if not end.closed:
+                end.closed = True
+                self.loop.remove_reader(end.sock)
+                self.loop.remove_writer(end.sock)
+                end.sock.close()
 
 
 class Splice:
-    """One direction: `source` into a pipe, the pipe into `sink`."""
+    """One direction: `source` into a pipe, the pipe into `sink`; the end of the source is passed on."""
 
-    def __init__(self, source: socket.socket, sink: socket.socket) -> None:
+    def __init__(self, source: socket.socket, sink: socket.socket, over: Callable[[], None]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.sockets = source, sink
-        self.source, self.sink = source.fileno(), sink.fileno()
+        self.source, self.sink, self.over = source, sink, over
         self.out, self.into = os.pipe2(os.O_NONBLOCK)
-        fcntl.fcntl(self.into, F_SETPIPE_SZ, 1 << 20)
+        with suppress(PermissionError):
+            # beyond what an ordinary user may have in pipes, the small ones do too
+            fcntl.fcntl(self.into, fcntl.F_SETPIPE_SZ, PIPE)
         self.held = 0
-        self.loop.add_reader(self.source, self.readable)
+        self.done = False
+        self.loop.add_reader(source, self.readable)
 
     def readable(self) -> None:
         try:
-            n = os.splice(self.source, self.into, 1 << 20)
+            got = os.splice(self.source.fileno(), self.into, PIPE)
         except BlockingIOError:
             return
         except OSError:
-            n = 0
-        if not n:
-            self.loop.remove_reader(self.source)
-            self.sockets[1].close() if not self.held else None
+            got = 0
+        if not got:
+            self.finish()
             return
-        self.held += n
+        self.held += got
         self.flush()
         if self.held:
             self.loop.remove_reader(self.source)
             self.loop.add_writer(self.sink, self.writable)
 
-    def flush(self) -> None:
-        try:
-            self.held -= os.splice(self.out, self.sink, self.held)
-        except BlockingIOError:
-            pass
-
     def writable(self) -> None:
         self.flush()
-        if not self.held:
+        if not self.held and not self.done:
             self.loop.remove_writer(self.sink)
             self.loop.add_reader(self.source, self.readable)
 
+    def flush(self) -> None:
+        try:
+            self.held -= os.splice(self.out, self.sink.fileno(), self.held)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.held = 0
+            self.finish()
 
-async def serve(engine: str, listener: socket.socket, tls: ssl.SSLContext | None) -> None:
+    def finish(self) -> None:
+        """Nothing is held here: the source is read only while the pipe is empty."""
+        if not self.done:
+            self.done = True
+            self.loop.remove_reader(self.source)
+            self.loop.remove_writer(self.sink)
+            os.close(self.out)
+            os.close(self.into)
+            with suppress(OSError):
+                self.sink.shutdown(socket.SHUT_WR)
+            self.over()
+
+
+def relay_by_readiness(client: socket.socket, server: socket.socket, tls: ssl.SSLContext | None) -> None:
+    down, up = ReadinessEnd(client, Tls(tls) if tls else None), ReadinessEnd(server)
+    down.read_for(up)
+    up.read_for(down)
+
+
+def relay_by_splice(client: socket.socket, server: socket.socket) -> None:
+    directions: list[Splice] = []
+
+    def over() -> None:
+        if all(each.done for each in directions):
+            client.close()
+            server.close()
+            directions.clear()
+
+    directions.append(Splice(client, server, over))
+    directions.append(Splice(server, client, over))
+
+
+async def serve(engine: str, listener: socket.socket, upstream: int, tls: ssl.SSLContext | None) -> None:
     loop = asyncio.get_running_loop()
     if engine in ("transport", "loop-tls"):
-        context = tls if engine == "loop-tls" else None
         own = tls if engine == "transport" else None
-        await loop.create_server(
-            lambda: Transport(tls=Tls(own) if own else None), sock=listener, ssl=context
+        theirs = tls if engine == "loop-tls" else None
+        server = await loop.create_server(
+            lambda: TransportEnd(upstream, tls=Tls(own) if own else None), sock=listener, ssl=theirs
         )
-        await asyncio.Event().wait()
-    keep = []
+        await server.serve_forever()
+    listener.setblocking(False)
     while True:
         client, _ = await loop.sock_accept(listener)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        server = socket.socket()
-        server.setblocking(False)
-        await loop.sock_connect(server, ("127.0.0.1", UPSTREAM))
-        server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        dialled = socket.socket()
+        dialled.setblocking(False)
+        await loop.sock_connect(dialled, ("127.0.0.1", upstream))
+        for each in (client, dialled):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if engine == "splice":
-            keep += [Splice(client, server), Splice(server, client)]
+            relay_by_splice(client, dialled)
         else:
-            down, up = Readiness(client, Tls(tls) if tls else None), Readiness(server)
-            down.start(up)
-            up.start(down)
+            relay_by_readiness(client, dialled, tls)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("loop", choices=("uvloop", "asyncio"))
+    parser.add_argument("engine", choices=ENGINES)
+    parser.add_argument("--listener", type=int, required=True, help="an inherited descriptor")
+    parser.add_argument("--upstream", type=int, required=True, help="a port")
+    parser.add_argument("--certificate", help="terminate TLS with this certificate and key")
+    args = parser.parse_args()
+    tls = None
+    if args.certificate:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(args.certificate)
+    serving = serve(args.engine, socket.socket(fileno=args.listener), args.upstream, tls)
+    if args.loop == "uvloop":
+        import uvloop
+
+        uvloop.run(serving)
+    else:
+        asyncio.run(serving)
 
 
 if __name__ == "__main__":
-    kind, engine, fd, UPSTREAM, certificate = (
-        sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5],
-    )
-    context = None
-    if certificate != "-":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-    listening = socket.socket(fileno=fd)
-    listening.setblocking(False)
-    if kind == "uvloop":
-        import uvloop
-
-        uvloop.run(serve(engine, listening, context))
-    else:
-        asyncio.run(serve(engine, listening, context))
+    main()

@@ -1,0 +1,92 @@
+"""The command line of the harness: `python -m benchmarks NAME`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import idle, reload, report, tcp
+from benchmarks.harness import Plan, Result
+from benchmarks.micro import conn
+from benchmarks.peers import PEERS
+
+BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
+    "tcp": tcp.run,
+    "idle": idle.run,
+    "reload": reload.run,
+    "micro conn": conn.run,
+}
+
+
+def main() -> int:
+    args = arguments()
+    if args.list:
+        for name, bench in BENCHES.items():
+            print(f"{name:12}{summary(bench)}")
+        return 0
+    plan = Plan(args.rounds, args.seconds, only=args.only, peers=args.peers)
+    os.sched_setaffinity(0, {plan.cores.load})
+    load = os.getloadavg()
+    results = [result for name in args.names for result in BENCHES[name](plan)]
+    if not results:
+        print("nothing was measured", file=sys.stderr)
+        return 1
+    about = report.circumstances(["python", "-m", "benchmarks", *sys.argv[1:]], load)
+    print(report.as_table(results))
+    if args.json:
+        args.json.write_text(json.dumps(report.as_json(about, results), indent=1) + "\n")
+    if args.markdown:
+        args.markdown.write_text(report.as_markdown(about, results))
+    return 0
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure meshproxy beside its peers.")
+    parser.add_argument("name", nargs="*", help=f"{', '.join(BENCHES)}, or all")
+    parser.add_argument("--list", action="store_true", help="say what each name measures")
+    parser.add_argument("--rounds", type=positive, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
+    parser.add_argument("--only", type=works, default=frozenset(), help=f"works of tcp: {','.join(tcp.WORKS)}")
+    parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    args = parser.parse_args()
+    name = " ".join(args.name)
+    if name != "all" and name not in BENCHES and not args.list:
+        parser.error(f"no benchmark is named {name!r}; there are {', '.join(BENCHES)}, and all")
+    args.names = list(BENCHES) if name == "all" else [name]
+    return args
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def works(text: str) -> frozenset[str]:
+    return among(text, set(tcp.WORKS))
+
+
+def peers(text: str) -> frozenset[str]:
+    return among(text, {peer.name for peer in PEERS})
+
+
+def among(text: str, known: set[str]) -> frozenset[str]:
+    names = frozenset(text.split(","))
+    if unknown := names - known:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(sorted(unknown))}")
+    return names
+
+
+def summary(bench: Callable[[Plan], list[Result]]) -> str:
+    return (sys.modules[bench.__module__].__doc__ or "").partition("\n")[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What meshproxy may cost: the promises of the project, as one table.
+
+A budget against a peer is a ratio, ours to theirs, of costs measured in the same round.  A budget against
+nobody is an amount in the unit of the work.  `must` is the promise, `aim` is what we work towards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    must: float
+    aim: float
+    worst: bool = False
+    """Held by the worst round, not by the median."""
+
+    def verdict(self, median: float, high: float) -> str:
+        figure = high if self.worst else median
+        if figure <= self.aim:
+            return "aim met"
+        return "met" if figure <= self.must else "MISSED"
+
+
+BUDGETS: dict[tuple[str, str], Budget] = {
+    # work, against         must    aim
+    ("download", "nginx"): Budget(0.75, 0.55),
+    ("upload", "nginx"): Budget(0.75, 0.55),
+    ("echo", "nginx"): Budget(1.4, 1.0),
+    ("connect", "nginx"): Budget(1.8, 1.3),
+    ("idle memory", ""): Budget(45, 30),
+    ("start to ready", ""): Budget(400, 150),
+    ("reload: longest stall", ""): Budget(50, 10, worst=True),
+    ("reload: failed", ""): Budget(0, 0, worst=True),
+}

@@ -1,0 +1,247 @@
+"""The harness: its arithmetic, the configurations that it writes, and one short real run of each peer present."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from benchmarks import idle, load, process, reload, report, steady, upstream
+from benchmarks.budgets import BUDGETS, Budget
+from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
+from benchmarks.micro import conn
+from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
+from benchmarks.tcp import WORKS
+
+CORES = process.Cores.of_this_machine()
+SHORT = 0.1
+
+
+@pytest.fixture(scope="module")
+def ports() -> Iterator[dict[str, int]]:
+    with upstream.running(CORES.load) as each:
+        yield each
+
+
+def runnable(kind: type[Peer]) -> type[Peer]:
+    if reason := kind.missing():
+        pytest.skip(f"{kind.name}: {reason}")
+    return kind
+
+
+def test_a_ratio_is_made_of_two_figures_of_one_round() -> None:
+    # the ratio of the medians would be 1.0: the machine was slow in the second round, for both
+    assert paired([10, 30, 20], [20, 60, 10]) == Spread(median=0.5, low=0.5, high=2.0)
+
+
+def test_rounds_are_interleaved() -> None:
+    asked = []
+
+    def once(subject: str) -> float:
+        asked.append(subject)
+        return len(asked)
+
+    assert interleave({"a": "A", "b": "B"}, 3, once) == {"a": [1, 3, 5], "b": [2, 4, 6]}
+    assert "".join(asked) == "ABABAB"
+
+
+def test_rounds_that_do_not_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        paired([1, 2], [1])
+
+
+@pytest.mark.parametrize(
+    ("median", "high", "verdict"), [(0.5, 3.0, "aim met"), (0.7, 0.7, "met"), (0.8, 0.8, "MISSED")]
+)
+def test_verdict_by_median(median: float, high: float, verdict: str) -> None:
+    assert Budget(must=0.75, aim=0.55).verdict(median, high) == verdict
+
+
+def test_verdict_by_the_worst_round() -> None:
+    assert Budget(must=50, aim=10, worst=True).verdict(1.0, 51.0) == "MISSED"
+
+
+def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
+    relay = Result("download", "CPU ms/GiB", {OURS: [300.0, 310.0], "nginx": [600.0, 620.0], "haproxy": [600.0, 620.0]})
+    assert [(row.who, row.verdict, row.ratio and row.ratio.median) for row in relay.rows()] == [
+        (OURS, "", None), ("nginx", "aim met", 0.5), ("haproxy", "", 0.5),
+    ]
+    memory = Result("idle memory", "MiB", {OURS: [40.0], "nginx": [6.0]})
+    assert [(row.who, row.verdict) for row in memory.rows()] == [(OURS, "met"), ("nginx", "")]
+
+
+def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
+    assert {against for _, against in BUDGETS} <= {"", *(peer.name for peer in PEERS)}
+    assert all(budget.aim <= budget.must for budget in BUDGETS.values())
+    assert {work for work, against in BUDGETS if against} == set(WORKS)
+
+
+def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
+    results = [Result("download", "CPU ms/GiB", {OURS: [300.0], "nginx": [600.0]})]
+    table, markdown = report.as_table(results), report.as_markdown({"kernel": "6.1"}, results)
+    for text in (table, markdown):
+        assert "300 (300 to 300)" in text
+        assert "0.5 (0.5 to 0.5)" in text
+        assert "aim met" in text
+    assert "- kernel: 6.1" in markdown
+    document = json.loads(json.dumps(report.as_json({}, results)))
+    assert document["results"][0]["samples"] == {OURS: [300.0], "nginx": [600.0]}
+    assert document["results"][0]["rows"][1]["ratio"]["median"] == 0.5
+
+
+def test_circumstances_name_machine_kernel_and_command() -> None:
+    about = report.circumstances(["python", "-m", "benchmarks", "tcp"], (0.5, 0.25, 0.0))
+    assert about["kernel"] == os.uname().release
+    assert about["command"] == "python -m benchmarks tcp"
+    assert about["load before"] == "0.50 0.25 0.00"
+
+
+@pytest.mark.parametrize("kind", PEERS, ids=lambda kind: kind.name)
+def test_configurations_name_both_ports(kind: type[Peer]) -> None:
+    peer = kind(upstream=7001, core=CORES.proxy)
+    assert str(peer.port) in peer.config()
+    assert "7001" in peer.config()
+
+
+def test_configurations_ask_for_one_worker() -> None:
+    assert "worker_processes 1;" in Nginx(1, 0).config()
+    assert "nbthread 1" in HAProxy(1, 0).config()
+    assert json.loads(Envoy(1, 0).config())["static_resources"]["clusters"][0]["name"] == "upstream"
+
+
+def test_the_relay_is_a_native_document() -> None:
+    ours = Meshproxy(7001, CORES.proxy)
+    assert json.loads(ours.config()) == {
+        "admin": {"listen": f"127.0.0.1:{ours.admin}"},
+        "listeners": [{"name": "relay", "listen": f"127.0.0.1:{ours.port}", "protocol": "tcp", "cluster": "upstream"}],
+        "clusters": {"upstream": {"endpoints": ["127.0.0.1:7001"]}},
+    }
+
+
+def test_reload_documents_have_a_thousand_clusters_that_all_change() -> None:
+    ours = Meshproxy(7001, CORES.proxy)
+    first, second = (json.loads(reload.document(ours, version))["clusters"] for version in (1, 2))
+    assert len(first) == len(second) == reload.CLUSTERS
+    assert {name for name in first if first[name] == second[name]} == {"upstream"}
+
+
+def test_an_example_is_moved_to_free_ports() -> None:
+    moved = idle.on_free_ports(
+        {
+            "listeners": [{"listen": "127.0.0.1:5432"}, {"listen": ["0.0.0.0:53", "unix:/run/a.sock"]}],
+            "status": {"listen": "127.0.0.1:15020"},
+        },
+        admin=7002,
+    )
+    assert moved["admin"] == {"listen": "127.0.0.1:7002"}
+    assert moved["listeners"][0]["listen"] != "127.0.0.1:5432"
+    assert moved["listeners"][1]["listen"][0].startswith("0.0.0.0:")
+    assert moved["listeners"][1]["listen"][1] == "unix:/run/a.sock"
+    assert moved["status"]["listen"] != "127.0.0.1:15020"
+
+
+def test_cpu_time_is_that_of_all_threads() -> None:
+    seen = threading.Event()
+
+    def spin() -> None:
+        while time.thread_time() < 0.02:
+            pass
+        seen.wait()  # a thread that has ended is counted no more
+
+    before = process.cpu_ns([os.getpid()])
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        process.wait_until(lambda: process.cpu_ns([os.getpid()]) - before > 15_000_000, "20 ms of a thread seen")
+    finally:
+        seen.set()
+        thread.join()
+
+
+def test_family_is_the_process_and_its_descendants() -> None:
+    command = ["sh", "-c", "sleep 60 & echo; wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as shell:
+        assert shell.stdout
+        shell.stdout.readline()
+        try:
+            family = process.family(shell.pid)
+            assert family[0] == shell.pid
+            assert len(family) == 2
+        finally:
+            os.killpg(shell.pid, 15)
+
+
+def test_a_load_that_measured_nothing_is_an_error() -> None:
+    def no_work() -> Iterator[int]:
+        while True:
+            yield 0
+
+    with pytest.raises(RuntimeError, match="nothing was measured"):
+        load.measure(no_work(), [os.getpid()], 0.001)
+
+
+@pytest.mark.parametrize("kind", PEERS, ids=lambda kind: kind.name)
+def test_each_peer_relays_and_is_ended(kind: type[Peer], ports: dict[str, int]) -> None:
+    with runnable(kind)(ports["echo"], CORES.proxy) as peer:
+        pids = peer.pids
+        sample = load.run("echo", peer.port, pids, SHORT, CORES.load)
+        assert sample.work > 50
+        assert 0 < sample.cpu_ns < 2 * len(pids) * 1e9
+        assert process.memory_kib(pids, "Pss") > 1000
+        assert kind.version()
+    assert not any(os.path.exists(f"/proc/{pid}") for pid in pids)
+    assert not process.accepts(peer.port)
+
+
+@pytest.mark.parametrize("work", sorted(WORKS))
+def test_each_load_does_work_on_the_upstream_itself(work: str, ports: dict[str, int]) -> None:
+    sample = load.run(work, ports[WORKS[work][0]], [], SHORT, CORES.load)
+    assert sample.work > 50
+    assert sample.seconds >= SHORT
+
+
+def test_steady_traffic_counts_and_breaks_nothing_by_itself(ports: dict[str, int]) -> None:
+    with steady.running(ports["echo"], 10, CORES.load) as traffic:
+        time.sleep(SHORT)
+        account = steady.account(traffic)
+    assert account.failed == 0
+    assert account.pings > 5
+    assert account.opened > 11
+    assert account.longest_ms > 0
+
+
+def test_steady_traffic_notices_a_wrong_answer_and_a_lost_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        traffic = steady.Traffic(listener.getsockname()[1], 1)
+        probe, staying = listener.accept()[0], listener.accept()[0]
+        traffic.say(traffic.probe)
+        traffic.say(traffic.staying[0])
+        probe.sendall(bytes(steady.SIZE))
+        staying.close()
+        deadline = time.monotonic() + process.DEADLINE
+        while traffic.sockets and time.monotonic() < deadline:
+            traffic.listen(0.01)
+        probe.close()
+    assert traffic.account.failed == 2
+
+
+@pytest.mark.parametrize("engine", [conn.Engine("asyncio", *kind) for kind in conn.KINDS], ids=lambda each: each.name)
+def test_each_engine_relays(engine: conn.Engine, ports: dict[str, int]) -> None:
+    with conn.certified() as certificate:
+        if engine.tls and not certificate:
+            pytest.skip("no openssl")
+        with conn.running(engine, ports["echo"], certificate, CORES.proxy) as (port, pid):
+            sample = load.run("echo", port, [pid], SHORT, CORES.load, tls=engine.tls)
+    assert sample.work > 50
+
+
+def test_what_was_not_asked_for_is_not_run() -> None:
+    plan = Plan(rounds=1, seconds=1, only=frozenset({"echo"}), peers=frozenset({"nobody"}))
+    assert plan.chosen(["download", "echo"]) == ["echo"]
+    assert plan.present() == []
