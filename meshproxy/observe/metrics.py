@@ -290,9 +290,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
     found = []
     for metric in METRICS:
         samples = [
-            sample
-            for names, held in objects[metric.scope]
-            for sample in _samples(metric, names, held[metric.field])
+            sample for names, held in objects[metric.scope] for sample in _samples(metric, names, held[metric.field])
         ]
         if samples:
             found.append(Family(metric.name, metric.type, metric.help, samples))

@@ -26,8 +26,7 @@ def test_a_text_line() -> None:
     paper = Paper()
     paper.log.info("listener-added", listener="web", address="127.0.0.1:80", count=3, on=True, chain=None)
     assert paper.lines == [
-        "2023-11-14T22:13:20.250Z INFO listener-added"
-        " listener=web address=127.0.0.1:80 count=3 on=true chain=null\n"
+        "2023-11-14T22:13:20.250Z INFO listener-added listener=web address=127.0.0.1:80 count=3 on=true chain=null\n"
     ]
 
 

@@ -70,9 +70,7 @@ def test_large_counts_are_printed_whole() -> None:
 def test_each_family_of_the_table_is_exposed_once_with_its_type_and_labels() -> None:
     text = expose(families(busy_stats().snapshot())).decode()
     assert re.findall(r"^# HELP (\S+)", text, re.M) == [metric.name for metric in METRICS]
-    assert re.findall(r"^# TYPE (\S+) (\S+)", text, re.M) == [
-        (metric.name, metric.type) for metric in METRICS
-    ]
+    assert re.findall(r"^# TYPE (\S+) (\S+)", text, re.M) == [(metric.name, metric.type) for metric in METRICS]
     labels: dict[str, set[str]] = {metric.name: set() for metric in METRICS}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -161,6 +159,5 @@ def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
 def test_the_document_has_one_row_for_each_metric() -> None:
     rows = [line for line in DOCS.read_text().splitlines() if line.startswith("| `meshproxy_")]
     assert rows == [
-        f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels) or '-'} | {metric.help} |"
-        for metric in METRICS
+        f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels) or '-'} | {metric.help} |" for metric in METRICS
     ]

@@ -1,0 +1,358 @@
+"""The admin API: which path does what, and how its answer looks.
+
+The two tables at the end are the whole of it.  A handler is a function of the proxy and the request; the proxy
+is whatever satisfies `Proxy`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from meshproxy.admin.access import Access
+from meshproxy.admin.http import PLAIN, Request, Response
+from meshproxy.admin.page import page_response
+from meshproxy.admin.tables import text_table
+from meshproxy.errors import Invalid
+
+DEFAULT_LAYER = "default"
+LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+LAYER_PATH = re.compile(r"/config/[^/]+")
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A config that is in force, or with a dry run one that could be."""
+
+    generation: int
+    version: str
+    changes: tuple[str, ...]
+
+
+class Conflict(Exception):
+    """The layer is not what `If-Match` says."""
+
+
+class Missing(Exception):
+    """There is no such layer, or no such generation."""
+
+
+class Proxy(Protocol):
+    """What the API asks of the process.  Dicts are plain JSON data with every secret redacted."""
+
+    def state(self) -> str:
+        """`starting`, `LIVE` or `draining`."""
+
+    def server_info(self) -> dict[str, object]:
+        """Among others `version`, `state`, `generation`, `uptime_seconds`, and `last_refused`: null, or the last
+        config that was refused, as `time`, `source` and `problems`."""
+
+    def metrics(self) -> bytes: ...
+
+    def stats(self) -> dict[str, object]:
+        """The snapshot of `observe.metrics.Stats`."""
+
+    def listeners(self) -> list[dict[str, object]]: ...
+
+    def clusters(self) -> list[dict[str, object]]:
+        """Each with its `endpoints`, a list of dicts."""
+
+    def config_dump(self) -> dict[str, object]: ...
+
+    def layer(self, name: str) -> tuple[dict[str, object], str] | None:
+        """The layer and its etag, which is a word without quotes."""
+
+    async def put(self, layer: str, body: bytes, *, dry_run: bool, if_match: str | None, source: str) -> Applied:
+        """Raises Invalid, or Conflict where `if_match` is neither the etag of the layer nor `*` and there is one."""
+
+    async def delete(self, layer: str, *, if_match: str | None) -> Applied:
+        """Raises Invalid, Conflict, Missing."""
+
+    def history(self) -> list[dict[str, object]]:
+        """Newest first; each with `generation`, `time`, `source`, `version`, `changes`."""
+
+    async def rollback(self, generation: int | None) -> Applied:
+        """To the generation before the one in force where None is given.  Raises Invalid, Missing."""
+
+    def drain(self) -> None: ...
+
+    def quit(self) -> None: ...
+
+    def log_level(self, level: str | None) -> str:
+        """The level in force, after setting it where one is given.  Raises ValueError."""
+
+
+class Refusal(Exception):
+    """A request that cannot be done as it stands."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.status = status
+
+
+# Looking
+
+
+def ready(proxy: Proxy, _request: Request) -> Response:
+    state = proxy.state()
+    return _text(state, 200 if state == "LIVE" else 503)
+
+
+def live(_proxy: Proxy, _request: Request) -> Response:
+    return _text("OK")
+
+
+def metrics(proxy: Proxy, _request: Request) -> Response:
+    return Response(body=proxy.metrics(), content_type=PROMETHEUS)
+
+
+def page(_proxy: Proxy, _request: Request) -> Response:
+    return page_response()
+
+
+def server_info(proxy: Proxy, _request: Request) -> Response:
+    return _json(proxy.server_info())
+
+
+def stats(proxy: Proxy, _request: Request) -> Response:
+    return _json(proxy.stats())
+
+
+def listeners(proxy: Proxy, request: Request) -> Response:
+    return _table(request, proxy.listeners())
+
+
+def clusters(proxy: Proxy, request: Request) -> Response:
+    return _table(request, proxy.clusters())
+
+
+def config_dump(proxy: Proxy, _request: Request) -> Response:
+    return _json(proxy.config_dump())
+
+
+# The configuration
+
+
+def get_layer(proxy: Proxy, request: Request) -> Response:
+    name = _layer_name(request)
+    found = proxy.layer(name)
+    if found is None:
+        raise Missing(f"there is no layer {name!r}")
+    config, etag = found
+    return _json(config, headers=(("ETag", f'"{etag}"'),))
+
+
+async def put_layer(proxy: Proxy, request: Request) -> Response:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise Refusal(415, f"Content-Encoding: {encoding!r} is not understood; send the document as it is")
+    applied = await proxy.put(
+        _layer_name(request),
+        request.body,
+        dry_run=_flag(request, "dry_run"),
+        if_match=_if_match(request),
+        source=f"PUT {request.path}",
+    )
+    return _applied(applied)
+
+
+async def delete_layer(proxy: Proxy, request: Request) -> Response:
+    return _applied(await proxy.delete(_layer_name(request), if_match=_if_match(request)))
+
+
+def history(proxy: Proxy, _request: Request) -> Response:
+    return _json(proxy.history())
+
+
+async def rollback(proxy: Proxy, request: Request) -> Response:
+    text = _one(request, "generation")
+    if text is not None and not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refusal(400, f"generation: {text!r} is not a number")
+    return _applied(await proxy.rollback(None if text is None else int(text)))
+
+
+# The process
+
+
+def drain(proxy: Proxy, _request: Request) -> Response:
+    proxy.drain()
+    return _json({"state": proxy.state()})
+
+
+def quit_quit_quit(proxy: Proxy, _request: Request) -> Response:
+    proxy.quit()
+    return _json({"state": proxy.state()})
+
+
+def logging(proxy: Proxy, request: Request) -> Response:
+    try:
+        return _json({"level": proxy.log_level(_one(request, "level"))})
+    except ValueError as error:
+        raise Refusal(400, str(error)) from None
+
+
+# What requests say
+
+
+def _one(request: Request, name: str) -> str | None:
+    values = request.query.get(name, [])
+    if len(values) > 1:
+        raise Refusal(400, f"{name}: given {len(values)} times")
+    return values[0] if values else None
+
+
+def _flag(request: Request, name: str) -> bool:
+    text = _one(request, name)
+    if text not in (None, "0", "1", "false", "true"):
+        raise Refusal(400, f"{name}: {text!r} is neither 1 nor 0")
+    return text in ("1", "true")
+
+
+def _if_match(request: Request) -> str | None:
+    text = request.headers.get("if-match")
+    if text is None or text == "*":
+        return text
+    etag = re.fullmatch(r'"([^"]*)"', text)
+    if etag is None:
+        raise Refusal(400, f"If-Match: {text!r} is neither one quoted etag nor *")
+    return etag[1]
+
+
+def _layer_name(request: Request) -> str:
+    name = request.path.removeprefix("/config").removeprefix("/") or DEFAULT_LAYER
+    if not LAYER_NAME.fullmatch(name):
+        raise Refusal(400, f"layer: {name!r} is not a name of up to 63 letters, digits, dots, dashes")
+    return name
+
+
+# What answers look like
+
+
+def _json(data: object, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    return Response(status, json.dumps(data, indent=1).encode() + b"\n", headers=headers)
+
+
+def _text(words: str, status: int = 200) -> Response:
+    return Response(status, f"{words}\n".encode(), PLAIN)
+
+
+def _error(status: int, words: str, headers: tuple[tuple[str, str], ...] = ()) -> Response:
+    return _json({"error": words}, status, headers)
+
+
+def _applied(applied: Applied) -> Response:
+    return _json({"generation": applied.generation, "version": applied.version, "changes": list(applied.changes)})
+
+
+def _table(request: Request, rows: list[dict[str, object]]) -> Response:
+    wanted = _one(request, "format")
+    if wanted not in (None, "json", "text"):
+        raise Refusal(400, f"format: {wanted!r} is neither json nor text")
+    if wanted == "json" or (wanted is None and "application/json" in request.headers.get("accept", "")):
+        return _json(rows)
+    return Response(body=text_table(rows).encode(), content_type=PLAIN)
+
+
+# The tables
+
+Handler = Callable[[Proxy, Request], Response | Awaitable[Response]]
+
+
+class Route(NamedTuple):
+    method: str
+    path: str
+    handler: Handler
+    open: bool = False
+    """Answered to anyone, wherever it is served."""
+
+
+ADMIN_ROUTES = (
+    Route("GET", "/", page),
+    Route("GET", "/ready", ready, open=True),
+    Route("GET", "/live", live, open=True),
+    Route("GET", "/metrics", metrics),
+    Route("GET", "/stats", stats),
+    Route("GET", "/listeners", listeners),
+    Route("GET", "/clusters", clusters),
+    Route("GET", "/server_info", server_info),
+    Route("GET", "/config_dump", config_dump),
+    Route("GET", "/config", get_layer),
+    Route("PUT", "/config", put_layer),
+    Route("GET", "/config/{layer}", get_layer),
+    Route("PUT", "/config/{layer}", put_layer),
+    Route("DELETE", "/config/{layer}", delete_layer),
+    Route("GET", "/config/history", history),
+    Route("POST", "/config/rollback", rollback),
+    Route("POST", "/drain", drain),
+    Route("POST", "/quitquitquit", quit_quit_quit),
+    Route("POST", "/logging", logging),
+)
+
+STATUS_ROUTES = (
+    Route("GET", "/ready", ready),
+    Route("GET", "/live", live),
+    Route("GET", "/metrics", metrics),
+)
+
+
+def admin_site(proxy: Proxy, access: Access) -> ApiSite:
+    """The whole API, for `admin.listen`."""
+    return ApiSite(proxy, ADMIN_ROUTES, access)
+
+
+def status_site(proxy: Proxy) -> ApiSite:
+    """What kubelet and Prometheus read, for `status.listen`: nothing there changes anything."""
+    return ApiSite(proxy, STATUS_ROUTES, None)
+
+
+class ApiSite:
+    """A table of routes as a `Site`; without an `Access`, anyone may ask."""
+
+    def __init__(self, proxy: Proxy, routes: tuple[Route, ...], access: Access | None) -> None:
+        self._proxy = proxy
+        self._access = access
+        self._paths: dict[str, dict[str, Route]] = {}
+        for route in routes:
+            self._paths.setdefault(route.path, {})[route.method] = route
+
+    def admit(self, request: Request) -> Response | None:
+        by_method = self._by_method(request.path)
+        route = by_method.get(_looked_up(request.method))
+        if self._access is not None and not (route and route.open):
+            denied = self._access.denied(request)
+            if denied is not None:
+                challenge = (("WWW-Authenticate", "Bearer"),) if denied.status == 401 else ()
+                return _error(denied.status, denied.words, challenge)
+        if not by_method:
+            return _json({"error": f"no such path: {request.path[:200]!r}", "paths": list(self._paths)}, 404)
+        if route is None:
+            allow = ", ".join(sorted({*by_method, *(("HEAD",) if "GET" in by_method else ())}))
+            return _error(405, f"{request.path}: takes {allow}", (("Allow", allow),))
+        return None
+
+    async def answer(self, request: Request) -> Response:
+        route = self._by_method(request.path)[_looked_up(request.method)]
+        try:
+            answer = route.handler(self._proxy, request)
+            return answer if isinstance(answer, Response) else await answer
+        except Invalid as invalid:
+            return _json({"problems": [problem.as_json() for problem in invalid.problems]}, 422)
+        except Conflict as conflict:
+            return _error(412, str(conflict))
+        except Missing as missing:
+            return _error(404, str(missing))
+        except Refusal as refusal:
+            return _error(refusal.status, str(refusal))
+
+    def _by_method(self, path: str) -> Mapping[str, Route]:
+        if path not in self._paths and LAYER_PATH.fullmatch(path):
+            path = "/config/{layer}"
+        return self._paths.get(path, {})
+
+
+def _looked_up(method: str) -> str:
+    return "GET" if method == "HEAD" else method

@@ -1,0 +1,312 @@
+"""A small strict HTTP/1.1 server for the admin side: few connections, every one bounded.
+
+`serve` takes listening sockets and a `Site`.  A site sees each request twice: `admit` may refuse it by its head
+alone, so that a body is only read for those who may send one, and `answer` gives the response.  It runs on
+streams and h11 because its rate is low; the data path has codecs of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from asyncio import StreamReader, StreamWriter, Task
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+from urllib.parse import parse_qs, unquote
+
+import h11
+
+from meshproxy.observe.log import Log
+
+READ_SIZE = 65536
+MOST_QUERY_FIELDS = 64
+PLAIN = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    """Names in lower case; what came more than once is joined by a comma."""
+    body: bytes = b""
+    peer_uid: int | None = None
+    """The user at the other end of a unix socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class Site(Protocol):
+    def admit(self, request: Request) -> Response | None:
+        """The refusal of a request whose body has not been read, or None."""
+
+    async def answer(self, request: Request) -> Response: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes, counts and seconds.  `bodies` bounds what all connections together hold of unfinished bodies."""
+
+    head: int = 16 * 1024
+    body: int = 16 * 1024 * 1024
+    bodies: int = 64 * 1024 * 1024
+    connections: int = 64
+    head_seconds: float = 10.0
+    body_seconds: float = 10.0
+    send_seconds: float = 10.0
+    idle_seconds: float = 60.0
+    linger_seconds: float = 1.0
+
+
+DEFAULT_LIMITS = Limits()
+
+
+class Refused(Exception):
+    """A request that this server itself turns down; its connection ends with the answer."""
+
+    def __init__(self, status: int, words: str) -> None:
+        super().__init__(words)
+        self.response = Response(status, f"{words}\n".encode(), PLAIN)
+
+
+async def serve(sockets: Iterable[socket.socket], site: Site, log: Log, limits: Limits = DEFAULT_LIMITS) -> Server:
+    """Begin to serve on sockets that listen already; the server owns them from now on."""
+    server = Server(site, log, limits)
+    for sock in sockets:
+        await server.listen(sock)
+    return server
+
+
+class Server:
+    def __init__(self, site: Site, log: Log, limits: Limits) -> None:
+        self.site = site
+        self.log = log
+        self.limits = limits
+        self.bytes_held = 0
+        self._listening: list[asyncio.Server] = []
+        self._tasks: dict[Task[None], _Connection] = {}
+
+    async def listen(self, sock: socket.socket) -> None:
+        started = await asyncio.start_server(self._accepted, sock=sock, backlog=self.limits.connections)
+        self._listening.append(started)
+
+    @property
+    def connections(self) -> int:
+        return len(self._tasks)
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
+        for listening in self._listening:
+            listening.close()
+        for task, connection in self._tasks.items():
+            if connection.idle:
+                task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=grace)
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+    def _accepted(self, reader: StreamReader, writer: StreamWriter) -> None:
+        if len(self._tasks) >= self.limits.connections and not self._evict_idle():
+            self.log.limited("admin-full", 10, "warning", "admin-full", connections=len(self._tasks))
+            writer.transport.abort()
+            return
+        connection = _Connection(self, reader, writer)
+        task = asyncio.get_running_loop().create_task(connection.run())
+        self._tasks[task] = connection
+        task.add_done_callback(self._tasks.pop)
+
+    def _evict_idle(self) -> bool:
+        """Idle connections may not keep a probe out; the one that was accepted first has to go."""
+        for task, connection in self._tasks.items():
+            if connection.idle:
+                connection.idle = False
+                task.cancel()
+                return True
+        return False
+
+
+class _Connection:
+    def __init__(self, server: Server, reader: StreamReader, writer: StreamWriter) -> None:
+        self.server = server
+        self.limits = server.limits
+        self.reader = reader
+        self.writer = writer
+        self.idle = True
+        self.head_only = False
+        self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head)
+        self.peer_uid = _peer_uid(writer)
+        # `drain` then means that the kernel has it all, and a peer that does not read cannot hold what is left.
+        writer.transport.set_write_buffer_limits(high=0)
+
+    async def run(self) -> None:
+        try:
+            await self._converse()
+        except (OSError, TimeoutError, h11.ProtocolError):
+            pass
+        except Exception as error:
+            self.server.log.error("admin-connection", error=repr(error))
+        finally:
+            self.writer.transport.abort()
+
+    async def _converse(self) -> None:
+        first_byte_within = self.limits.head_seconds
+        while True:
+            try:
+                request = await self._next_head(first_byte_within)
+                if request is None:
+                    return
+                response = await self._respond(request)
+            except Refused as refused:
+                response = refused.response
+            except h11.RemoteProtocolError as error:
+                response = Refused(error.error_status_hint, str(error)).response
+            if not await self._send(response):
+                return
+            first_byte_within = self.limits.idle_seconds
+
+    async def _respond(self, head: Request) -> Response:
+        site = self.server.site
+        refusal = site.admit(head)
+        if refusal is not None:
+            return refusal
+        request = replace(head, body=await self._body(head))
+        try:
+            return await site.answer(request)
+        except Exception as error:
+            self.server.log.error("admin-failed", method=head.method, path=head.path, error=repr(error))
+            return Response(500, b"this is a fault of the proxy; its log says more\n", PLAIN)
+
+    # Reading
+
+    async def _next_head(self, first_byte_within: float) -> Request | None:
+        """The next request without its body; None where the peer ends, or stays silent, between requests."""
+        http = self.http
+        self.head_only = False
+        self.idle = not http.trailing_data[0]
+        now = asyncio.get_running_loop().time
+        seconds = first_byte_within if self.idle else self.limits.head_seconds
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                while (event := http.next_event()) is h11.NEED_DATA:
+                    data = await self.reader.read(self.limits.head)
+                    http.receive_data(data)
+                    if self.idle:
+                        self.idle = False
+                        deadline.reschedule(now() + self.limits.head_seconds)
+        except TimeoutError:
+            if self.idle:
+                return None
+            raise Refused(408, f"no complete request head in {self.limits.head_seconds:g} s") from None
+        if not isinstance(event, h11.Request):
+            return None
+        # h11 bounds a head that is not complete; one that arrives at once may be larger.
+        if len(event.target) + sum(len(name) + len(value) for name, value in event.headers) > self.limits.head:
+            raise Refused(431, f"the request head is larger than {self.limits.head} bytes")
+        self.head_only = event.method == b"HEAD"
+        return _request(event, self.peer_uid)
+
+    async def _body(self, head: Request) -> bytes:
+        http, limits, server = self.http, self.limits, self.server
+        too_large = Refused(413, f"the body is larger than {limits.body} bytes")
+        if int(head.headers.get("content-length", 0)) > limits.body:
+            raise too_large
+        held = 0
+        parts = []
+        try:
+            async with asyncio.timeout(limits.body_seconds):
+                while not isinstance(event := http.next_event(), h11.EndOfMessage):
+                    if isinstance(event, h11.Data):
+                        held += len(event.data)
+                        server.bytes_held += len(event.data)
+                        parts.append(bytes(event.data))
+                        if held > limits.body:
+                            raise too_large
+                        if server.bytes_held > limits.bodies:
+                            raise Refused(503, "too many bodies are being sent at once; try again")
+                        continue
+                    if http.they_are_waiting_for_100_continue:
+                        self._write(h11.InformationalResponse(status_code=100, headers=[]))
+                    http.receive_data(await self.reader.read(READ_SIZE))
+        except TimeoutError:
+            raise Refused(408, f"no complete body in {limits.body_seconds:g} s") from None
+        finally:
+            server.bytes_held -= held
+        return b"".join(parts)
+
+    # Writing
+
+    async def _send(self, response: Response) -> bool:
+        """Whether the connection can take another request."""
+        http = self.http
+        complete = http.their_state is h11.DONE
+        headers = [
+            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+            ("Content-Type", response.content_type),
+            ("Content-Length", str(len(response.body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *response.headers,
+        ]
+        if not complete:
+            headers.append(("Connection", "close"))
+        self._write(h11.Response(status_code=response.status, headers=headers))
+        if not self.head_only:
+            self._write(h11.Data(data=response.body))
+        self._write(h11.EndOfMessage())
+        async with asyncio.timeout(self.limits.send_seconds):
+            await self.writer.drain()
+        if http.our_state is h11.DONE and complete:
+            http.start_next_cycle()
+            return True
+        await self._linger()
+        return False
+
+    def _write(self, event: h11.Event) -> None:
+        self.writer.write(self.http.send(event) or b"")
+
+    async def _linger(self) -> None:
+        """Read on for a moment: a reset for unread bytes would take the answer away from its reader."""
+        with contextlib.suppress(OSError, TimeoutError):
+            self.writer.write_eof()
+            async with asyncio.timeout(self.limits.linger_seconds):
+                while await self.reader.read(READ_SIZE):
+                    pass
+
+
+def _request(event: h11.Request, peer_uid: int | None) -> Request:
+    target = event.target.decode("ascii")
+    if not target.startswith("/"):
+        raise Refused(400, "the request target must be a path")
+    path, _, query = target.partition("?")
+    try:
+        fields = parse_qs(query, keep_blank_values=True, errors="strict", max_num_fields=MOST_QUERY_FIELDS)
+        path = unquote(path, errors="strict")
+    except ValueError as error:
+        raise Refused(400, f"the request target cannot be read: {error}") from None
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in event.headers:
+        name, value = raw_name.decode("ascii"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return Request(event.method.decode("ascii"), path, fields, headers, b"", peer_uid)
+
+
+def _peer_uid(writer: StreamWriter) -> int | None:
+    sock = writer.get_extra_info("socket")
+    if sock.family != socket.AF_UNIX:
+        return None
+    _pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)

@@ -1,0 +1,408 @@
+"""The admin API over a real socket, in front of a proxy that is none."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from meshproxy.admin.access import Access
+from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Applied, Conflict, Missing, admin_site, status_site
+from meshproxy.admin.http import serve
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model.address import parse
+from meshproxy.observe.log import Log
+from meshproxy.observe.metrics import Stats, expose, families
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "admin.md"
+
+
+class FakeProxy:
+    """Remembers what it was asked to do."""
+
+    def __init__(self) -> None:
+        self.asked: list[object] = []
+        self.now = "LIVE"
+        self.level = "info"
+        self.layers: dict[str, dict[str, object]] = {"default": {"clusters": {}}}
+
+    def state(self) -> str:
+        return self.now
+
+    def server_info(self) -> dict[str, object]:
+        return {"version": "1", "state": self.now, "generation": 3, "uptime_seconds": 1.5, "last_refused": None}
+
+    def metrics(self) -> bytes:
+        return expose(families(Stats("1").snapshot()))
+
+    def stats(self) -> dict[str, object]:
+        return Stats("1").snapshot()
+
+    def listeners(self) -> list[dict[str, object]]:
+        return [{"name": "web", "addresses": ["127.0.0.1:80"]}]
+
+    def clusters(self) -> list[dict[str, object]]:
+        return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
+
+    def config_dump(self) -> dict[str, object]:
+        return {"layers": self.layers}
+
+    def layer(self, name: str) -> tuple[dict[str, object], str] | None:
+        return (self.layers[name], "e1") if name in self.layers else None
+
+    async def put(self, layer: str, body: bytes, *, dry_run: bool, if_match: str | None, source: str) -> Applied:
+        self.asked.append(("put", layer, body, dry_run, if_match, source))
+        if if_match not in (None, "*", "e1"):
+            raise Conflict(f"the layer {layer!r} has changed")
+        if body == b"bad":
+            raise Invalid([Problem("listeners[0].listen", "`x` is no address", "PUT", 3), Problem("", "empty")])
+        return Applied(4, "abc", ("listener web: added",))
+
+    async def delete(self, layer: str, *, if_match: str | None) -> Applied:
+        self.asked.append(("delete", layer, if_match))
+        if layer not in self.layers:
+            raise Missing(f"there is no layer {layer!r}")
+        return Applied(5, "abd", ())
+
+    def history(self) -> list[dict[str, object]]:
+        return [{"generation": 3, "time": 1.0, "source": "file", "version": "abb", "changes": []}]
+
+    async def rollback(self, generation: int | None) -> Applied:
+        self.asked.append(("rollback", generation))
+        if generation == 99:
+            raise Missing("there is no generation 99")
+        return Applied(6, "abe", ())
+
+    def drain(self) -> None:
+        self.now = "draining"
+
+    def quit(self) -> None:
+        self.asked.append("quit")
+
+    def log_level(self, level: str | None) -> str:
+        if level == "loud":
+            raise ValueError("level: 'loud' is not one of debug, info, warning, error")
+        self.level = level or self.level
+        return self.level
+
+
+class Answer:
+    def __init__(self, heard: bytes) -> None:
+        head, _, self.body = heard.partition(b"\r\n\r\n")
+        first, *rest = head.decode().split("\r\n")
+        self.status = int(first.split()[1])
+        self.headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in rest)}
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Stage:
+    def __init__(self, proxy: FakeProxy, address: tuple[str, int]) -> None:
+        self.proxy = proxy
+        self.address = address
+
+    async def ask(self, line: str, body: bytes = b"", **headers: str) -> Answer:
+        """The answer to `METHOD /target`."""
+        said = {"host": "localhost", "connection": "close", "content-length": str(len(body))} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        reader, writer = await asyncio.open_connection(*self.address)
+        writer.write(f"{line} HTTP/1.1\r\n".encode())
+        writer.write("".join(f"{name}: {value}\r\n" for name, value in said.items()).encode() + b"\r\n" + body)
+        answer = Answer(await reader.read())
+        writer.close()
+        return answer
+
+
+@asynccontextmanager
+async def stage(
+    listen: str = "127.0.0.1:15000", token: str | None = None, status: bool = False
+) -> AsyncIterator[Stage]:
+    """The API as it would be on `listen`, on a free port of the loopback."""
+    proxy = FakeProxy()
+    sock = socket.create_server(("127.0.0.1", 0))
+    site = status_site(proxy) if status else admin_site(proxy, Access(parse(listen), token, uid=1000))
+    server = await serve([sock], site, Log(list[str]().append))
+    try:
+        yield Stage(proxy, sock.getsockname())
+    finally:
+        await server.close(grace=0)
+
+
+def test_ready_says_the_state(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask("GET /ready")
+            assert (answer.status, answer.body) == (200, b"LIVE\n")
+            for state in ("starting", "draining"):
+                it.proxy.now = state
+                answer = await it.ask("GET /ready")
+                assert (answer.status, answer.body) == (503, f"{state}\n".encode())
+                assert (await it.ask("GET /live")).status == 200
+
+    run(conversation())
+
+
+def test_metrics_have_the_type_that_prometheus_asks_for(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask("GET /metrics")
+            assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+            assert b'meshproxy_info{version="1"} 1\n' in answer.body
+
+    run(conversation())
+
+
+def test_what_can_be_looked_at(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            assert (await it.ask("GET /server_info")).json["generation"] == 3
+            assert (await it.ask("GET /stats")).json["process"]["version"] == "1"
+            assert (await it.ask("GET /config_dump")).json == {"layers": {"default": {"clusters": {}}}}
+            assert (await it.ask("GET /config/history")).json[0]["generation"] == 3
+
+    run(conversation())
+
+
+def test_lists_are_text_unless_json_is_asked_for(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            assert (await it.ask("GET /listeners")).body == b"name  addresses\nweb   127.0.0.1:80\n"
+            assert b"127.0.0.1:9090" in (await it.ask("GET /clusters")).body
+            assert (await it.ask("GET /listeners?format=json")).json[0]["name"] == "web"
+            assert (await it.ask("GET /clusters", accept="application/json")).json[0]["name"] == "books"
+            assert (await it.ask("GET /clusters?format=text", accept="application/json")).body.startswith(b"name")
+            refused = await it.ask("GET /clusters?format=xml")
+            assert (refused.status, refused.json["error"]) == (400, "format: 'xml' is neither json nor text")
+
+    run(conversation())
+
+
+def test_a_layer_is_shown_with_its_etag(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask("GET /config")
+            assert (answer.json, answer.headers["etag"]) == ({"clusters": {}}, '"e1"')
+            assert (await it.ask("GET /config/default")).json == {"clusters": {}}
+            missing = await it.ask("GET /config/other")
+            assert (missing.status, missing.json["error"]) == (404, "there is no layer 'other'")
+
+    run(conversation())
+
+
+def test_a_put_is_passed_on_as_it_is(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask("PUT /config", b"a: b\n")
+            assert answer.json == {"generation": 4, "version": "abc", "changes": ["listener web: added"]}
+            await it.ask("PUT /config/team-a?dry_run=1", b"{}", if_match='"e1"')
+            await it.ask("PUT /config?dry_run=0", b"", if_match="*")
+            assert it.proxy.asked == [
+                ("put", "default", b"a: b\n", False, None, "PUT /config"),
+                ("put", "team-a", b"{}", True, "e1", "PUT /config/team-a"),
+                ("put", "default", b"", False, "*", "PUT /config"),
+            ]
+
+    run(conversation())
+
+
+def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask("PUT /config", b"bad")
+            assert answer.status == 422
+            assert answer.json == {
+                "problems": [
+                    {"path": "listeners[0].listen", "message": "`x` is no address", "source": "PUT", "line": 3},
+                    {"path": "", "message": "empty"},
+                ]
+            }
+
+    run(conversation())
+
+
+@pytest.mark.parametrize(
+    ("line", "headers", "status", "words"),
+    [
+        ("PUT /config", {"if_match": '"e0"'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": "e1"}, 400, "If-Match: 'e1' is neither one quoted etag nor *"),
+        ("PUT /config", {"if_match": '"e1", "e2"'}, 400, "If-Match: "),
+        ("PUT /config", {"content_encoding": "gzip"}, 415, "Content-Encoding: 'gzip' is not understood"),
+        ("PUT /config?dry_run=yes", {}, 400, "dry_run: 'yes' is neither 1 nor 0"),
+        ("PUT /config?dry_run=1&dry_run=0", {}, 400, "dry_run: given 2 times"),
+        ("PUT /config/..%2fx", {}, 404, "no such path: '/config/../x'"),
+        ("PUT /config/-x", {}, 400, "layer: '-x' is not a name"),
+        ("PUT /config/" + "x" * 64, {}, 400, "layer: 'xxx"),
+        ("DELETE /config/other", {}, 404, "there is no layer 'other'"),
+        ("POST /config/rollback?generation=99", {}, 404, "there is no generation 99"),
+        ("POST /config/rollback?generation=-1", {}, 400, "generation: '-1' is not a number"),
+        ("POST /config/rollback?generation=" + "9" * 5000, {}, 400, "generation: '999"),
+        ("POST /logging?level=loud", {}, 400, "level: 'loud' is not one of debug, info, warning, error"),
+    ],
+)
+def test_a_request_that_cannot_be_done_says_why(
+    run: Run, line: str, headers: dict[str, str], status: int, words: str
+) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask(line, b"", **headers)
+            assert (answer.status, answer.json["error"][: len(words)]) == (status, words)
+
+    run(conversation())
+
+
+def test_layers_are_deleted_and_generations_rolled_back(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            assert (await it.ask("DELETE /config/default", if_match='"e1"')).json["generation"] == 5
+            assert (await it.ask("POST /config/rollback?generation=2")).json["generation"] == 6
+            assert (await it.ask("POST /config/rollback")).status == 200
+            assert it.proxy.asked == [("delete", "default", "e1"), ("rollback", 2), ("rollback", None)]
+
+    run(conversation())
+
+
+def test_the_process_is_steered(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            assert (await it.ask("POST /logging")).json == {"level": "info"}
+            assert (await it.ask("POST /logging?level=debug")).json == {"level": "debug"}
+            assert (await it.ask("POST /drain")).json == {"state": "draining"}
+            assert (await it.ask("POST /quitquitquit")).status == 200
+            assert it.proxy.asked == ["quit"]
+
+    run(conversation())
+
+
+@pytest.mark.parametrize(
+    ("line", "allow"),
+    [
+        ("POST /ready", "GET, HEAD"),
+        ("GET /drain", "POST"),
+        ("GET /quitquitquit", "POST"),
+        ("GET /logging", "POST"),
+        ("POST /config", "GET, HEAD, PUT"),
+        ("DELETE /config", "GET, HEAD, PUT"),
+        ("POST /config/team-a", "DELETE, GET, HEAD, PUT"),
+        ("PUT /config/history", "GET, HEAD"),
+        ("PUT /config/rollback", "POST"),
+        ("OPTIONS /config", "GET, HEAD, PUT"),
+        ("TRACE /", "GET, HEAD"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(run: Run, line: str, allow: str) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask(line)
+            assert (answer.status, answer.headers["allow"]) == (405, allow)
+            assert it.proxy.asked == []
+
+    run(conversation())
+
+
+def test_head_works_wherever_get_does(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            for route in ADMIN_ROUTES:
+                if route.method == "GET":
+                    answer = await it.ask("HEAD " + route.path.replace("{layer}", "default"))
+                    assert (answer.status, answer.body) == (200, b"")
+
+    run(conversation())
+
+
+@pytest.mark.parametrize(
+    "path", ["/routes", "/certs", "/ready/", "//ready", "/config/", "/config/a/b", "/config/{layer}/x", "/READY"]
+)
+def test_an_unknown_path_is_told_the_known_ones(run: Run, path: str) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            answer = await it.ask(f"GET {path}")
+            assert answer.status == 404
+            assert answer.json["paths"] == list(dict.fromkeys(route.path for route in ADMIN_ROUTES))
+
+    run(conversation())
+
+
+def test_a_rebound_name_and_another_site_are_refused(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            rebound = await it.ask("GET /config", host="evil.example")
+            assert (rebound.status, "Host" in rebound.json["error"]) == (403, True)
+            crossed = await it.ask("PUT /config", origin="http://evil.example")
+            assert (crossed.status, "Origin" in crossed.json["error"]) == (403, True)
+            assert (await it.ask("PUT /config", origin="http://localhost")).status == 200
+            assert len(it.proxy.asked) == 1
+
+    run(conversation())
+
+
+def test_with_a_token_only_probes_go_without(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage(token="s3cret") as it:
+            for route in ADMIN_ROUTES:
+                line = f"{route.method} {route.path.replace('{layer}', 'default')}"
+                answer = await it.ask(line)
+                if route.path in ("/ready", "/live"):
+                    assert answer.status == 200
+                else:
+                    assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer"), line
+                    assert b"s3cret" not in answer.body
+                assert (await it.ask(line, authorization="Bearer s3cret")).status in (200, 503), line
+            assert (await it.ask("GET /nowhere")).status == 401, "nor are the known paths told"
+
+    run(conversation())
+
+
+def test_off_loopback_without_a_token_nothing_can_be_changed(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage("0.0.0.0:15000") as it:
+            for route in ADMIN_ROUTES:
+                answer = await it.ask(f"{route.method} {route.path.replace('{layer}', 'default')}", host="proxy.shop")
+                assert answer.status == (200 if route.method == "GET" else 403)
+                if route.method != "GET":
+                    assert "no admin.token is configured" in answer.json["error"]
+            assert it.proxy.asked == []
+
+    run(conversation())
+
+
+def test_the_status_side_shows_three_things_and_changes_none(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage(status=True) as it:
+            for path in ("/ready", "/live", "/metrics"):
+                assert (await it.ask(f"GET {path}", host="10.0.0.1:15020")).status == 200
+                assert (await it.ask(f"POST {path}")).status == 405
+            for route in ADMIN_ROUTES:
+                if route.path not in ("/ready", "/live", "/metrics"):
+                    answer = await it.ask(f"{route.method} {route.path}")
+                    assert (answer.status, answer.json["paths"]) == (404, ["/ready", "/live", "/metrics"])
+            assert it.proxy.asked == []
+
+    run(conversation())
+
+
+def test_the_document_shows_each_route_and_no_other() -> None:
+    shown = re.findall(r"^### `(\w+) (/\S*)`", DOCS.read_text(), re.M)
+    assert shown == [(route.method, route.path) for route in ADMIN_ROUTES]
+
+
+def test_the_document_gives_each_route_an_example() -> None:
+    sections = re.split(r"^### ", DOCS.read_text(), flags=re.M)[1:]
+    assert [section.splitlines()[0] for section in sections if "```" not in section] == []
+
+
+def test_the_document_marks_the_status_routes() -> None:
+    table = re.findall(r"^\| `(/\w+)` \|", DOCS.read_text(), re.M)
+    assert table == [route.path for route in STATUS_ROUTES]
