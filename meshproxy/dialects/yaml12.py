@@ -31,7 +31,7 @@ class PurePythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Par
         yaml.parser.Parser.__init__(self)
 
 
-Parser: Any = getattr(yaml, "CParser", PurePythonParser)
+Parser: Any = yaml.cyaml.CParser if yaml.__with_libyaml__ else PurePythonParser  # type: ignore[attr-defined]
 
 _NULL = frozenset(("", "~", "null", "Null", "NULL"))
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}

@@ -58,8 +58,8 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         for cluster in document.config.clusters
     ]
     config = Config(
-        listeners=tuple(item.value for item in listeners),
-        clusters=tuple(sorted((item.value for item in clusters), key=lambda cluster: str(cluster.name))),
+        listeners=_by_name(listeners),
+        clusters=_by_name(clusters),
     )
     if running:
         config = replace(config, **{name: getattr(running, name) for name in PROCESS})
@@ -78,6 +78,10 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
     if problems:
         raise Invalid(_bounded(problems))
     return config
+
+
+def _by_name(items: Iterable[Item]) -> tuple[Any, ...]:
+    return tuple(sorted((item.value for item in items), key=lambda value: str(value.name)))
 
 
 def _bounded(problems: list[Problem]) -> Iterable[Problem]:

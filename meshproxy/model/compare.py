@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model.config import Cluster, Config, Listener
+from meshproxy.model.config import Config
 from meshproxy.schema import encode
 
 
@@ -21,34 +21,36 @@ def version(config: Config) -> str:
 
 def diff(old: Config, new: Config) -> list[str]:
     """What changes, in short words: "listener web: added", "cluster books: changed (endpoints)"."""
-    return [
-        *(f"{name}: changed ({_fields(getattr(old, name), getattr(new, name))})" for name in _sections(old, new)),
-        *_named("listener", {item.name: item for item in old.listeners}, {item.name: item for item in new.listeners}),
-        *_named("cluster", {item.name: item for item in old.clusters}, {item.name: item for item in new.clusters}),
-    ]
+    return [*_changes(_parts(old), _parts(new))]
 
 
-def _sections(old: Config, new: Config) -> Iterator[str]:
-    for field in dataclasses.fields(Config):
-        if field.name not in ("listeners", "clusters") and getattr(old, field.name) != getattr(new, field.name):
-            yield field.name
+def _parts(config: Config) -> dict[str, Any]:
+    """Everything that is named in a diff, under its name there. A part that is absent is not in it."""
+    sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    listeners, clusters = sections.pop("listeners"), sections.pop("clusters")
+    return {
+        **{name: section for name, section in sections.items() if section is not None},
+        **{f"listener {listener.name}": listener for listener in listeners},
+        **{f"cluster {cluster.name}": cluster for cluster in clusters},
+    }
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for name in old:
+        if name not in new:
+            yield f"{name}: removed"
+    for name, part in new.items():
+        if name not in old:
+            yield f"{name}: added"
+        elif part != old[name]:
+            yield f"{name}: changed{_fields(old[name], part)}"
 
 
 def _fields(old: Any, new: Any) -> str:
-    if not dataclasses.is_dataclass(old) or not dataclasses.is_dataclass(new):
-        return "removed" if new is None else "added" if old is None else "value"
-    names = (field.name for field in dataclasses.fields(old))
-    return ", ".join(name for name in names if getattr(old, name) != getattr(new, name))
-
-
-def _named(what: str, old: Mapping[str, Listener | Cluster], new: Mapping[str, Listener | Cluster]) -> Iterator[str]:
-    for name in sorted({*old, *new}):
-        if name not in new:
-            yield f"{what} {name}: removed"
-        elif name not in old:
-            yield f"{what} {name}: added"
-        elif old[name] != new[name]:
-            yield f"{what} {name}: changed ({_fields(old[name], new[name])})"
+    if not dataclasses.is_dataclass(new):
+        return ""
+    changed = [field.name for field in dataclasses.fields(new) if getattr(old, field.name) != getattr(new, field.name)]
+    return f" ({', '.join(changed)})"
 
 
 def restore(config: Config, known: Config) -> Config:

@@ -34,8 +34,15 @@ from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Keyed
 IDLE = {"tcp": 3600.0, "udp": 60.0}
 """How long a connection or session may be silent where nothing is said."""
 
-_LATER_PROTOCOLS = {name: f"protocol {name}" for name in ("http", "tls", "mqtt", "redis", "dns", "auto")}
-_LATER_BALANCERS = {name: f"balancer {name}" for name in ("ewma", "ring_hash", "maglev", "random")}
+_LATER_PROTOCOLS = {
+    "http": "HTTP",
+    "tls": "TLS",
+    "mqtt": "MQTT",
+    "redis": "the Redis proxy",
+    "dns": "the DNS proxy",
+    "auto": "telling protocols apart",
+}
+_LATER_BALANCERS = dict.fromkeys(("ewma", "ring_hash", "maglev", "random"), "this balancer")
 
 Protocol = Annotated[Literal["tcp", "udp"], choice("tcp", "udp", reserved=_LATER_PROTOCOLS)]
 Balance = Annotated[

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from meshproxy.errors import Invalid
+from meshproxy.schema.describe import json_schema as json_schema
+from meshproxy.schema.describe import reference as reference
 from meshproxy.schema.shapes import Found, struct_of
 
 T = TypeVar("T")

@@ -1,0 +1,82 @@
+"""From bytes to a `Document`: the syntax is told apart, and every problem has its source and line."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshproxy.dialects import read
+from meshproxy.errors import Invalid
+
+YAML = b"""
+listeners:
+- name: web
+  listen: ${LISTEN:-127.0.0.1:80}
+  protocol: tcp
+  cluster: books
+  max_connections: ${MOST:-7}
+clusters:
+  books: {endpoints: []}
+"""
+JSON = b"""{"listeners": [{"name": "web", "listen": "127.0.0.1:80", "protocol": "tcp", "cluster": "books",
+"max_connections": 7}], "clusters": {"books": {"endpoints": []}}}"""
+
+
+def refused(data: bytes, environment: dict[str, str] | None = None) -> list[str]:
+    with pytest.raises(Invalid) as caught:
+        read(data, "f", environment)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_yaml_and_json_say_the_same() -> None:
+    assert read(YAML, "f", {}).config == read(JSON, "f").config
+    assert read(JSON, "f").said == {"listeners", "clusters"}
+    assert read(b"\xef\xbb\xbf" + JSON, "f").config == read(JSON, "f").config
+
+
+def test_a_flow_mapping_is_yaml() -> None:
+    assert read(b"{drain: {delay: 0}}", "f").config.drain.delay == 0
+
+
+def test_without_an_environment_the_text_is_literal() -> None:
+    assert len(refused(YAML)) == 2
+    assert '"${LISTEN:-127.0.0.1:80}"' in refused(YAML)[0]
+
+
+def test_a_variable_of_the_environment() -> None:
+    config = read(YAML, "f", {"LISTEN": "127.0.0.1:81", "MOST": "8"}).config
+    assert (config.listeners[0].listen[0].port, config.listeners[0].max_connections) == (81, 8)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "f: the document is empty"),
+        (b" \n\n", "f: the document is empty"),
+        (b"# a comment\n", "f: the document is empty"),
+        (b"- 1", "f:1: the document must be a mapping"),
+        (b"ok: 1\na: \xff", "f:2: not UTF-8: byte 0xff"),
+        ("a: 1".encode("utf-16"), "f:1: not UTF-8: byte 0xff"),
+        (b"a: 1\nb: \x07", "f:2: control character U+0007"),
+        (b"\x00" * 100, "f:1: control character U+0000"),
+        (b"a" * (16 * 2**20 + 1), "f: the document has 16777217 bytes; at most 16 MiB are accepted"),
+        (b"apiVersion: v1\nkind: Pod\n", "f:1: looks like a Kubernetes resource"),
+        (b"include: [a]\n", "f:1: include: `include` names files: it is for files only"),
+        (b"drain:\n  delay: 5\n", "f:2: drain.delay: `delay` must be a duration such as 5s"),
+        (b"clusters:\n  a:\n    balance: random\n", "f:2: clusters.a.endpoints: `endpoints` is missing"),
+        (b'{"drain":\n{"delya": 1}}', "f:2: drain.delya: unknown key `delya`; did you mean `delay`?"),
+    ],
+)
+def test_what_is_refused(data: bytes, message: str) -> None:
+    assert any(line.startswith(message) for line in refused(data)), refused(data)
+
+
+def test_files_may_include() -> None:
+    assert read(b"include: [a.yaml, conf.d]", "f", {}).config.include == ("a.yaml", "conf.d")
+
+
+def test_a_line_is_that_of_the_key_or_of_the_nearest_above() -> None:
+    line_of = read(YAML, "f", {}).line_of
+    assert line_of("listeners[0].max_connections") == 7
+    assert line_of("listeners[0].timeouts.idle") == 3
+    assert line_of("drain.delay") is not None
+    assert line_of("clusters.books.endpoints[4]") == 9

@@ -1,0 +1,103 @@
+"""Strict JSON: what `json` reads is read alike, and what it lets pass is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshproxy.dialects import json_text
+from meshproxy.errors import Invalid
+
+
+def refused(text: str, expand: Callable[[str], str] | None = None) -> list[str]:
+    with pytest.raises(Invalid) as caught:
+        json_text.parse(text, "f", expand)
+    return [str(problem) for problem in caught.value.problems]
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=15,
+)
+
+
+@settings(max_examples=60)
+@given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
+def test_it_reads_what_json_writes(value: object, indent: int | str | None, ascii_only: bool) -> None:
+    assert json_text.parse(json.dumps(value, indent=indent, ensure_ascii=ascii_only), "f") == value
+
+
+@settings(max_examples=100)
+@given(
+    st.lists(st.sampled_from([*'{}[],:"\\ 01-.eE', "true", "null", '"a"', "\n", "\\u00e9"]), max_size=12).map("".join)
+)
+def test_it_refuses_what_json_refuses(text: str) -> None:
+    def duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        if len(dict(pairs)) < len(pairs):
+            raise ValueError
+        return dict(pairs)
+
+    try:
+        expected = json.loads(text, object_pairs_hook=duplicates)
+    except ValueError:
+        refused(text)
+    else:
+        assert json_text.parse(text, "f") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1,\n"b": 2,\n"a": 3}', "f:3: a: duplicate key `a`: lines 1 and 3"),
+        ('{"a": NaN}', 'f:1: not JSON: a value is expected, not "NaN"'),
+        ('{"a": -Infinity}', 'f:1: not JSON: "-Infinity}"'),
+        ('{"a": 1e999}', 'f:1: not JSON: a finite number is expected, not "1e999"'),
+        ('{"a": 1,\n}', 'f:2: not JSON: another item after the comma is expected, not "}"'),
+        ('{"a": 1}\n\n{}', 'f:3: not JSON: the end is expected, not "{"'),
+        ('{"a"\n', "f:2: not JSON: `:` is expected, not the end"),
+        ("{a: 1}", 'f:1: not JSON: a key in quotes is expected, not "a"'),
+        ('["\\x"]', "f:1: not JSON: a string with valid escapes is expected"),
+        ('{"a" 1}', "f:1: not JSON: `:` is expected"),
+        ("[1 2]", "f:1: not JSON: `,` or `]` is expected"),
+        ("[01]", "f:1: not JSON: `,` or `]` is expected"),
+        ("[" * 65, "f:1: nested more than 64 levels deep"),
+        ("[" * 100_000, "f:1: nested more than 64 levels deep"),
+        ("9" * 5000, "f:1: not JSON: a shorter number is expected"),
+    ],
+)
+def test_what_is_refused(text: str, message: str) -> None:
+    assert refused(text)[0].startswith(message)
+
+
+def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "LARGEST_NODES", 100)
+    assert refused(str([1] * 100)) == ["f:1: more than 100 values"]
+    assert json_text.parse(str([1] * 99), "f")
+
+
+def test_large_integers_are_exact() -> None:
+    assert json_text.parse(str(2**200), "f") == 2**200
+
+
+def test_variables_are_replaced_in_strings_but_not_in_keys() -> None:
+    assert json_text.parse('{"${N}": ["${N}"]}', "f", lambda _: "12") == {"${N}": ["12"]}
+
+
+def test_every_missing_variable_is_reported_with_its_line() -> None:
+    def missing(text: str) -> str:
+        raise ValueError(f"{text} is missing")
+
+    assert refused('{"a": "${X}",\n"b": ["${Y}"]}', missing) == [
+        "f:1: a: ${X} is missing",
+        "f:2: b[0]: ${Y} is missing",
+    ]
+
+
+def test_lines_of_paths() -> None:
+    text = '{\n"a": {"b":\n[1,\n{"c.d": "x\\ny"}]}}'
+    assert json_text.lines(text) == {"": 1, "a": 2, "a.b": 2, "a.b[0]": 3, "a.b[1]": 4, 'a.b[1]["c.d"]': 4}

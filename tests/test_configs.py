@@ -1,0 +1,52 @@
+"""Every file in `configs/` can be run, and the documentation of the keys is that of the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from meshproxy.dialects import read, text, variables, yaml12
+from meshproxy.model import Config, combine, encode
+from meshproxy.schema import json_schema, reference
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
+SCHEMA = jsonschema.Draft202012Validator(json_schema(Config))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_an_example_is_valid(path: Path) -> None:
+    config = combine([read(path.read_bytes(), path.name, {})])
+    assert config.listeners
+    assert config.clusters
+    SCHEMA.validate(encode(config))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_an_example_is_what_the_schema_describes(path: Path) -> None:
+    SCHEMA.validate(yaml12.parse(text.decode(path.read_bytes(), path.name), path.name, variables.expander({})))
+
+
+def test_the_reference_holds_every_key_at_its_default() -> None:
+    content = (ROOT / "configs" / "reference.yaml").read_text()
+    present = {path.replace("[0]", "[]").replace(".example", ".NAME") for path in yaml12.lines(content)}
+    absent_by_default = ("status.", "listeners[].proxy_protocol.")
+    rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
+    keys = {line.split("`")[1] for line in rows}
+    assert {key for key in keys if not key.startswith(absent_by_default)} <= present
+    assert encode(read(content.encode(), "reference.yaml", {}).config) == {
+        "listeners": [
+            {"name": "example", "listen": "127.0.0.1:15080", "protocol": "tcp", "cluster": "example", "chains": [{}]}
+        ],
+        "clusters": {"example": {"endpoints": ["127.0.0.1:9090"]}},
+    }
+
+
+def test_the_documentation_has_the_reference() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert reference(Config) in page, (
+        "docs/configuration.md is stale; replace its tables by what this prints: "
+        "python -c 'from meshproxy import model, schema; print(schema.reference(model.Config))'"
+    )

@@ -1,0 +1,465 @@
+"""What an operator can say, how documents are combined, and how configurations are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import (
+    Address,
+    Chain,
+    Cluster,
+    Config,
+    Document,
+    Endpoint,
+    Listener,
+    Match,
+    Secret,
+    Timeouts,
+    combine,
+    decode,
+    diff,
+    encode,
+    restore,
+    version,
+)
+from meshproxy.model.address import parse
+from meshproxy.schema.shapes import MOST_PROBLEMS
+
+BOOKS = {"endpoints": ["127.0.0.1:9090"]}
+
+
+def listener(name: str = "web", listen: object = "127.0.0.1:80", **more: object) -> dict[str, object]:
+    return {"name": name, "listen": listen, "protocol": "tcp", "cluster": "books", **more}
+
+
+def document(source: str = "a.yaml", /, **value: Any) -> Document:
+    return Document(source, decode(Config, value), frozenset(value), {"listeners[1].listen": 7}.get)
+
+
+def problems(*documents: Document, running: Config | None = None) -> list[Problem]:
+    with pytest.raises(Invalid) as caught:
+        combine(documents, running)
+    return list(caught.value.problems)
+
+
+def words(*documents: Document, running: Config | None = None) -> dict[str, str]:
+    return {problem.path: problem.message for problem in problems(*documents, running=running)}
+
+
+def undecoded(**value: object) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        decode(Config, value)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("1.2.3.4:80", Address("ipv4", "1.2.3.4", 80)),
+        ("[::1]:0", Address("ipv6", "::1", 0)),
+        ("[2001:DB8:0:0::1]:443", Address("ipv6", "2001:db8::1", 443)),
+        ("[fe80::1%eth0]:80", Address("ipv6", "fe80::1%eth0", 80)),
+        ("unix:/run/a.sock", Address("unix", path="/run/a.sock")),
+        ("unix:@a", Address("unix", path="@a")),
+    ],
+)
+def test_an_address_survives_its_text(text: str, address: Address) -> None:
+    assert parse(text) == address
+    assert parse(str(address)) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (":80", 'write "0.0.0.0:80"'),
+        ("localhost:80", "host names are not resolved in this version; write an IP address"),
+        ("01.2.3.4:80", "write an IP address"),
+        ("::1:80", "brackets"),
+        ("[::g]:80", "no IPv6 address"),
+        ("1.2.3.4", "a port is missing"),
+        ("1.2.3.4:65536", "a port is a number from 0 to 65535"),
+        ("1.2.3.4:٣", "a port is a number"),
+        ("unix:run/a", "unix:/path"),
+        ("unix:", "unix:/path"),
+        ("unix:/a\0b", "printable"),
+        ("unix:/" + "é" * 54, "longer than 107 bytes"),
+    ],
+)
+def test_what_is_no_address(text: str, why: str) -> None:
+    with pytest.raises(ValueError, match="must be an address such as") as caught:
+        parse(text)
+    assert why in str(caught.value)
+
+
+def test_where_an_address_can_be_reached_from() -> None:
+    assert all(parse(text).is_local for text in ("127.9.9.9:1", "[::1]:1", "unix:/a"))
+    assert not any(parse(text).is_local for text in ("0.0.0.0:1", "[::]:1", "10.0.0.1:1"))
+    assert [parse(text).family for text in ("1.1.1.1:1", "[::1]:1", "unix:/a")] == ["AF_INET", "AF_INET6", "AF_UNIX"]
+
+
+def test_nothing_can_connect_to_port_0_nor_to_a_wildcard() -> None:
+    found = undecoded(clusters={"books": {"endpoints": ["127.0.0.1:0", "0.0.0.0:80", "[::]:80"]}})
+    assert list(found) == [f"clusters.books.endpoints[{index}].address" for index in range(3)]
+
+
+# What can be said
+
+
+def test_more_workers_are_reserved() -> None:
+    for wrong in ("auto", 2):
+        assert "reserved" in undecoded(workers=wrong)["workers"]
+    assert undecoded(workers=True) == {"workers": "`workers` must be 1, not true"}
+    assert decode(Config, {"workers": 1}).workers == 1
+
+
+def test_what_a_later_version_takes_is_refused_by_name() -> None:
+    assert undecoded(routes={}, listeners=[listener(tls={}, protocol="http")]) == {
+        "routes": "`routes` is reserved: HTTP routing is not in this version",
+        "listeners[0].tls": "`tls` is reserved: TLS is not in this version",
+        "listeners[0].protocol": "`protocol` must be tcp or udp: http is reserved, HTTP is not in this version",
+    }
+
+
+def test_an_empty_list_of_endpoints_is_allowed_and_a_missing_one_is_not() -> None:
+    assert decode(Config, {"clusters": {"books": {"endpoints": []}}}).clusters == (Cluster("books", ()),)
+    assert undecoded(clusters={"books": {}}) == {"clusters.books.endpoints": "`endpoints` is missing"}
+
+
+def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
+    (own,) = decode(Config, {"listeners": [listener()]}).listeners[0].outcomes
+    assert own == Chain(Match(), "tcp", "books", Timeouts(3600.0, None))
+    (own,) = decode(Config, {"listeners": [listener(protocol="udp")]}).listeners[0].outcomes
+    assert own.timeouts.idle == 60.0
+    first, second, last = (
+        decode(
+            Config,
+            {
+                "listeners": [
+                    listener(
+                        timeouts={"idle": "9s"},
+                        chains=[{"timeouts": {"idle": 0, "lifetime": "1h"}, "cluster": "other"}, {}],
+                    )
+                ]
+            },
+        )
+        .listeners[0]
+        .outcomes
+    )
+    assert first == Chain(Match(), "tcp", "other", Timeouts(0.0, 3600.0))
+    assert second == last == Chain(Match(), "tcp", "books", Timeouts(9.0, None))
+
+
+def test_a_listener_without_a_cluster_has_only_its_chains() -> None:
+    found = decode(Config, {"listeners": [listener(cluster=None, chains=[{"cluster": "books"}])]})
+    assert len(found.listeners[0].outcomes) == 1
+
+
+# Several documents
+
+
+def test_the_union_of_documents() -> None:
+    a = document("a.yaml", listeners=[listener("b")], clusters={"z": BOOKS}, drain={"delay": 0})
+    b = document("b.yaml", listeners=[listener("a", "127.0.0.1:81")], clusters={"books": BOOKS})
+    config = combine([a, b])
+    assert config == combine([b, a])
+    assert [item.name for item in config.listeners] == ["a", "b"]
+    assert [item.name for item in config.clusters] == ["books", "z"]
+    assert config.drain.delay == 0
+    assert combine([]) == Config()
+
+
+def test_the_same_section_said_twice_must_agree() -> None:
+    a, b = document("a.yaml", drain={"delay": "1s"}), document("b.yaml", drain={"delay": "2s"})
+    assert [str(problem) for problem in problems(a, b)] == ["b.yaml: drain: `drain` is said differently in a.yaml"]
+    assert combine([a, document("b.yaml", drain={"delay": "1000ms"})]).drain.delay == 1
+    assert combine([a, document("b.yaml")]).drain.delay == 1
+
+
+def test_a_name_defined_twice_names_both_sources() -> None:
+    a = document("a.yaml", listeners=[listener()], clusters={"books": BOOKS})
+    b = document("b.yaml", listeners=[listener(listen="127.0.0.1:81")], clusters={"books": BOOKS})
+    assert [str(problem) for problem in problems(a, b)] == [
+        "b.yaml: listeners[0].name: listener `web` is defined twice: first in a.yaml, listeners[0]",
+        "b.yaml: clusters.books: cluster `books` is defined twice: first in a.yaml, clusters.books",
+    ]
+
+
+def test_an_unknown_cluster_comes_with_the_nearest() -> None:
+    assert words(document(listeners=[listener(chains=[{"cluster": "x"}])], clusters={"book": BOOKS})) == {
+        "listeners[0].cluster": "no cluster `books`; did you mean `book`?",
+        "listeners[0].chains[0].cluster": "no cluster `x`",
+    }
+
+
+def clash(first: object, second: object, **more: Any) -> list[str]:
+    listeners = [listener("a", first), listener("b", second, **more)]
+    try:
+        combine([document(listeners=listeners, clusters={"books": BOOKS})])
+    except Invalid as invalid:
+        return [str(problem) for problem in invalid.problems]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("127.0.0.1:80", "0.0.0.0:80"),
+        ("[::]:80", "[::1]:80"),
+        ("[0::1]:80", "[::1]:80"),
+        ("unix:/a", "unix:/a"),
+    ],
+)
+def test_two_listeners_on_one_address(first: str, second: str) -> None:
+    taken = parse(first)
+    assert clash(first, second) == [
+        f"a.yaml:7: listeners[1].listen: `listen` {parse(second)} is already taken by listener `a`, {taken}"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "protocol"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:81", "tcp"),
+        ("127.0.0.1:80", "127.0.0.2:80", "tcp"),
+        ("127.0.0.1:80", "127.0.0.1:80", "udp"),
+        ("127.0.0.1:0", "127.0.0.1:0", "tcp"),
+        ("0.0.0.0:80", "[::]:80", "tcp"),
+        ("unix:/a", "unix:/b", "tcp"),
+    ],
+)
+def test_addresses_that_do_not_clash(first: str, second: str, protocol: str) -> None:
+    assert clash(first, second, protocol=protocol) == []
+
+
+def test_one_listener_twice_on_one_address() -> None:
+    twice = document(listeners=[listener(listen=["127.0.0.1:80", "127.0.0.1:80"])], clusters={"books": BOOKS})
+    assert list(words(twice)) == ["listeners[0].listen[1]"]
+
+
+def test_admin_and_status_take_part_said_or_not() -> None:
+    taken = document(
+        status={"listen": "127.0.0.1:81"},
+        listeners=[listener("a", "127.0.0.1:15000"), listener("b", "127.0.0.1:81")],
+        clusters={"books": BOOKS},
+    )
+    assert words(taken) == {
+        "listeners[0].listen": "`listen` 127.0.0.1:15000 is already taken by `admin`, 127.0.0.1:15000",
+        "listeners[1].listen": "`listen` 127.0.0.1:81 is already taken by `status`, 127.0.0.1:81",
+    }
+    moved = document("b.yaml", admin={"listen": "127.0.0.1:15001"})
+    assert list(words(taken, moved)) == ["listeners[1].listen"]
+
+
+def test_admin_off_loopback_needs_a_token() -> None:
+    assert words(document(admin={"listen": "0.0.0.0:15000"})) == {
+        "admin.listen": "`listen` 0.0.0.0:15000 is not on loopback: `admin.token` is required"
+    }
+    combine([document(admin={"listen": "0.0.0.0:15000", "token": "x"})])
+    combine([document(admin={"listen": "unix:/run/meshproxy.sock"})])
+
+
+def test_a_listener_leads_somewhere() -> None:
+    assert words(
+        document(
+            listeners=[
+                listener("a", "127.0.0.1:1", cluster=None),
+                listener("b", "127.0.0.1:2", cluster=None, chains=[{"cluster": "books"}, {}]),
+            ],
+            clusters={"books": BOOKS},
+        )
+    ) == {
+        "listeners[0]": "listener `a` needs a `cluster` or `chains`",
+        "listeners[1].chains[1]": "the chain needs a `cluster`, for its listener has none",
+    }
+
+
+def test_a_chain_speaks_the_protocol_of_its_listener() -> None:
+    wrong = document(listeners=[listener(chains=[{"protocol": "udp"}])], clusters={"books": BOOKS})
+    assert words(wrong) == {
+        "listeners[0].chains[0].protocol": "`protocol` udp differs from the listener's, tcp",
+    }
+
+
+def test_what_udp_cannot_do() -> None:
+    wrong = document(
+        listeners=[
+            listener(protocol="udp", listen="unix:/a", proxy_protocol={"trusted": ["unix"]}),
+            listener("b", protocol="udp", cluster="unix"),
+        ],
+        clusters={"books": {**BOOKS, "proxy_protocol": "v1"}, "unix": {"endpoints": ["unix:/b"]}},
+    )
+    assert words(wrong) == {
+        "listeners[0].proxy_protocol": "`proxy_protocol` needs `protocol: tcp`, not udp",
+        "listeners[0].listen": "`listen` unix:/a needs `protocol: tcp`, not udp",
+        "listeners[0].cluster": "cluster `books` sends a PROXY protocol header, which needs `protocol: tcp`",
+        "listeners[1].cluster": "cluster `unix` has a unix socket, which needs `protocol: tcp`",
+    }
+
+
+def test_an_endpoint_listed_twice() -> None:
+    twice = document(clusters={"books": {"endpoints": ["[::1]:80", "127.0.0.1:80", "[0::1]:80"]}})
+    assert words(twice) == {"clusters.books.endpoints[2]": "endpoint [::1]:80 is listed twice: first as `endpoints[0]`"}
+
+
+def test_problems_between_documents_are_bounded() -> None:
+    many = document(listeners=[listener(f"l{number}", "127.0.0.1:0") for number in range(300)])
+    found = problems(many)
+    assert len(found) == MOST_PROBLEMS + 1
+    assert str(found[-1]) == "and 200 more problems"
+
+
+# A running process
+
+
+def test_a_running_process_keeps_what_is_its_own() -> None:
+    running = combine([document(admin={"listen": "127.0.0.1:1"}, state={"dir": "/s"}, drain={"delay": "1s"})])
+    config = combine([document(clusters={"books": BOOKS})], running)
+    assert (config.admin, config.state) == (running.admin, running.state)
+    assert config.drain == Config().drain
+    assert combine([document(admin={"listen": "127.0.0.1:1"})], running).admin == running.admin
+
+
+def test_a_running_process_refuses_what_needs_a_restart() -> None:
+    running = combine([document(admin={"listen": "127.0.0.1:1"})])
+    assert words(document(admin={}, status={"listen": "127.0.0.1:2"}), running=running) == {
+        "admin": "`admin` belongs to the process and cannot change while it runs: restart meshproxy",
+        "status": "`status` belongs to the process and cannot change while it runs: restart meshproxy",
+    }
+
+
+# Two configurations
+
+
+def test_the_version_is_that_of_the_meaning() -> None:
+    config = decode(Config, {"listeners": [listener()], "clusters": {"a": BOOKS, "books": BOOKS}})
+    same = decode(
+        Config,
+        {
+            "clusters": {"books": {"endpoints": [{"address": "127.0.0.1:9090", "weight": 1}]}, "a": BOOKS},
+            "listeners": [listener(timeouts={})],
+            "drain": {"delay": "5000ms"},
+        },
+    )
+    assert config == same
+    assert version(config) == version(same)
+    assert len(version(config)) == 64
+    assert version(config) != version(replace(config, clusters=()))
+
+
+def test_the_version_does_not_tell_a_redacted_secret_from_a_clear_one() -> None:
+    clear = decode(Config, {"admin": {"token": "sesame"}})
+    assert version(decode(Config, encode(clear, redact=True))) == version(clear)
+
+
+def test_a_diff_in_short_words() -> None:
+    old = decode(
+        Config, {"listeners": [listener("a"), listener("b", "127.0.0.1:2")], "clusters": {"books": BOOKS, "x": BOOKS}}
+    )
+    new = decode(
+        Config,
+        {
+            "listeners": [listener("b", "127.0.0.1:2", max_connections=1, timeouts={"idle": "1s"}), listener("c")],
+            "clusters": {"books": {"endpoints": []}, "x": BOOKS},
+            "drain": {"delay": 0},
+            "status": {"listen": "127.0.0.1:3"},
+        },
+    )
+    assert diff(old, new) == [
+        "listener a: removed",
+        "status: added",
+        "drain: changed (delay)",
+        "listener b: changed (max_connections, timeouts)",
+        "listener c: added",
+        "cluster books: changed (endpoints)",
+    ]
+    assert diff(new, old)[0] == "status: removed"
+    assert diff(new, new) == []
+
+
+def test_a_redacted_token_is_restored_or_refused() -> None:
+    known = decode(Config, {"admin": {"token": "sesame"}})
+    back = restore(decode(Config, encode(known, redact=True)), known)
+    assert back.admin.token is not None
+    assert back.admin.token.text == "sesame"
+    assert restore(Config(), known) == Config()
+    assert restore(known, Config()) is known
+    with pytest.raises(Invalid, match="write it in clear"):
+        restore(decode(Config, {"admin": {"token": {"redacted": "0" * 64}}}), known)
+
+
+# Whatever is said
+
+
+names = st.from_regex(r"[a-z][a-z0-9./|-]{0,8}", fullmatch=True)
+durations = st.integers(1, 10**9).map(lambda n: n / 1000)
+hosts = st.ip_addresses(v=4).map(lambda ip: f"{ip}:80") | st.ip_addresses(v=6).map(lambda ip: f"[{ip}]:80")
+addresses = (hosts | st.sampled_from(["unix:/run/a", "unix:@b"])).map(parse)
+endpoints = st.builds(Endpoint, addresses.filter(lambda address: not address.is_wildcard), st.integers(0, 65535))
+timeouts = st.builds(Timeouts, st.none() | durations, st.none() | durations)
+chains = st.builds(
+    Chain,
+    st.builds(Match, st.lists(st.integers(1, 65535), max_size=2).map(tuple)),
+    st.none() | st.sampled_from(["tcp", "udp"]),
+    st.none() | names,
+    timeouts,
+)
+listeners = st.builds(
+    Listener,
+    names,
+    st.lists(addresses, min_size=1, max_size=2).map(tuple),
+    st.sampled_from(["tcp", "udp"]),
+    st.none() | names,
+    st.lists(chains, max_size=2).map(tuple),
+    st.integers(1, 10**7),
+    timeouts,
+)
+clusters = st.builds(
+    Cluster,
+    names,
+    st.lists(endpoints, max_size=3).map(tuple),
+    st.sampled_from(["round_robin", "least_request"]),
+    durations,
+    keepalive=st.booleans(),
+    proxy_protocol=st.none() | st.sampled_from(["v1", "v2"]),
+)
+configs = st.builds(
+    Config,
+    listeners=st.lists(listeners, max_size=2).map(tuple),
+    clusters=st.lists(clusters, max_size=3, unique_by=lambda cluster: cluster.name).map(
+        lambda found: tuple(sorted(found, key=lambda cluster: cluster.name))
+    ),
+)
+
+
+@settings(max_examples=50)
+@given(configs)
+def test_a_configuration_survives_encoding(config: Config) -> None:
+    assert decode(Config, encode(config)) == config
+    assert diff(config, decode(Config, encode(config, redact=True))) == []
+
+
+def reserved(cls: type[Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = getattr(cls, "RESERVED", {})
+    return found
+
+
+@pytest.mark.parametrize("cls", [Config, Listener, Chain, Match, Cluster, Endpoint])
+def test_a_reserved_key_is_no_accepted_one(cls: type[Any]) -> None:
+    assert reserved(cls)
+    assert not set(reserved(cls)) & {field.name for field in fields(cls)}
+
+
+def test_a_configuration_never_shows_a_secret() -> None:
+    assert "sesame" not in repr(replace(Config(), admin=replace(Config().admin, token=Secret.of("sesame"))))
