@@ -14,7 +14,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.metrics import Stats
-from meshproxy.plan import Listener, Rim, Snapshot, compile_config
+from meshproxy.plan import Group, Listener, Rim, Snapshot, compile_config
 
 
 class Worker:
@@ -52,26 +52,34 @@ class Worker:
 
     @property
     def connections(self) -> int:
-        return sum(listener.state.stats.connections_active for listener in self._listeners)
+        return sum(listener.state.stats.connections_active for listener in self.listeners)
 
     def account(self) -> None:
         """Bring the counters up to date: open connections add to them only when asked."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.state.account()
 
     def close_doors(self) -> None:
         """Let nobody in any more; who is in may go on.  There is no way back."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             for door in listener.doors:
                 door.live.retire(grace=1)
 
     def close(self) -> None:
         """End everything now."""
         self.close_doors()
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.state.drain()
         self._rim.pipes.close()
 
     @property
-    def _listeners(self) -> tuple[Listener, ...]:
+    def listeners(self) -> tuple[Listener, ...]:
         return self.current.listeners if self.current is not None else ()
+
+    @property
+    def clusters(self) -> tuple[Group, ...]:
+        return self.current.clusters if self.current is not None else ()
+
+    @property
+    def loop_name(self) -> str:
+        return type(self._rim.loop).__module__.partition(".")[0]

@@ -1,0 +1,272 @@
+"""The one road by which a configuration comes into force.
+
+    documents of a layer -> combined with the other layers -> prepared -> committed -> kept
+
+Every step may refuse, and then nothing has happened: the refusal is told to whoever asked, logged, counted and shown in
+`/server_info`.  Two changes never overlap; the second one waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any, Protocol
+
+from meshproxy.admin.api import DEFAULT_LAYER, Applied, Conflict, Missing
+from meshproxy.dialects import read
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, Document, combine, decode, diff, encode, restore, version
+from meshproxy.net.clock import Clock
+from meshproxy.observe.log import Log
+from meshproxy.observe.metrics import ProcessStats
+from meshproxy.plan import CannotBind
+from meshproxy.sources.store import Record, Store
+
+MOST_LAYERS = 64
+MOST_LOGGED = 20
+
+
+class Fleet(Protocol):
+    """Who carries traffic: takes a configuration as a whole, or leaves everything as it is."""
+
+    def prepare(self, config: Config) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says."""
+
+    documents: tuple[Document, ...]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """All of it as one document, secrets in clear."""
+        return self._merged(redact=False)
+
+    @property
+    def redacted(self) -> dict[str, Any]:
+        return self._merged(redact=True)
+
+    @property
+    def etag(self) -> str:
+        return sha256(json.dumps(self.redacted, sort_keys=True).encode()).hexdigest()
+
+    def _merged(self, *, redact: bool) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        for document in self.documents:
+            for key, value in encode(replace(document.config, include=()), redact=redact).items():
+                if isinstance(value, list):
+                    merged.setdefault(key, []).extend(value)
+                elif isinstance(value, dict):
+                    merged.setdefault(key, {}).update(value)
+                else:
+                    merged[key] = value
+        return merged
+
+
+def layer_of(data: Mapping[str, Any], source: str) -> Layer:
+    """A layer as it was kept."""
+    return Layer((Document(source, decode(Config, data), frozenset(data), lambda _: None),))
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The last configuration that was not taken."""
+
+    source: str
+    at: float
+    problems: tuple[Problem, ...]
+
+    def as_json(self) -> dict[str, object]:
+        return {"source": self.source, "time": self.at, "problems": [problem.as_json() for problem in self.problems]}
+
+
+class Reloader:
+    def __init__(self, fleet: Fleet, store: Store, stats: ProcessStats, log: Log, clock: Clock) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._stats = stats
+        self._log = log
+        self.clock = clock
+        self._turn = asyncio.Lock()
+        self.layers: dict[str, Layer] = {}
+        self.config = Config()
+        self.generation = 0
+        self.refusal: Refusal | None = None
+        self.closed = False
+        """Set when the process drains: what is being taken down takes nothing new."""
+
+    # At the start, before anything is in force
+
+    def begin(self, read_files: Callable[[], Sequence[Document]], source: str) -> None:
+        """Put the first configuration in force: what the files say, beside the layers that others had put.
+
+        Where the files are missing or invalid, the last good configuration serves.  Raises Invalid if there is none.
+        """
+        last = self._store.last()
+        kept = _layers(last) if last is not None else {}
+
+        def from_files() -> dict[str, Layer]:
+            return {DEFAULT_LAYER: Layer(tuple(read_files()))}
+
+        attempts: list[tuple[str, Callable[[], dict[str, Layer]]]] = [(source, lambda: {**kept, **from_files()})]
+        if last is not None:
+            attempts += [(source, from_files), (f"last good generation {last.generation}", lambda: kept)]
+        self.generation = self._store.newest
+        refusal: Refusal | None = None
+        for name, layers in attempts:
+            try:
+                self._first(layers(), name, last)
+            except Invalid as invalid:
+                self._refused(name, invalid)
+                refusal = refusal or self.refusal
+                if isinstance(invalid, CannotBind) or (name, layers) == attempts[-1]:
+                    raise
+            else:
+                self.refusal = refusal
+                return
+
+    def _first(self, layers: Mapping[str, Layer], source: str, last: Record | None) -> None:
+        # A secret that is known by its digest only is none at all here, where nothing is in force that has it in clear.
+        config = restore(combine(_documents(layers)), Config())
+        if last is not None and last.version == version(config):
+            self.generation = last.generation - 1
+            self._take(layers, config, last.source, last.changes)
+        else:
+            self._keep(self._take(layers, config, source, tuple(diff(Config(), config))))
+
+    # While running
+
+    async def put(
+        self, name: str, body: bytes, *, dry_run: bool = False, if_match: str | None = None, source: str
+    ) -> Applied:
+        def document() -> list[Document]:
+            found = read(body, source)
+            return [replace(found, config=restore(found.config, self.config))]
+
+        return await self.put_documents(name, document, dry_run=dry_run, if_match=if_match, source=source)
+
+    async def put_documents(
+        self,
+        name: str,
+        documents: Callable[[], Sequence[Document]],
+        *,
+        dry_run: bool = False,
+        if_match: str | None = None,
+        source: str,
+    ) -> Applied:
+        """Replace a layer as a whole.  `documents` reads them, in a thread: a large one must not hold up traffic."""
+
+        def layers() -> dict[str, Layer]:
+            return {**self.layers, name: Layer(tuple(documents()))}
+
+        async with self._turn:
+            self._expect(name, if_match)
+            return await self._change(layers, source, dry_run=dry_run)
+
+    async def delete(self, name: str, *, if_match: str | None = None, source: str) -> Applied:
+        async with self._turn:
+            self._expect(name, if_match)
+            if name not in self.layers:
+                raise Missing(f"there is no layer {name!r}")
+            rest = {other: layer for other, layer in self.layers.items() if other != name}
+            return await self._change(lambda: rest, source)
+
+    async def rollback(self, generation: int | None, *, source: str) -> Applied:
+        """Put an earlier generation in force, as a new one; without a number, the one before this."""
+        async with self._turn:
+            record = self._earlier(generation)
+            return await self._change(lambda: _layers(record), source)
+
+    def _earlier(self, generation: int | None) -> Record:
+        if generation is None:
+            known = [summary.generation for summary in self._store.history() if summary.generation < self.generation]
+            if not known:
+                raise Missing("there is no earlier generation")
+            generation = max(known)
+        record = self._store.get(generation)
+        if record is None:
+            raise Missing(f"generation {generation} is not in the history")
+        return record
+
+    def _expect(self, name: str, if_match: str | None) -> None:
+        if if_match is None:
+            return
+        layer = self.layers.get(name)
+        known = layer.etag if layer is not None else None
+        if known is None or if_match not in (known, "*"):
+            raise Conflict(f"layer {name!r} is at {known or 'no version'}, not at {if_match}")
+
+    async def _change(
+        self, layers: Callable[[], Mapping[str, Layer]], source: str, *, dry_run: bool = False
+    ) -> Applied:
+        def compiled() -> tuple[Mapping[str, Layer], Config, tuple[str, ...]]:
+            found = layers()
+            if len(found) > MOST_LAYERS:
+                raise Invalid([Problem("", f"more than {MOST_LAYERS} layers")])
+            config = combine(_documents(found), self.config)
+            return found, config, tuple(diff(self.config, config))
+
+        try:
+            if self.closed:
+                raise Invalid([Problem("", "the proxy is draining and takes no configuration any more")])
+            found, config, changes = await asyncio.to_thread(compiled)
+            if dry_run:
+                self._fleet.prepare(config)
+                self._fleet.abort()
+                return Applied(self.generation, version(config), changes)
+            if changes:
+                await asyncio.to_thread(self._keep, self._take(found, config, source, changes))
+            else:
+                self.layers = dict(found)
+                self._stats.reloaded("unchanged", self.generation, self.clock.wall())
+        except Invalid as invalid:
+            if not dry_run:
+                self._refused(source, invalid)
+            raise
+        return Applied(self.generation, version(config), changes)
+
+    def _take(self, layers: Mapping[str, Layer], config: Config, source: str, changes: tuple[str, ...]) -> Record:
+        self._fleet.prepare(config)
+        self._fleet.commit()
+        self.layers = dict(layers)
+        self.config = config
+        self.generation += 1
+        self.refusal = None
+        now = self.clock.wall()
+        self._stats.reloaded("ok", self.generation, now)
+        self._log.info(
+            "config-in-force", generation=self.generation, source=source, changes="; ".join(changes[:MOST_LOGGED])
+        )
+        data = {name: layer.data for name, layer in layers.items()}
+        return Record(self.generation, version(config), now, source, changes, data)
+
+    def _keep(self, record: Record) -> None:
+        """What cannot be kept is in force all the same: traffic does not depend on a disk."""
+        try:
+            self._store.save(record)
+        except OSError as error:
+            self._log.error("config-not-kept", generation=record.generation, error=error)
+
+    def _refused(self, source: str, invalid: Invalid) -> None:
+        now = self.clock.wall()
+        self.refusal = Refusal(source, now, invalid.problems)
+        self._stats.reloaded("refused", self.generation, now)
+        self._log.error("config-refused", source=source, problems=len(invalid.problems))
+        for problem in invalid.problems[:MOST_LOGGED]:
+            self._log.error("config-problem", problem=problem)
+
+
+def _layers(record: Record) -> dict[str, Layer]:
+    return {name: layer_of(data, f"generation {record.generation}") for name, data in record.layers.items()}
+
+
+def _documents(layers: Mapping[str, Layer]) -> list[Document]:
+    return [document for layer in layers.values() for document in layer.documents]

@@ -1,0 +1,158 @@
+"""The command line.  Data goes to standard output, messages to standard error.
+
+Exit codes: 0 done, 1 failed while running, 2 wrong usage, 3 invalid configuration, 4 an address cannot be bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from meshproxy import __version__
+
+OK, FAILED, USAGE, INVALID, CANNOT_BIND = range(5)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.command(arguments)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser("meshproxy", description="A service-mesh data plane in Python.")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = commands.add_parser("run", help="serve until told to end")
+    run.set_defaults(command=_run)
+    run.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="file or directory")
+    _process_options(run)
+
+    check = commands.add_parser("check", help="say everything that is wrong with a configuration; opens no socket")
+    check.set_defaults(command=_check)
+    check.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
+    _output_option(check)
+
+    schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
+    schema.set_defaults(command=_schema)
+
+    demo = commands.add_parser("demo", help="a proxy with upstreams and traffic of its own, to look at")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--for", dest="duration", type=_duration, metavar="DURATION", help="end after this time")
+    demo.add_argument("--admin", default="127.0.0.1:15000", metavar="ADDRESS", help="where the page is (%(default)s)")
+
+    status = commands.add_parser("status", help="what a running proxy is doing")
+    status.set_defaults(command=_status)
+    _client_options(status)
+    _output_option(status)
+
+    top_command = commands.add_parser("top", help="the same with rates, again and again")
+    top_command.set_defaults(command=_top)
+    _client_options(top_command)
+    top_command.add_argument(
+        "--every", default="2s", type=_duration, metavar="DURATION", help="time between looks (%(default)s)"
+    )
+    top_command.add_argument("--count", type=int, metavar="N", help="end after N looks")
+
+    wait = commands.add_parser("wait", help="return when a proxy is ready")
+    wait.set_defaults(command=_wait)
+    _client_options(wait)
+    wait.add_argument(
+        "--timeout", default="30s", type=_duration, metavar="DURATION", help="give up after this time (%(default)s)"
+    )
+
+    drain = commands.add_parser("drain", help="make a proxy drain and end, and wait until it has")
+    drain.set_defaults(command=_drain)
+    _client_options(drain)
+    drain.add_argument(
+        "--timeout", default="60s", type=_duration, metavar="DURATION", help="wait no longer (%(default)s)"
+    )
+
+    version = commands.add_parser("version", help="print the version")
+    version.set_defaults(command=lambda _: print(__version__) or OK)
+    return top
+
+
+def _duration(text: str) -> float:
+    from meshproxy.schema.kinds import read_duration
+
+    try:
+        return read_duration(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _process_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--state-dir", metavar="DIR", help="where the last good configuration is, if no file says it")
+    command.add_argument("--log-level", default="info", choices=("debug", "info", "warning", "error"))
+    command.add_argument("--log-format", default="text", choices=("text", "json"))
+    command.add_argument("--loop", default="auto", choices=("auto", "uvloop", "asyncio"), help="the event loop")
+
+
+def _client_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--admin", default="127.0.0.1:15000", metavar="ADDRESS", help="host:port or unix:/path")
+    command.add_argument(
+        "--token", default=os.environ.get("MESHPROXY_TOKEN"), help="bearer token; default $MESHPROXY_TOKEN"
+    )
+
+
+def _output_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument("-o", "--output", default="table", choices=("table", "json"))
+
+
+# A command imports what it needs when it is called: a server should not carry a client, nor `version` a server.
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.run import run
+
+    return run(arguments)
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.check import check
+
+    return check(arguments)
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from meshproxy.cli.check import schema
+
+    return schema()
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.run import demo
+
+    return demo(arguments)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.ask import status
+
+    return status(arguments)
+
+
+def _top(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.ask import top
+
+    return top(arguments)
+
+
+def _wait(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.ask import wait
+
+    return wait(arguments)
+
+
+def _drain(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.ask import drain
+
+    return drain(arguments)

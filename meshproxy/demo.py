@@ -1,0 +1,136 @@
+"""Something to look at in one command: a proxy, upstreams behind it and traffic through it, in one process.
+
+Two echo servers of unequal weight stand behind a TCP listener, a third behind a UDP listener.  Clients come, say a few
+things, check what comes back and leave.  Every second one line tells what has passed; the page shows the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from typing import cast
+
+from meshproxy.dialects import read
+from meshproxy.model import Document
+from meshproxy.observe.log import Log
+from meshproxy.server.process import Process
+from meshproxy.sources.files import Files
+from meshproxy.sources.store import Store
+
+CLIENTS = 20
+MESSAGES = 20
+TELL_EVERY = 1.0
+
+
+class Demo:
+    def __init__(self, admin: str, duration: float | None) -> None:
+        self._admin = admin
+        self._duration = duration
+        self._exchanged = 0
+        self._wrong = 0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        servers = [await asyncio.start_server(_echo, "127.0.0.1", 0) for _ in range(2)]
+        udp, _ = await loop.create_datagram_endpoint(_EchoDatagrams, ("127.0.0.1", 0))
+        addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
+        document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
+        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"))
+        await process.start()
+        try:
+            await self._watch(process)
+        finally:
+            await process.close()
+            udp.close()
+            for server in servers:
+                server.close()
+
+    def _document(self, tcp: list[str], udp: str) -> Document:
+        said = {
+            "admin": {"listen": self._admin},
+            "listeners": [
+                {"name": "echo", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "echo"},
+                {"name": "datagrams", "listen": "127.0.0.1:0", "protocol": "udp", "cluster": "datagrams"},
+            ],
+            "clusters": {
+                "echo": {"endpoints": [{"address": tcp[0], "weight": 3}, tcp[1]]},
+                "datagrams": {"endpoints": [udp]},
+            },
+        }
+        return read(json.dumps(said).encode(), "demo")
+
+    async def _watch(self, process: Process) -> None:
+        print(f"The page is at http://{process.admin_address}/ and `meshproxy status` says the same. Ctrl-C ends it.")
+        tcp, udp = (process.worker.listeners[index].doors[0].live.local for index in (0, 1))
+        async with asyncio.TaskGroup() as group:
+            traffic = [group.create_task(self._client(tcp)) for _ in range(CLIENTS)]
+            traffic.append(group.create_task(self._datagrams(udp)))
+            teller = group.create_task(self._tell(process))
+            await process.ended(self._duration)
+            for task in (*traffic, teller):
+                task.cancel()
+        print(f"{self._exchanged} messages went out and came back, {self._wrong} of them wrong.")
+
+    async def _tell(self, process: Process) -> None:
+        print("  connections  messages/s     wrong")
+        while True:
+            before = self._exchanged
+            await asyncio.sleep(TELL_EVERY)
+            rate = (self._exchanged - before) / TELL_EVERY
+            print(f"{process.worker.connections:13}{rate:12.0f}{self._wrong:10}", flush=True)
+
+    async def _client(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        while True:
+            reader, writer = await asyncio.open_connection(host, int(port))
+            for _ in range(MESSAGES):
+                message = random.randbytes(random.randrange(1, 2000))
+                writer.write(message)
+                self._count(message, await reader.readexactly(len(message)))
+                await asyncio.sleep(random.random() / 100)
+            writer.close()
+
+    async def _datagrams(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: _Datagrams(answers.put_nowait), remote_addr=(host, int(port))
+        )
+        try:
+            while True:
+                message = random.randbytes(100)
+                transport.sendto(message)
+                self._count(message, await answers.get())
+                await asyncio.sleep(0.01)
+        finally:
+            transport.close()
+
+    def _count(self, sent: bytes, received: bytes) -> None:
+        self._exchanged += 1
+        self._wrong += sent != received
+
+
+async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            writer.write(data)
+    writer.close()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+
+    def datagram_received(self, data: bytes, addr: object) -> None:
+        self._take(data)
+
+
+class _EchoDatagrams(asyncio.DatagramProtocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._transport.sendto(data, addr)

@@ -1,0 +1,194 @@
+"""The process: its parts put together, its life from start to drain, and what it tells about itself.
+
+    starting -> LIVE -> draining -> over
+
+SIGTERM and `POST /drain` drain: readiness fails at once, the listeners close after `drain.delay`, and connections may
+take `drain.timeout` to end.  SIGINT, a second SIGTERM and `POST /quitquitquit` end it now.  SIGHUP reads the files
+again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from meshproxy import __version__
+from meshproxy.admin.access import Access
+from meshproxy.admin.api import DEFAULT_LAYER, admin_site, status_site
+from meshproxy.admin.http import Server, Site, serve
+from meshproxy.admin.reload import Reloader
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Address, Document
+from meshproxy.net.address import bind, release, words
+from meshproxy.net.clock import LoopClock
+from meshproxy.observe.log import Log
+from meshproxy.observe.metrics import Stats
+from meshproxy.plan import CannotBind
+from meshproxy.server.view import View
+from meshproxy.server.worker import Worker
+from meshproxy.sources.files import Files
+from meshproxy.sources.store import Store
+
+WATCH_EVERY = 1.0
+LAG_EVERY = 0.25
+DRAIN_LOOK_EVERY = 0.05
+
+
+class Process:
+    """Everything that one `meshproxy run` is."""
+
+    def __init__(self, files: Files, first: Callable[[], list[Document]], store: Store, log: Log) -> None:
+        """`first` is what reading the files for the first time gave, or raises what it raised."""
+        self._loop = asyncio.get_running_loop()
+        self._clock = LoopClock(self._loop)
+        self._files = files
+        self._first = first
+        self._store = store
+        self._log = log
+        self._stats = Stats(__version__)
+        self.worker = Worker(self._loop, self._clock, self._stats)
+        self._reloader = Reloader(self.worker, store, self._stats.process, log, self._clock)
+        self.state = "starting"
+        self.started = self._clock.wall()
+        self.admin_address = ""
+        self._draining = asyncio.Event()
+        self._over = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._servers: list[tuple[Server, socket.socket, Address]] = []
+
+    async def run(self) -> None:
+        """Start, serve until told to end, drain.  Raises Invalid, and CannotBind among it, if it cannot start."""
+        try:
+            await self.start()
+            await self.ended()
+        finally:
+            await self.close()
+
+    async def start(self) -> None:
+        _raise_descriptor_limit()
+        self._reloader.begin(self._first, "files")
+        for problem in self._store.problems:
+            self._log.warning("record-skipped", problem=problem)
+        await self._serve_admin()
+        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self._loop.add_signal_handler(signal.SIGINT, self.quit)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_files("SIGHUP")))
+        self._spawn(self._watch_files())
+        self._spawn(self._measure_lag())
+        # What has been made so far stays; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        self.state = "LIVE"
+        self._log.info(
+            "ready", version=__version__, admin=self.admin_address, generation=self._reloader.generation
+        )
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self.worker.close()
+        for server, sock, address in self._servers:
+            await server.close()
+            release(sock, address)
+
+    # The end
+
+    async def ended(self, within: float | None = None) -> None:
+        """Wait until it has drained, or for that many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._draining.wait()
+                await self._drain()
+
+    def drain(self) -> None:
+        """Asked for twice, it is meant to be quick."""
+        if self._draining.is_set():
+            self._over.set()
+        self._reloader.closed = True
+        self.state = "draining"
+        self._draining.set()
+
+    def quit(self) -> None:
+        self._over.set()
+        self.drain()
+
+    async def _drain(self) -> None:
+        said = self._reloader.config.drain
+        self._log.info("draining", connections=self.worker.connections, delay=said.delay, timeout=said.timeout)
+        if await self._over_within(said.delay):
+            return
+        self.worker.close_doors()
+        end = self._clock.now() + said.timeout
+        while self.worker.connections and self._clock.now() < end:
+            if await self._over_within(DRAIN_LOOK_EVERY):
+                return
+        self._log.info("drained", cut=self.worker.connections)
+
+    async def _over_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # The admin side
+
+    async def _serve_admin(self) -> None:
+        admin, status = self._reloader.config.admin, self._reloader.config.status
+        view = View(self, self.worker, self._reloader, self._store, self._stats, self._log)
+        access = Access(admin.listen, admin.token.text if admin.token is not None else None, os.getuid())
+        self.admin_address = await self._serve("admin", admin.listen, admin_site(view, access))
+        if status is not None:
+            await self._serve("status", status.listen, status_site(view))
+
+    async def _serve(self, section: str, address: Address, site: Site) -> str:
+        try:
+            sock = bind(address, socket.SOCK_STREAM)
+        except OSError as error:
+            raise CannotBind([Problem(f"{section}.listen", str(error.strerror))]) from None
+        self._servers.append((await serve([sock], site, self._log), sock, address))
+        return words(sock.getsockname())
+
+    # Work beside the traffic
+
+    async def _reload_files(self, source: str) -> None:
+        try:
+            await self._reloader.put_documents(DEFAULT_LAYER, self._files.read, source=source)
+        except Invalid:
+            return  # logged and counted by the reloader, and shown in /server_info
+
+    async def _watch_files(self) -> None:
+        known = await asyncio.to_thread(self._files.fingerprint)
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            found = await asyncio.to_thread(self._files.fingerprint)
+            if found != known:
+                known = found
+                await self._reload_files("files")
+
+    async def _measure_lag(self) -> None:
+        while True:
+            due = self._clock.now() + LAG_EVERY
+            await asyncio.sleep(LAG_EVERY)
+            self._stats.process.loop_lag_seconds.observe(max(0.0, self._clock.now() - due))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """A task is kept here while it runs: the loop itself holds it weakly."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _raise_descriptor_limit() -> None:
+    """Every connection takes two descriptors, and the usual soft limit is there for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

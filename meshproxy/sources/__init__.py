@@ -1,0 +1,1 @@
+"""Where documents come from, and where the last good ones are kept."""

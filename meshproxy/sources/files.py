@@ -1,0 +1,111 @@
+"""Configuration files: what `-c` names, with what they include, read as a whole and watched for changes.
+
+A directory stands for its `*.yaml`, `*.yml` and `*.json` files in the order of their names.  Hidden ones are left out,
+and with them the machinery of a Kubernetes ConfigMap, whose files are links into a hidden directory that is swapped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from meshproxy.dialects import read
+from meshproxy.dialects.text import LARGEST_DOCUMENT
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Document
+
+SUFFIXES = (".yaml", ".yml", ".json")
+MOST_FILES = 256
+MOST_BYTES = 4 * LARGEST_DOCUMENT
+
+Fingerprint = tuple[object, ...]
+"""What `stat` says of everything that was read: equal means that nothing has changed."""
+
+
+class Files:
+    def __init__(self, paths: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._paths = [Path(path) for path in paths]
+        self._environment = environment
+        self._watched: list[Path] = []
+
+    def read(self) -> list[Document]:
+        """Every document, or `Invalid` with every problem in them."""
+        reading = _Reading(self._environment)
+        for path in self._paths:
+            reading.take(path, ())
+        # Watched even if refused: the next look at them may find them mended.
+        self._watched = [*self._paths, *reading.seen]
+        if reading.problems:
+            raise Invalid(reading.problems)
+        return reading.documents
+
+    def fingerprint(self) -> Fingerprint:
+        return tuple(_fingerprint(path) for path in self._watched or self._paths)
+
+
+def _fingerprint(path: Path) -> object:
+    try:
+        found = path.stat()
+        listing = tuple(sorted(os.listdir(path))) if path.is_dir() else ()
+    except OSError as error:
+        return error.errno
+    return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, listing)
+
+
+class _Reading:
+    """One pass over the files, with everything that was found wrong on the way."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._bytes = 0
+        self.documents: list[Document] = []
+        self.problems: list[Problem] = []
+        self.seen: list[Path] = []
+
+    def take(self, path: Path, includers: tuple[Path, ...]) -> None:
+        """`includers` are the files that led here, the first one first."""
+        try:
+            if path.is_dir():
+                if path not in self.seen:
+                    self.seen.append(path)
+                for name in sorted(os.listdir(path)):
+                    if name.endswith(SUFFIXES) and not name.startswith("."):
+                        self._file(path / name, includers)
+            else:
+                self._file(path, includers)
+        except OSError as error:
+            self.problems.append(_unreadable(path, error))
+
+    def _file(self, path: Path, includers: tuple[Path, ...]) -> None:
+        real = path.resolve()
+        if real in includers:
+            circle = " -> ".join(str(step) for step in (*includers[includers.index(real) :], real))
+            self.problems.append(Problem("include", f"files include each other in a circle: {circle}", str(path)))
+            return
+        if path in self.seen:
+            return
+        if len(self.seen) >= MOST_FILES:
+            self.problems.append(Problem("include", f"more than {MOST_FILES} files", str(path)))
+            return
+        self.seen.append(path)
+        try:
+            with path.open("rb") as file:
+                data = file.read(LARGEST_DOCUMENT + 1)
+            self._bytes += len(data)
+            if self._bytes > MOST_BYTES:
+                raise Invalid([Problem("", f"the files have more than {MOST_BYTES >> 20} MiB together", str(path))])
+            document = read(data, str(path), self._environment)
+        except OSError as error:
+            self.problems.append(_unreadable(path, error))
+            return
+        except Invalid as invalid:
+            self.problems.extend(invalid.problems)
+            return
+        self.documents.append(document)
+        for name in document.config.include:
+            self.take(path.parent / name, (*includers, real))
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem("", f"cannot be read: {error.strerror or error}", str(path))

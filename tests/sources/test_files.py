@@ -1,0 +1,119 @@
+"""Configuration files: read as a whole, followed through links and includes, and never in circles."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from meshproxy.errors import Invalid
+from meshproxy.sources.files import Files
+
+
+def write(path: Path, name: str, *, include: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"include: [{include}]\nclusters: {{{name}: {{endpoints: ['127.0.0.1:1']}}}}\n")
+    return path
+
+
+def names(files: Files) -> list[str]:
+    return [cluster.name for document in files.read() for cluster in document.config.clusters]
+
+
+def problems(files: Files) -> list[str]:
+    with pytest.raises(Invalid) as refusal:
+        files.read()
+    return [str(problem) for problem in refusal.value.problems]
+
+
+def test_files_and_directories_in_order(tmp_path: Path) -> None:
+    write(tmp_path / "d" / "b.yaml", "b")
+    write(tmp_path / "d" / "a.yml", "a")
+    (tmp_path / "d" / "c.json").write_text('{"clusters": {"c": {"endpoints": []}}}')
+    write(tmp_path / "d" / ".hidden.yaml", "hidden")
+    (tmp_path / "d" / "notes.txt").write_text("not a configuration")
+    single = write(tmp_path / "z.conf", "z")
+    assert names(Files([str(single), str(tmp_path / "d")], {})) == ["z", "a", "b", "c"]
+
+
+def test_includes_are_relative_to_the_file_and_read_once(tmp_path: Path) -> None:
+    write(tmp_path / "parts" / "one.yaml", "one")
+    write(tmp_path / "parts" / "two.yaml", "two", include="one.yaml")
+    top = write(tmp_path / "top.yaml", "top", include="parts, parts/one.yaml")
+    assert names(Files([str(top)], {})) == ["top", "one", "two"]
+
+
+def test_a_circle_of_includes_is_named(tmp_path: Path) -> None:
+    a = write(tmp_path / "a.yaml", "a", include="b.yaml")
+    write(tmp_path / "b.yaml", "b", include="a.yaml")
+    (found,) = problems(Files([str(a)], {}))
+    assert f"{a} -> {tmp_path / 'b.yaml'} -> {a}" in found
+
+
+def test_every_problem_of_every_file_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("listeners: 5\n")
+    (tmp_path / "b.yaml").write_text("\n\nclusterz: {}\n")
+    found = problems(Files([str(tmp_path), str(tmp_path / "missing.yaml")], {}))
+    assert len(found) == 3
+    assert found[0].startswith(f"{tmp_path}/a.yaml:1: listeners: ")
+    assert found[1].startswith(f"{tmp_path}/b.yaml:3: clusterz: ")
+    assert "missing.yaml" in found[2]
+    assert "No such file" in found[2]
+
+
+def test_a_huge_file_is_refused_without_being_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.yaml"
+    with huge.open("wb") as file:
+        file.truncate(100 << 20)
+    (found,) = problems(Files([str(huge)], {}))
+    assert "16 MiB" in found
+
+
+def test_too_many_files_are_refused(tmp_path: Path) -> None:
+    for number in range(300):
+        write(tmp_path / f"{number:03}.yaml", f"c{number}")
+    assert any("more than 256 files" in problem for problem in problems(Files([str(tmp_path)], {})))
+
+
+def test_the_environment_fills_in(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("clusters: {a: {endpoints: ['127.0.0.1:${PORT:-80}'], connect_timeout: '${WAIT}'}}")
+    (document,) = Files([str(path)], {"WAIT": "3s"}).read()
+    (cluster,) = document.config.clusters
+    assert (str(cluster.endpoints[0].address), cluster.connect_timeout) == ("127.0.0.1:80", 3.0)
+
+
+def test_the_fingerprint_sees_what_an_editor_and_kubernetes_do(tmp_path: Path) -> None:
+    # A ConfigMap volume: data in a hidden, dated directory, a link to it, links to the files through that link.
+    write(tmp_path / "..2026_01" / "a.yaml", "a")
+    (tmp_path / "..data").symlink_to("..2026_01")
+    (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
+    files = Files([str(tmp_path)], {})
+    assert names(files) == ["a"]
+    seen = [files.fingerprint()]
+    assert files.fingerprint() == seen[0]
+
+    write(tmp_path / "..2026_02" / "a.yaml", "b")
+    (tmp_path / "..data_tmp").symlink_to("..2026_02")
+    os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+    assert names(files) == ["b"]
+    seen.append(files.fingerprint())
+
+    write(tmp_path / "more.yaml", "c")
+    seen.append(files.fingerprint())
+    assert names(files) == ["b", "c"]
+    (tmp_path / "more.yaml").unlink()
+    seen.append(files.fingerprint())
+    assert len(set(seen)) == 4
+
+
+def test_files_that_were_refused_are_watched_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("nonsense: 1")
+    files = Files([str(path)], {})
+    problems(files)
+    before = files.fingerprint()
+    write(path, "mended")
+    assert files.fingerprint() != before
+    assert names(files) == ["mended"]
