@@ -146,6 +146,23 @@ def test_an_example_is_moved_to_free_ports() -> None:
     assert moved["status"]["listen"] != "127.0.0.1:15020"
 
 
+def test_idle_measures_memory_and_start_of_what_is_present(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(idle, "SETTLE", 0)
+    runnable(Nginx)
+    pss, rss, ready = idle.run(Plan(rounds=2, seconds=SHORT, peers=frozenset({"nginx"})))
+    assert [len(result.samples["nginx"]) for result in (pss, rss, ready)] == [2, 2, 2]
+    assert 1 < pss.samples["nginx"][0] < rss.samples["nginx"][0]
+
+
+def test_reload_breaks_nothing_and_counts_it() -> None:
+    runnable(Meshproxy)
+    results = reload.run(Plan(rounds=1, seconds=SHORT, peers=frozenset({"meshproxy"})))
+    by_work = {result.work: result.samples for result in results}
+    assert by_work["reload: failed"] == {OURS: [0]}
+    assert by_work["reload: time of a PUT"][OURS]
+    assert set(by_work["reload: longest stall"]) == {OURS, reload.CALM}
+
+
 def test_cpu_time_is_that_of_all_threads() -> None:
     seen = threading.Event()
 
