@@ -85,11 +85,11 @@ def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Snapshot:
     clusters = {said.name: _cluster(said, claims, rim) for said in config.clusters}
     problems: list[Problem] = []
     listeners = []
-    for index, said in enumerate(config.listeners):
+    for said in config.listeners:
         try:
             listeners.append(_listener(said, clusters, claims, rim))
         except OSError as error:
-            problems.append(Problem(f"listeners[{index}].listen", str(error.strerror)))
+            problems.append(Problem(f"listeners[{said.name}].listen", str(error.strerror)))
     if problems:
         raise CannotBind(problems)
     return Snapshot(config, tuple(listeners), tuple(clusters.values()))

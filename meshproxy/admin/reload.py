@@ -58,6 +58,10 @@ class Layer:
     def etag(self) -> str:
         return sha256(json.dumps(self.redacted, sort_keys=True).encode()).hexdigest()
 
+    def settled(self) -> Layer:
+        """Without the texts, which are as large as their sources like; they were for finding lines while it was new."""
+        return Layer(tuple(replace(document, line_of=lambda _: None) for document in self.documents))
+
     def _merged(self, *, redact: bool) -> dict[str, Any]:
         merged: dict[str, Any] = {}
         for document in self.documents:
@@ -225,7 +229,7 @@ class Reloader:
             if changes:
                 await asyncio.to_thread(self._keep, self._take(found, config, source, changes))
             else:
-                self.layers = dict(found)
+                self._settle(found)
                 self._stats.reloaded("unchanged", self.generation, self.clock.wall())
         except Invalid as invalid:
             if not dry_run:
@@ -236,7 +240,7 @@ class Reloader:
     def _take(self, layers: Mapping[str, Layer], config: Config, source: str, changes: tuple[str, ...]) -> Record:
         self._fleet.prepare(config)
         self._fleet.commit()
-        self.layers = dict(layers)
+        self._settle(layers)
         self.config = config
         self.generation += 1
         self.refusal = None
@@ -247,6 +251,9 @@ class Reloader:
         )
         data = {name: layer.data for name, layer in layers.items()}
         return Record(self.generation, version(config), now, source, changes, data)
+
+    def _settle(self, layers: Mapping[str, Layer]) -> None:
+        self.layers = {name: layer.settled() for name, layer in layers.items()}
 
     def _keep(self, record: Record) -> None:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""

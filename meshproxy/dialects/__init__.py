@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import ModuleType
 
-from meshproxy.dialects import json_text, native, text, variables, yaml12
+from meshproxy.dialects import native, text, variables
 from meshproxy.errors import Invalid
 from meshproxy.model import Document
 
@@ -30,7 +30,14 @@ def read(data: bytes, source: str, environment: Mapping[str, str] | None = None)
 def _syntax(content: str) -> ModuleType:
     """JSON where the document begins as only JSON is written: with a brace and a key in quotes."""
     start = content.lstrip()
-    return json_text if start[:1] == "{" and start[1:].lstrip()[:1] in ('"', "}") else yaml12
+    if start[:1] == "{" and start[1:].lstrip()[:1] in ('"', "}"):
+        from meshproxy.dialects import json_text
+
+        return json_text
+    # A megabyte that a process with a JSON configuration does not need.
+    from meshproxy.dialects import yaml12
+
+    return yaml12
 
 
 def _finder(syntax: ModuleType, content: str) -> Callable[[str], int | None]:

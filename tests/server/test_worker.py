@@ -1,4 +1,4 @@
-"""Generations of one worker: what a change concerns is drained, what it does not lives on, a refusal leaves no trace."""
+"""Generations of one worker: what a change concerns is drained, the rest lives on, a refusal leaves no trace."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_a_port_in_use_is_refused_and_nothing_has_happened(run: Run, world: Worl
             with pytest.raises(CannotBind) as refusal:
                 w.apply(config(said, up=[a.address], more=["127.0.0.1:1"]))
         (problem,) = refusal.value.problems
-        assert problem.path == "listeners[1].listen"
+        assert problem.path == "listeners[clash].listen"
         assert f"127.0.0.1:{port}" in problem.message
         assert "in use" in problem.message
         assert w.worker.current is before

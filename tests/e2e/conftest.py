@@ -1,0 +1,153 @@
+"""A real `meshproxy` process, started for a test and ended by it."""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LONGEST = 20.0
+
+
+def poll(condition: Callable[[], Any], what: str) -> Any:
+    """Ask until the answer is true; a time that passes is a failure with a name."""
+    end = time.monotonic() + LONGEST
+    while True:
+        found = condition()
+        if found:
+            return found
+        assert time.monotonic() < end, f"not within {LONGEST:g} s: {what}"
+        time.sleep(0.005)
+
+
+class Running:
+    """`meshproxy run` with an admin side on a unix socket, which needs no port and no token."""
+
+    def __init__(self, directory: Path, config: dict[str, Any] | None, *options: str, loop: str = "auto") -> None:
+        self.directory = directory
+        self.admin = str(directory / "admin.sock")
+        self.file = directory / "meshproxy.json"
+        self.log = directory / "log"
+        if config is not None:
+            self.write(config)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "meshproxy", "run", "-c", str(self.file), "--loop", loop, *options],
+                stderr=log,
+                env={**os.environ, "XDG_STATE_HOME": ""},
+            )
+
+    def write(self, config: dict[str, Any]) -> None:
+        whole = {"admin": {"listen": f"unix:{self.admin}"}, "drain": {"delay": 0, "timeout": "5s"}, **config}
+        self.file.write_text(json.dumps(whole))
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+        connection = http.client.HTTPConnection("localhost", timeout=LONGEST)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(LONGEST)
+        try:
+            connection.sock.connect(self.admin)
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            data = response.read()
+            is_json = response.headers.get("Content-Type", "").startswith("application/json")
+            return response.status, json.loads(data) if is_json else data.decode()
+        finally:
+            connection.close()
+
+    def ready(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return self.ask("GET", "/ready")[0] == 200
+        except OSError:
+            return False
+
+    def address(self, listener: str = "in") -> tuple[str, int]:
+        _, listeners = self.ask("GET", "/listeners?format=json")
+        host, _, port = next(each["listen"] for each in listeners if each["name"] == listener).rpartition(":")
+        return host, int(port)
+
+    def connect(self, listener: str = "in") -> socket.socket:
+        sock = socket.create_connection(self.address(listener), timeout=LONGEST)
+        sock.settimeout(LONGEST)
+        return sock
+
+    def put(self, config: dict[str, Any]) -> tuple[int, Any]:
+        return self.ask("PUT", "/config", json.dumps(config).encode())
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def exit_code(self) -> int:
+        return self.process.wait(LONGEST)
+
+    def rss_kib(self) -> int:
+        text = Path(f"/proc/{self.process.pid}/smaps_rollup").read_text()
+        return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private"))
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
+    if request.param == "uvloop" and importlib.util.find_spec("uvloop") is None:
+        pytest.skip("uvloop is not installed")
+    started: list[Running] = []
+
+    def make(config: dict[str, Any] | None, *options: str, wait: bool = True) -> Running:
+        running = Running(tmp_path, config, *options, loop=request.param)
+        started.append(running)
+        if wait:
+            poll(running.ready, "ready")
+        return running
+
+    yield make
+    for running in started:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+
+
+class Echo:
+    """A TCP server that sends back what it gets, a thread for each connection."""
+
+    def __init__(self) -> None:
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.address = "{}:{}".format(*self.sock.getsockname())
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self.sock.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while data := sock.recv(65536):
+                    sock.sendall(data)
+            except OSError:
+                return
+
+
+@pytest.fixture
+def echo() -> Iterator[Echo]:
+    server = Echo()
+    yield server
+    server.sock.close()
