@@ -166,12 +166,9 @@ class Process:
             return  # logged and counted by the reloader, and shown in /server_info
 
     async def _watch_files(self) -> None:
-        known = await asyncio.to_thread(self._files.fingerprint)
         while True:
             await asyncio.sleep(WATCH_EVERY)
-            found = await asyncio.to_thread(self._files.fingerprint)
-            if found != known:
-                known = found
+            if await asyncio.to_thread(self._files.changed):
                 await self._reload_files("files")
 
     async def _measure_lag(self) -> None:

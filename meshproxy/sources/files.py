@@ -19,15 +19,12 @@ SUFFIXES = (".yaml", ".yml", ".json")
 MOST_FILES = 256
 MOST_BYTES = 4 * LARGEST_DOCUMENT
 
-Fingerprint = tuple[object, ...]
-"""What `stat` says of everything that was read: equal means that nothing has changed."""
-
 
 class Files:
     def __init__(self, paths: Sequence[str], environment: Mapping[str, str]) -> None:
         self._paths = [Path(path) for path in paths]
         self._environment = environment
-        self._watched: list[Path] = []
+        self._read: dict[Path, object] = {}
 
     def read(self) -> list[Document]:
         """Every document, or `Invalid` with every problem in them."""
@@ -35,16 +32,18 @@ class Files:
         for path in self._paths:
             reading.take(path, ())
         # Watched even if refused: the next look at them may find them mended.
-        self._watched = [*self._paths, *reading.seen]
+        self._read = reading.seen
         if reading.problems:
             raise Invalid(reading.problems)
         return reading.documents
 
-    def fingerprint(self) -> Fingerprint:
-        return tuple(_fingerprint(path) for path in self._watched or self._paths)
+    def changed(self) -> bool:
+        """Whether anything is not as it was when it was read."""
+        return any(_fingerprint(path) != known for path, known in self._read.items())
 
 
 def _fingerprint(path: Path) -> object:
+    """Equal as long as nobody has touched a file, or a directory and what stands in it."""
     try:
         found = path.stat()
         listing = tuple(sorted(os.listdir(path))) if path.is_dir() else ()
@@ -61,14 +60,14 @@ class _Reading:
         self._bytes = 0
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
-        self.seen: list[Path] = []
+        self.seen: dict[Path, object] = {}
+        """With the fingerprint from before it was read: a change while it is read is a change."""
 
     def take(self, path: Path, includers: tuple[Path, ...]) -> None:
         """`includers` are the files that led here, the first one first."""
         try:
             if path.is_dir():
-                if path not in self.seen:
-                    self.seen.append(path)
+                self.seen[path] = _fingerprint(path)
                 for name in sorted(os.listdir(path)):
                     if name.endswith(SUFFIXES) and not name.startswith("."):
                         self._file(path / name, includers)
@@ -88,7 +87,7 @@ class _Reading:
         if len(self.seen) >= MOST_FILES:
             self.problems.append(Problem("include", f"more than {MOST_FILES} files", str(path)))
             return
-        self.seen.append(path)
+        self.seen[path] = _fingerprint(path)
         try:
             with path.open("rb") as file:
                 data = file.read(LARGEST_DOCUMENT + 1)

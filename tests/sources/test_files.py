@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from meshproxy.errors import Invalid
+from meshproxy.sources import files as files_module
 from meshproxy.sources.files import Files
 
 
@@ -84,36 +86,52 @@ def test_the_environment_fills_in(tmp_path: Path) -> None:
     assert (str(cluster.endpoints[0].address), cluster.connect_timeout) == ("127.0.0.1:80", 3.0)
 
 
-def test_the_fingerprint_sees_what_an_editor_and_kubernetes_do(tmp_path: Path) -> None:
+def test_what_an_editor_and_kubernetes_do_is_noticed(tmp_path: Path) -> None:
     # A ConfigMap volume: data in a hidden, dated directory, a link to it, links to the files through that link.
     write(tmp_path / "..2026_01" / "a.yaml", "a")
     (tmp_path / "..data").symlink_to("..2026_01")
     (tmp_path / "a.yaml").symlink_to("..data/a.yaml")
     files = Files([str(tmp_path)], {})
     assert names(files) == ["a"]
-    seen = [files.fingerprint()]
-    assert files.fingerprint() == seen[0]
+    assert not files.changed()
 
     write(tmp_path / "..2026_02" / "a.yaml", "b")
     (tmp_path / "..data_tmp").symlink_to("..2026_02")
     os.replace(tmp_path / "..data_tmp", tmp_path / "..data")
+    assert files.changed()
     assert names(files) == ["b"]
-    seen.append(files.fingerprint())
+    assert not files.changed()
 
     write(tmp_path / "more.yaml", "c")
-    seen.append(files.fingerprint())
+    assert files.changed()
     assert names(files) == ["b", "c"]
     (tmp_path / "more.yaml").unlink()
-    seen.append(files.fingerprint())
-    assert len(set(seen)) == 4
+    assert files.changed()
 
 
-def test_files_that_were_refused_are_watched_too(tmp_path: Path) -> None:
+def test_files_that_were_refused_or_missing_are_watched_too(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
-    path.write_text("nonsense: 1")
     files = Files([str(path)], {})
     problems(files)
-    before = files.fingerprint()
+    path.write_text("nonsense: 1")
+    assert files.changed()
+    problems(files)
+    assert not files.changed()
     write(path, "mended")
-    assert files.fingerprint() != before
+    assert files.changed()
     assert names(files) == ["mended"]
+
+
+def test_a_change_while_it_is_read_is_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "a.yaml", "a")
+    files = Files([str(path)], {})
+    real_read = files_module.read
+
+    def read_and_change(*args: Any) -> Any:
+        document = real_read(*args)
+        write(path, "changed_meanwhile")
+        return document
+
+    monkeypatch.setattr(files_module, "read", read_and_change)
+    assert names(files) == ["a"]
+    assert files.changed()
