@@ -12,7 +12,8 @@ from meshproxy.model import Address
 
 BACKLOG = 4096
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
-KEEPALIVE_IDLE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES = 60, 15, 4
+KEEPALIVE_IDLE = 60
+"""Seconds of silence before a probe.  How many probes, and how often, the system says: each option is a call."""
 
 
 def sockaddr(address: Address) -> Any:
@@ -22,9 +23,7 @@ def sockaddr(address: Address) -> Any:
 
 
 def new_socket(address: Address, kind: int) -> socket.socket:
-    sock = socket.socket(FAMILIES[address.kind], kind)
-    sock.setblocking(False)
-    return sock
+    return socket.socket(FAMILIES[address.kind], kind | socket.SOCK_NONBLOCK)
 
 
 def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
@@ -33,8 +32,6 @@ def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
     if keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
 
 
 def bind(address: Address, kind: int, *, shared: bool = False) -> socket.socket:

@@ -3,8 +3,8 @@
 A `Conn` holds a connected, non-blocking stream socket, gives what it reads to a function or to another connection, and
 tells a `Handler` how it ends.  Rules:
 
-1. Only this module reads, writes, pauses or closes the descriptor.  It works on the loop's raw readiness callbacks, the
-   same on uvloop and asyncio: `docs/sockets.md` has the figures behind that choice.
+1. Only this module reads, writes, pauses or closes the descriptor.  It works on the loop's raw readiness
+   callbacks, the same on uvloop and asyncio: `docs/sockets.md` has the figures behind that choice.
 2. Reading starts when it is asked for.  Until then early bytes wait in the kernel, which costs nothing.
 3. Back-pressure is here and nowhere else.  What the kernel does not take at once is kept, and whoever feeds this
    connection (`fed_by`) is paused until it is gone.  A connection keeps the set of reasons for which it is paused and
@@ -12,7 +12,7 @@ tells a `Handler` how it ends.  Rules:
 4. The two directions end apart.  `on_end` says that the peer will send no more; `end()` tells the peer the same, once
    everything before it is out.  A peer that takes no more may have sent something before: that is still read.
 5. `on_lost` comes once and is the last thing a handler hears: with an error, or with None when both directions have
-   ended in good order.  After `close()` or `abort()` it hears nothing at all.
+   ended in good order.  It is answered by `close()` or `abort()`, and after these a handler hears nothing at all.
 
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
@@ -337,14 +337,17 @@ class Conn:
             self._pipe = None
 
     def _shut(self) -> None:
-        if not self._write_over:
+        if self._write_over:
+            return
+        if not self._paused & _ENDED:
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError as error:
                 self._write_failed(error)
                 return
-            self._write_over = True
-            self._lost_if_over()
+        # Where the peer has ended too, the close that follows `on_lost` says the same.
+        self._write_over = True
+        self._lost_if_over()
 
     def _write_failed(self, error: OSError) -> None:
         self._write_over = True

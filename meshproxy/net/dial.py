@@ -1,4 +1,10 @@
-"""Open a connection, without a task: `done` is called once, with a connected socket or with what went wrong."""
+"""Open a connection, without a task.
+
+    outcome = Dial(...).begin()      # a connected socket, what went wrong, or None: then `done` is told, once
+
+On the same machine a connection is made before the call returns, though a non-blocking socket does not say so; asking a
+second time is much cheaper than waiting for the loop to tell.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +18,15 @@ from meshproxy.model import Address
 from meshproxy.net.address import new_socket, sockaddr, tune_tcp
 from meshproxy.net.clock import Clock
 
-Done = Callable[[socket.socket | OSError], None]
+Outcome = socket.socket | OSError
+MADE = {0, errno.EISCONN}
+PENDING = {errno.EINPROGRESS, errno.EALREADY}
 
 
 class Dial:
     """One attempt.  A timeout is a `TimeoutError`; after `cancel` nothing is heard of it."""
 
-    __slots__ = ("_done", "_loop", "_sock", "_timer")
+    __slots__ = ("_address", "_clock", "_done", "_keepalive", "_loop", "_sock", "_timeout", "_timer")
 
     def __init__(
         self,
@@ -26,56 +34,53 @@ class Dial:
         clock: Clock,
         address: Address,
         timeout: float,
-        done: Done,
+        done: Callable[[Outcome], None],
         *,
         keepalive: bool,
     ) -> None:
         self._loop = loop
+        self._clock = clock
+        self._address = address
+        self._timeout = timeout
         self._done = done
-        self._sock: socket.socket | None = None
-        self._timer = clock.after(timeout, self._expired)
+        self._keepalive = keepalive
+
+    def begin(self) -> Outcome | None:
         try:
-            self._sock = new_socket(address, socket.SOCK_STREAM)
-            if address.kind != "unix":
-                tune_tcp(self._sock, keepalive=keepalive)
-            self._sock.connect(sockaddr(address))
-        except BlockingIOError as error:
-            # A full queue on a unix socket says EAGAIN and never becomes writable by itself.
-            if error.errno == errno.EINPROGRESS:
-                loop.add_writer(self._sock.fileno(), self._writable)  # type: ignore[union-attr]
-            else:
-                self._soon(error)
+            self._sock = sock = new_socket(self._address, socket.SOCK_STREAM)
         except OSError as error:
-            self._soon(error)
-        else:
-            self._soon(None)
+            return error
+        if self._address.kind != "unix":
+            tune_tcp(sock, keepalive=self._keepalive)
+        name = sockaddr(self._address)
+        code = sock.connect_ex(name)
+        if code in PENDING:
+            code = sock.connect_ex(name)
+        if code in MADE:
+            return sock
+        if code in PENDING:
+            self._timer = self._clock.after(self._timeout, self._expired)
+            self._loop.add_writer(sock.fileno(), self._writable)
+            return None
+        # Among them EAGAIN: a unix socket whose queue is full, which never becomes writable by itself.
+        sock.close()
+        return OSError(code, os.strerror(code))
 
     def cancel(self) -> None:
         self._timer.cancel()
-        if self._sock is not None:
-            self._loop.remove_writer(self._sock.fileno())
-            self._sock.close()
-            self._sock = None
-
-    def _soon(self, error: OSError | None) -> None:
-        """Never call back from inside the constructor: the caller does not hold the dial yet."""
-        self._loop.call_soon(self._finish, error)
+        self._loop.remove_writer(self._sock.fileno())
+        self._sock.close()
 
     def _writable(self) -> None:
-        assert self._sock is not None
-        self._loop.remove_writer(self._sock.fileno())
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        self._finish(OSError(code, os.strerror(code)) if code else None)
+        if code:
+            self.cancel()
+            self._done(OSError(code, os.strerror(code)))
+        else:
+            self._timer.cancel()
+            self._loop.remove_writer(self._sock.fileno())
+            self._done(self._sock)
 
     def _expired(self) -> None:
-        self._finish(TimeoutError(errno.ETIMEDOUT, "connect timeout"))
-
-    def _finish(self, error: OSError | None) -> None:
-        sock = self._sock
-        if error is not None:
-            self.cancel()
-            self._done(error)
-        elif sock is not None:
-            self._timer.cancel()
-            self._sock = None
-            self._done(sock)
+        self.cancel()
+        self._done(TimeoutError(errno.ETIMEDOUT, "connect timeout"))

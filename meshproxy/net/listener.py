@@ -9,14 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 from meshproxy.model import Address
-from meshproxy.net.address import release, words
+from meshproxy.net.address import BACKLOG, release, words
 from meshproxy.net.clock import Clock, Timer
 
 Serve = Callable[[socket.socket, Any], None]
 """Takes an accepted, non-blocking socket and the name of its peer."""
 
-ACCEPTS_A_TURN = 32
-"""So that a flood of new connections does not starve those that are open."""
+MOST_ACCEPTS = 32
+"""In one turn, so that a flood of new connections does not starve those that are open."""
+TURNS_TO_GROW = 4
+"""To look for another connection costs as much as to take one.  So a turn takes one, and more only while the queue
+stays full."""
 EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 BACK_OFF = 0.1
 
@@ -38,6 +41,7 @@ class Acceptor:
         self._serve: Serve | None = None
         self._on_error: Callable[[OSError], None] = lambda _: None
         self._pause: Timer | None = None
+        self._full_turns = 0
         name = sock.getsockname()
         self.local = words(name)
         self.port = name[1] if isinstance(name, tuple) else None
@@ -56,26 +60,26 @@ class Acceptor:
             self._pause.cancel()
         if self._sock.fileno() < 0:
             return
-        if self._serve is not None:
-            self._loop.remove_reader(self._sock.fileno())
-            if grace:
-                self._accept_some(self._serve)
+        if self._serve is not None and grace:
+            self._accept_some(self._serve, BACKLOG)
+        self._loop.remove_reader(self._sock.fileno())
         release(self._sock, self._address)
 
     def _accept(self) -> None:
         assert self._serve is not None
-        if not self._accept_some(self._serve):
+        if not self._accept_some(self._serve, min(1 + self._full_turns // TURNS_TO_GROW, MOST_ACCEPTS)):
             # Descriptors come back when connections end; asking in a loop would only burn the processor.
             self._loop.remove_reader(self._sock.fileno())
             self._pause = self._clock.after(BACK_OFF, self._go_on)
 
-    def _accept_some(self, serve: Serve) -> bool:
+    def _accept_some(self, serve: Serve, most: int) -> bool:
         """False if the process has no room for another connection."""
-        for _ in range(ACCEPTS_A_TURN):
+        for _ in range(most):
             try:
                 sock, peer = self._sock.accept()
             except (BlockingIOError, InterruptedError):
-                break
+                self._full_turns = 0
+                return True
             except OSError as error:
                 self._on_error(error)
                 if error.errno in EXHAUSTED:
@@ -84,6 +88,7 @@ class Acceptor:
                 continue
             sock.setblocking(False)
             serve(sock, peer)
+        self._full_turns += 1
         return True
 
     def _go_on(self) -> None:

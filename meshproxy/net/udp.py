@@ -42,8 +42,7 @@ class DatagramDoor:
     def retire(self, grace: float) -> None:
         if self._sock.fileno() < 0:
             return
-        if self._serve is not None:
-            self._loop.remove_reader(self._sock.fileno())
+        self._loop.remove_reader(self._sock.fileno())
         release(self._sock, self._address)
 
     def _readable(self) -> None:

@@ -94,7 +94,7 @@ class TcpRelay:
             return
         self._lease = lease
         self._dialled_at = service.clock.now()
-        self._dial = Dial(
+        dial = Dial(
             service.loop,
             service.clock,
             lease.endpoint.address,
@@ -102,6 +102,11 @@ class TcpRelay:
             self._dialled,
             keepalive=service.cluster.keepalive,
         )
+        outcome = dial.begin()
+        if outcome is None:
+            self._dial = dial
+        else:
+            self._dialled(outcome)
 
     def _dialled(self, outcome: socket.socket | OSError) -> None:
         self._dial = None
@@ -145,6 +150,7 @@ class TcpRelay:
         if error is not None:
             self._finish("reset")
             return
+        conn.close()
         self._over += 1
         if self._over == 2:
             self._finish("done")
