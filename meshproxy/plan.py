@@ -6,7 +6,7 @@ Names become objects here, once.  The request path walks what this module builds
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -80,9 +80,12 @@ class Snapshot:
     clusters: tuple[Group, ...]
 
 
-def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Snapshot:
-    """Raises CannotBind; whoever began the claims aborts them then."""
-    clusters = {said.name: _cluster(said, claims, rim) for said in config.clusters}
+def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Generator[None, None, Snapshot]:
+    """In steps.  Raises CannotBind; whoever began the claims aborts them then."""
+    clusters: dict[str, Group] = {}
+    for part in config.clusters:
+        clusters[part.name] = _cluster(part, claims, rim)
+        yield
     problems: list[Problem] = []
     listeners = []
     for said in config.listeners:
@@ -90,6 +93,7 @@ def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Snapshot:
             listeners.append(_listener(said, clusters, claims, rim))
         except OSError as error:
             problems.append(Problem(f"listeners[{said.name}].listen", str(error.strerror)))
+        yield
     if problems:
         raise CannotBind(problems)
     return Snapshot(config, tuple(listeners), tuple(clusters.values()))

@@ -110,9 +110,9 @@ class World:
         self.worker = Worker(asyncio.get_running_loop(), clock, self.stats)
         _opened.append(self.end)
 
-    def apply(self, config: dict[str, Any]) -> None:
-        self.worker.prepare(decode(Config, config))
-        self.worker.commit()
+    async def apply(self, config: dict[str, Any]) -> None:
+        await self.worker.prepare(decode(Config, config))
+        await self.worker.commit()
 
     def address(self, listener: str = "in", index: int = 0) -> Any:
         """Where to connect: (host, port), or the path of a unix socket."""

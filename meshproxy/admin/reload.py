@@ -32,9 +32,9 @@ MOST_LOGGED = 20
 class Fleet(Protocol):
     """Who carries traffic: takes a configuration as a whole, or leaves everything as it is."""
 
-    def prepare(self, config: Config) -> None: ...
+    async def prepare(self, config: Config) -> None: ...
 
-    def commit(self) -> None: ...
+    async def commit(self) -> None: ...
 
     def abort(self) -> None: ...
 
@@ -81,6 +81,27 @@ def layer_of(data: Mapping[str, Any], source: str) -> Layer:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """All there is to know of a change before it is made, so that nothing is left to be worked out on the loop."""
+
+    layers: dict[str, Layer]
+    config: Config
+    version: str
+    words: tuple[str, ...]
+    data: dict[str, dict[str, Any]]
+
+    @classmethod
+    def of(cls, layers: Mapping[str, Layer], config: Config, running: Config) -> Change:
+        return cls(
+            {name: layer.settled() for name, layer in layers.items()},
+            config,
+            version(config),
+            tuple(diff(running, config)),
+            {name: layer.data for name, layer in layers.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """The last configuration that was not taken."""
 
@@ -102,6 +123,7 @@ class Reloader:
         self._turn = asyncio.Lock()
         self.layers: dict[str, Layer] = {}
         self.config = Config()
+        self.version = version(self.config)
         self.generation = 0
         self.refusal: Refusal | None = None
         self.closed = False
@@ -109,7 +131,7 @@ class Reloader:
 
     # At the start, before anything is in force
 
-    def begin(self, read_files: Callable[[], Sequence[Document]], source: str) -> None:
+    async def begin(self, read_files: Callable[[], Sequence[Document]], source: str) -> None:
         """Put the first configuration in force: what the files say, beside the layers that others had put.
 
         Where the files are missing or invalid, the last good configuration serves.  Raises Invalid if there is none.
@@ -127,7 +149,7 @@ class Reloader:
         refusal: Refusal | None = None
         for name, layers in attempts:
             try:
-                self._first(layers(), name, last)
+                await self._first(layers(), name, last)
             except Invalid as invalid:
                 self._refused(name, invalid)
                 refusal = refusal or self.refusal
@@ -137,14 +159,15 @@ class Reloader:
                 self.refusal = refusal
                 return
 
-    def _first(self, layers: Mapping[str, Layer], source: str, last: Record | None) -> None:
-        # A secret that is known by its digest only is none at all here, where nothing is in force that has it in clear.
+    async def _first(self, layers: Mapping[str, Layer], source: str, last: Record | None) -> None:
+        # A secret that is known by its digest only is none at all here: nothing is in force that has it in clear.
         config = restore(combine(_documents(layers)), Config())
-        if last is not None and last.version == version(config):
+        change = Change.of(layers, config, Config())
+        if last is not None and last.version == change.version:
             self.generation = last.generation - 1
-            self._take(layers, config, last.source, last.changes)
+            await self._take(change, last.source)
         else:
-            self._keep(self._take(layers, config, source, tuple(diff(Config(), config))))
+            self._keep(await self._take(change, source))
 
     # While running
 
@@ -211,49 +234,43 @@ class Reloader:
     async def _change(
         self, layers: Callable[[], Mapping[str, Layer]], source: str, *, dry_run: bool = False
     ) -> Applied:
-        def compiled() -> tuple[Mapping[str, Layer], Config, tuple[str, ...]]:
+        def compiled() -> Change:
             found = layers()
             if len(found) > MOST_LAYERS:
                 raise Invalid([Problem("", f"more than {MOST_LAYERS} layers")])
-            config = combine(_documents(found), self.config)
-            return found, config, tuple(diff(self.config, config))
+            return Change.of(found, combine(_documents(found), self.config), self.config)
 
         try:
             if self.closed:
                 raise Invalid([Problem("", "the proxy is draining and takes no configuration any more")])
-            found, config, changes = await asyncio.to_thread(compiled)
+            change = await asyncio.to_thread(compiled)
             if dry_run:
-                self._fleet.prepare(config)
+                await self._fleet.prepare(change.config)
                 self._fleet.abort()
-                return Applied(self.generation, version(config), changes)
-            if changes:
-                await asyncio.to_thread(self._keep, self._take(found, config, source, changes))
+            elif change.words:
+                await asyncio.to_thread(self._keep, await self._take(change, source))
             else:
-                self._settle(found)
+                self.layers = change.layers
                 self._stats.reloaded("unchanged", self.generation, self.clock.wall())
         except Invalid as invalid:
             if not dry_run:
                 self._refused(source, invalid)
             raise
-        return Applied(self.generation, version(config), changes)
+        return Applied(self.generation, change.version, change.words)
 
-    def _take(self, layers: Mapping[str, Layer], config: Config, source: str, changes: tuple[str, ...]) -> Record:
-        self._fleet.prepare(config)
-        self._fleet.commit()
-        self._settle(layers)
-        self.config = config
+    async def _take(self, change: Change, source: str) -> Record:
+        await self._fleet.prepare(change.config)
+        await self._fleet.commit()
+        self.layers = change.layers
+        self.config = change.config
+        self.version = change.version
         self.generation += 1
         self.refusal = None
         now = self.clock.wall()
         self._stats.reloaded("ok", self.generation, now)
-        self._log.info(
-            "config-in-force", generation=self.generation, source=source, changes="; ".join(changes[:MOST_LOGGED])
-        )
-        data = {name: layer.data for name, layer in layers.items()}
-        return Record(self.generation, version(config), now, source, changes, data)
-
-    def _settle(self, layers: Mapping[str, Layer]) -> None:
-        self.layers = {name: layer.settled() for name, layer in layers.items()}
+        changes = "; ".join(change.words[:MOST_LOGGED])
+        self._log.info("config-in-force", generation=self.generation, source=source, changes=changes)
+        return Record(self.generation, change.version, now, source, change.words, change.data)
 
     def _keep(self, record: Record) -> None:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""

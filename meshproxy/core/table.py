@@ -2,15 +2,15 @@
 
     claims = table.begin()
     stats = claims.claim(("listener", "web"), ListenerState)     # the one in force, or a new one
-    claims.commit()                                              # or abort(): nothing happened
+    retired = claims.commit()                                    # or abort(): nothing happened
 
-A generation claims what it needs while it is compiled.  Committed, the claims are the table: what nobody claimed is
-retired.  Aborted, what was made for it is retired and the table is as it was.
+A generation claims what it needs while it is compiled.  Committed, the claims are the table, at once; what nobody
+claimed is retired then, step by step.  Aborted, what was made for it is retired and the table is as it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Generator, Hashable
 from typing import Protocol, TypeVar, cast
 
 
@@ -49,11 +49,17 @@ class Claims:
         self._claimed[key] = held
         return cast(L, held)
 
-    def commit(self, grace: float) -> None:
+    def commit(self, grace: float) -> Generator[None, None, None]:
+        """The swap is done when this returns; the retiring, when what it returns has been gone through."""
         before, self._table._held = self._table._held, self._claimed
-        for key, live in before.items():
-            if key not in self._claimed:
+        dropped = [live for key, live in before.items() if key not in self._claimed]
+
+        def retire() -> Generator[None, None, None]:
+            for live in dropped:
                 live.retire(grace)
+                yield
+
+        return retire()
 
     def abort(self) -> None:
         for live in self._fresh:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Generator
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+SLICE = 0.002
+"""Seconds of work that may stand between two events of the traffic."""
 
 
 class Timer(Protocol):
@@ -27,3 +32,17 @@ class LoopClock:
         self.now = loop.time
         self.wall = time.time
         self.after = loop.call_later
+
+
+async def in_slices(steps: Generator[None, None, T]) -> T:
+    """Do a long piece of work without holding up traffic; it says where it may be interrupted."""
+    until = time.perf_counter() + SLICE
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if time.perf_counter() >= until:
+            await asyncio.sleep(0)
+            until = time.perf_counter() + SLICE

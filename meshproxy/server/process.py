@@ -15,6 +15,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -39,6 +40,8 @@ from meshproxy.sources.store import Store
 WATCH_EVERY = 1.0
 LAG_EVERY = 0.25
 DRAIN_LOOK_EVERY = 0.05
+SWITCH_INTERVAL = 0.001
+"""How long a thread that reads a large document may keep the loop waiting; the interpreter's own 5 ms are felt."""
 
 
 class Process:
@@ -73,7 +76,8 @@ class Process:
 
     async def start(self) -> None:
         _raise_descriptor_limit()
-        self._reloader.begin(self._first, "files")
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        await self._reloader.begin(self._first, "files")
         for problem in self._store.problems:
             self._log.warning("record-skipped", problem=problem)
         await self._serve_admin()

@@ -9,7 +9,7 @@ from typing import Protocol, cast
 from meshproxy import __version__
 from meshproxy.admin.api import Applied
 from meshproxy.admin.reload import Reloader
-from meshproxy.model import encode, version
+from meshproxy.model import encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import Stats, expose, families
 from meshproxy.server.worker import Worker
@@ -47,7 +47,7 @@ class View:
             "version": __version__,
             "state": self._life.state,
             "generation": reloader.generation,
-            "config_version": version(reloader.config),
+            "config_version": reloader.version,
             "uptime_seconds": round(reloader.clock.wall() - self._life.started, 3),
             "node": encode(reloader.config.node),
             "pid": os.getpid(),
@@ -113,7 +113,7 @@ class View:
         reloader = self._reloader
         return {
             "generation": reloader.generation,
-            "version": version(reloader.config),
+            "version": reloader.version,
             "effective": encode(reloader.config, redact=True),
             "layers": {name: layer.redacted for name, layer in reloader.layers.items()},
         }

@@ -10,7 +10,7 @@ import asyncio
 
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
-from meshproxy.net.clock import Clock
+from meshproxy.net.clock import Clock, in_slices
 from meshproxy.net.doors import Doors
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.metrics import Stats
@@ -24,12 +24,12 @@ class Worker:
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None
 
-    def prepare(self, config: Config) -> None:
+    async def prepare(self, config: Config) -> None:
         """Raises Invalid, and then nothing has happened."""
         assert self._next is None, "one preparation at a time"
         claims = self._table.begin()
         try:
-            self._next = claims, compile_config(config, claims, self._rim)
+            self._next = claims, await in_slices(compile_config(config, claims, self._rim))
         except BaseException:
             claims.abort()
             raise
@@ -40,7 +40,7 @@ class Worker:
             self._next = None
             claims.abort()
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         assert self._next is not None, "commit follows prepare"
         claims, snapshot = self._next
         self._next = None
@@ -48,7 +48,7 @@ class Worker:
         for listener in snapshot.listeners:
             for door in listener.doors:
                 door.open()
-        claims.commit(snapshot.config.drain.timeout)
+        await in_slices(claims.commit(snapshot.config.drain.timeout))
 
     @property
     def connections(self) -> int:

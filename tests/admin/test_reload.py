@@ -36,14 +36,14 @@ class RecordingFleet:
         self.serving: Config | None = None
         self._prepared: Config | None = None
 
-    def prepare(self, config: Config) -> None:
+    async def prepare(self, config: Config) -> None:
         self.calls.append("prepare")
         if self.refuse is not None:
             refuse, self.refuse = self.refuse, None
             raise refuse
         self._prepared = config
 
-    def commit(self) -> None:
+    async def commit(self) -> None:
         self.calls.append("commit")
         self.serving = self._prepared
 
@@ -59,11 +59,11 @@ class Scene:
         self.lines: list[str] = []
         self.reloader = Reloader(self.fleet, self.store, self.stats, Log(self.lines.append, clock=clock.wall), clock)
 
-    def begin(self, *texts: str) -> None:
+    async def begin(self, *texts: str) -> None:
         def documents() -> Sequence[Document]:
             return [read(text.encode(), f"file{number}") for number, text in enumerate(texts)]
 
-        self.reloader.begin(documents, "files")
+        await self.reloader.begin(documents, "files")
 
     async def put(self, layer: str, text: str, **options: Any) -> Any:
         return await self.reloader.put(layer, text.encode(), source="PUT", **options)
@@ -82,7 +82,7 @@ def scene(clock: Any) -> Callable[..., Scene]:
 def test_a_change_comes_into_force_and_is_kept(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         applied = await s.put("default", A2)
         assert (applied.generation, applied.changes) == (2, ("cluster a: changed (endpoints)",))
         assert s.clusters == {"a": "127.0.0.1:2"}
@@ -95,7 +95,7 @@ def test_a_change_comes_into_force_and_is_kept(run: Run, scene: Callable[..., Sc
 def test_the_same_again_is_no_change(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         s.fleet.calls.clear()
         applied = await s.put("default", A + "  # and a comment")
         assert (applied.generation, applied.changes, s.fleet.calls) == (1, (), [])
@@ -122,7 +122,7 @@ def test_the_same_again_is_no_change(run: Run, scene: Callable[..., Scene]) -> N
 def test_a_refusal_leaves_no_trace_but_is_told_everywhere(run: Run, scene: Callable[..., Scene], text: str) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         serving, layers = s.fleet.serving, dict(s.reloader.layers)
         with pytest.raises(Invalid) as refusal:
             await s.put("default", text)
@@ -143,7 +143,7 @@ def test_a_refusal_leaves_no_trace_but_is_told_everywhere(run: Run, scene: Calla
 def test_what_the_fleet_refuses_is_a_refusal(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         s.fleet.refuse = CannotBind([Problem("listeners[0].listen", "in use")])
         with pytest.raises(Invalid, match="in use"):
             await s.put("default", A2)
@@ -156,7 +156,7 @@ def test_what_the_fleet_refuses_is_a_refusal(run: Run, scene: Callable[..., Scen
 def test_a_dry_run_says_what_would_change_and_changes_nothing(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         s.fleet.calls.clear()
         applied = await s.put("default", A2, dry_run=True)
         assert applied.changes == ("cluster a: changed (endpoints)",)
@@ -172,7 +172,7 @@ def test_a_dry_run_says_what_would_change_and_changes_nothing(run: Run, scene: C
 def test_layers_are_replaced_whole_and_may_not_define_a_name_twice(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         await s.put("mesh", B)
         assert set(s.clusters) == {"a", "b"}
         with pytest.raises(Invalid) as refusal:
@@ -191,7 +191,7 @@ def test_layers_are_replaced_whole_and_may_not_define_a_name_twice(run: Run, sce
 def test_if_match_guards_a_layer_and_not_the_others(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         seen = s.reloader.layers["default"].etag
         await s.put("mesh", B)
         await s.put("default", A2, if_match=seen)
@@ -208,7 +208,7 @@ def test_if_match_guards_a_layer_and_not_the_others(run: Run, scene: Callable[..
 def test_changes_at_the_same_time_wait_for_each_other(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         texts = [f"clusters: {{l{n}: {{endpoints: ['127.0.0.1:{n + 1}']}}}}" for n in range(10)]
         applied = await asyncio.gather(*(s.put(f"layer{n}", text) for n, text in enumerate(texts)))
         assert sorted(one.generation for one in applied) == list(range(2, 12))
@@ -221,7 +221,7 @@ def test_changes_at_the_same_time_wait_for_each_other(run: Run, scene: Callable[
 def test_rollback_is_a_new_generation_with_the_old_words(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         await s.put("default", A2)
         await s.put("mesh", B)
         applied = await s.reloader.rollback(None, source="rollback")
@@ -239,10 +239,10 @@ def test_the_last_good_one_serves_where_the_files_are_invalid(
 ) -> None:
     async def scenario() -> None:
         s = scene(Store(tmp_path))
-        s.begin(A)
+        await s.begin(A)
         await s.put("mesh", B)
         again = scene(Store(tmp_path))
-        again.begin("nonsense: 1")
+        await again.begin("nonsense: 1")
         assert set(again.clusters) == {"a", "b"}
         assert again.reloader.generation == 2
         assert again.reloader.refusal is not None
@@ -254,14 +254,14 @@ def test_the_last_good_one_serves_where_the_files_are_invalid(
 def test_valid_files_win_and_keep_the_layers_of_others(run: Run, scene: Callable[..., Scene], tmp_path: Path) -> None:
     async def scenario() -> None:
         s = scene(Store(tmp_path))
-        s.begin(A)
+        await s.begin(A)
         await s.put("mesh", B)
         again = scene(Store(tmp_path))
-        again.begin(A2)
+        await again.begin(A2)
         assert again.clusters == {"a": "127.0.0.1:2", "b": "127.0.0.1:1"}
         assert again.reloader.generation == 3
         clash = scene(Store(tmp_path))
-        clash.begin(A2, B)
+        await clash.begin(A2, B)
         assert clash.clusters == {"a": "127.0.0.1:2", "b": "127.0.0.1:1"}
         assert set(clash.reloader.layers) == {"default"}
 
@@ -272,7 +272,7 @@ def test_without_anything_good_a_start_fails(run: Run, scene: Callable[..., Scen
     async def scenario() -> None:
         s = scene()
         with pytest.raises(Invalid):
-            s.begin("nonsense: 1")
+            await s.begin("nonsense: 1")
         assert s.fleet.serving is None
 
     run(scenario())
@@ -282,11 +282,11 @@ def test_an_address_that_cannot_be_bound_is_not_hidden_by_an_older_configuration
     run: Run, scene: Callable[..., Scene], tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        scene(Store(tmp_path)).begin(A)
+        await scene(Store(tmp_path)).begin(A)
         s = scene(Store(tmp_path))
         s.fleet.refuse = CannotBind([Problem("listeners[0].listen", "in use")])
         with pytest.raises(CannotBind):
-            s.begin(A2)
+            await s.begin(A2)
 
     run(scenario())
 
@@ -295,9 +295,9 @@ def test_a_restart_with_the_same_files_is_the_same_generation(
     run: Run, scene: Callable[..., Scene], tmp_path: Path
 ) -> None:
     async def scenario() -> None:
-        scene(Store(tmp_path)).begin(A)
+        await scene(Store(tmp_path)).begin(A)
         again = scene(Store(tmp_path))
-        again.begin(A)
+        await again.begin(A)
         assert again.reloader.generation == 1
         assert len(again.store.history()) == 1
 
@@ -310,7 +310,7 @@ def test_a_full_disk_does_not_keep_traffic_from_its_configuration(
     async def scenario() -> None:
         (tmp_path / "blocked").write_text("a file where a directory is needed")
         s = scene(Store(tmp_path / "blocked"))
-        s.begin(A)
+        await s.begin(A)
         await s.put("default", A2)
         assert s.clusters == {"a": "127.0.0.1:2"}
         assert any("config-not-kept" in line for line in s.lines)
@@ -321,7 +321,7 @@ def test_a_full_disk_does_not_keep_traffic_from_its_configuration(
 def test_a_secret_is_shown_as_a_digest_and_accepted_back(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin("admin: {token: hunter2-hunter2}\n" + A)
+        await s.begin("admin: {token: hunter2-hunter2}\n" + A)
         shown = s.reloader.layers["default"].redacted
         assert "hunter2" not in json.dumps(shown)
         before = version(s.reloader.config)
@@ -338,7 +338,7 @@ def test_a_secret_is_shown_as_a_digest_and_accepted_back(run: Run, scene: Callab
 def test_a_digest_is_no_secret_at_the_start(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         with pytest.raises(Invalid, match="redacted"):
-            scene().begin("admin: {token: {redacted: '" + "0" * 64 + "'}}\n" + A)
+            await scene().begin("admin: {token: {redacted: '" + "0" * 64 + "'}}\n" + A)
 
     run(scenario())
 
@@ -346,7 +346,7 @@ def test_a_digest_is_no_secret_at_the_start(run: Run, scene: Callable[..., Scene
 def test_a_draining_process_takes_nothing_new(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()
-        s.begin(A)
+        await s.begin(A)
         s.reloader.closed = True
         with pytest.raises(Invalid, match="draining"):
             await s.put("default", A2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from meshproxy.core.table import Table
 
 
@@ -13,15 +15,20 @@ class Thing:
         self.retired.append(grace)
 
 
+def finish(steps: Iterable[None]) -> None:
+    for _ in steps:
+        pass
+
+
 def test_what_is_claimed_again_lives_on_and_what_is_not_is_retired() -> None:
     table = Table()
     first = table.begin()
     kept, dropped = first.claim("kept", Thing), first.claim("dropped", Thing)
-    first.commit(5)
+    finish(first.commit(5))
     second = table.begin()
     assert second.claim("kept", Thing) is kept
     fresh = second.claim("fresh", Thing)
-    second.commit(7)
+    finish(second.commit(7))
     assert (kept.retired, dropped.retired, fresh.retired) == ([], [7], [])
     assert len(table) == 2
 
@@ -30,7 +37,7 @@ def test_an_aborted_generation_leaves_no_trace() -> None:
     table = Table()
     first = table.begin()
     kept = first.claim("kept", Thing)
-    first.commit(0)
+    finish(first.commit(0))
     second = table.begin()
     second.claim("kept", Thing)
     fresh = second.claim("fresh", Thing)

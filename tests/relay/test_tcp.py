@@ -36,7 +36,7 @@ def config(*endpoints: object, listener: dict[str, Any] | None = None, **cluster
 def test_bytes_and_ends_pass_both_ways(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         client = await w.connect()
         server = await up.accept()
         await client.send(b"question")
@@ -60,7 +60,7 @@ def test_bytes_and_ends_pass_both_ways(run: Run, world: World, upstream: Upstrea
 def test_early_bytes_wait_for_the_upstream(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         client = await w.connect()
         await client.send(b"early")
         client.end()
@@ -74,7 +74,7 @@ def test_early_bytes_wait_for_the_upstream(run: Run, world: World, upstream: Ups
 def test_bulk_arrives_whole_through_a_slow_reader(run: Run, world: World, upstream: Upstream, size: int) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         client = await w.connect()
         server = await up.accept()
         data = os.urandom(1 << 16) * (size >> 16)
@@ -102,7 +102,7 @@ def test_bulk_arrives_whole_through_a_slow_reader(run: Run, world: World, upstre
 def test_memory_for_a_stalled_reader_is_bounded(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         await w.connect()
         server = await up.accept()
         sent = 0
@@ -125,7 +125,7 @@ def test_memory_for_a_stalled_reader_is_bounded(run: Run, world: World, upstream
 def test_a_reset_is_passed_on_as_a_reset(run: Run, world: World, upstream: Upstream, side: str) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         client = await w.connect()
         server = await up.accept()
         await client.send(b"x")
@@ -142,7 +142,7 @@ def test_a_reset_is_passed_on_as_a_reset(run: Run, world: World, upstream: Upstr
 def test_what_an_upstream_said_before_it_died_still_arrives(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
         client = await w.connect()
         server = await up.accept()
         await client.send(b"x" * 100_000)
@@ -158,7 +158,7 @@ def test_the_next_endpoint_is_tried(run: Run, world: World, upstream: Upstream) 
     async def scenario() -> None:
         w, up, gone = world(), upstream(), upstream()
         gone.close()
-        w.apply(config({"address": gone.address, "weight": 100}, up.address))
+        await w.apply(config({"address": gone.address, "weight": 100}, up.address))
         client = await w.connect()
         server = await up.accept()
         await client.send(b"x")
@@ -176,7 +176,7 @@ def test_when_nobody_answers_the_client_is_reset(run: Run, world: World, upstrea
         w, gone = world(), [upstream() for _ in range(2)]
         for server in gone:
             server.close()
-        w.apply(config(*(server.address for server in gone)))
+        await w.apply(config(*(server.address for server in gone)))
         with pytest.raises(ConnectionResetError):
             await (await w.connect()).recv()
         assert w.closed() == {"connect": 1}
@@ -198,7 +198,7 @@ def test_a_connect_timeout_leads_to_the_next_endpoint(
             sock.setblocking(False)
             assert sock.connect_ex(stuck.getsockname()) == errno.EINPROGRESS
         address = f"127.0.0.1:{stuck.getsockname()[1]}"
-        w.apply(config({"address": address, "weight": 100}, up.address))
+        await w.apply(config({"address": address, "weight": 100}, up.address))
         client = await w.connect()
         await w.until(lambda: w.stats.clusters["up"].connections_active)
         w.clock.advance(1.1)
@@ -217,7 +217,7 @@ def test_limits(run: Run, world: World, upstream: Upstream, where: str) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
         limit = {"listener": {"max_connections": 2}} if where == "listener" else {"breaker": {"max_connections": 2}}
-        w.apply(config(up.address, **limit))
+        await w.apply(config(up.address, **limit))
         clients = [await w.connect() for _ in range(2)]
         servers = [await up.accept() for _ in range(2)]
         with pytest.raises(ConnectionResetError):
@@ -235,7 +235,7 @@ def test_limits(run: Run, world: World, upstream: Upstream, where: str) -> None:
 def test_an_empty_cluster_serves_nobody(run: Run, world: World) -> None:
     async def scenario() -> None:
         w = world()
-        w.apply(config({"address": "127.0.0.1:1", "weight": 0}))
+        await w.apply(config({"address": "127.0.0.1:1", "weight": 0}))
         with pytest.raises(ConnectionResetError):
             await (await w.connect()).recv()
         assert w.stats.listeners["in"].rejected["no_endpoint"] == 1
@@ -246,7 +246,7 @@ def test_an_empty_cluster_serves_nobody(run: Run, world: World) -> None:
 def test_silence_ends_a_connection_and_traffic_keeps_it(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address, listener={"timeouts": {"idle": "100s"}}))
+        await w.apply(config(up.address, listener={"timeouts": {"idle": "100s"}}))
         client = await w.connect()
         server = await up.accept()
         await w.until(lambda: w.stats.clusters["up"].connections_total)
@@ -267,7 +267,7 @@ def test_silence_ends_a_connection_and_traffic_keeps_it(run: Run, world: World, 
 def test_a_lifetime_ends_even_a_busy_connection(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address, listener={"timeouts": {"lifetime": "10s", "idle": 0}}))
+        await w.apply(config(up.address, listener={"timeouts": {"lifetime": "10s", "idle": 0}}))
         client = await w.connect()
         server = await up.accept()
         await w.until(lambda: w.stats.clusters["up"].connections_total)
@@ -291,7 +291,7 @@ def test_other_families(run: Run, world: World, upstream: Upstream, kind: str, t
         else:
             up = upstream(socket.AF_UNIX, str(tmp_path / "up"))
             listen = f"unix:{tmp_path}/in" if kind == "unix" else f"unix:@meshproxy-test-{os.getpid()}"
-        w.apply(config(up.address, listener={"listen": listen}))
+        await w.apply(config(up.address, listener={"listen": listen}))
         client = await w.connect()
         server = await up.accept()
         await client.send(b"over " + kind.encode())
@@ -314,9 +314,9 @@ def test_a_stale_socket_file_is_replaced_and_a_live_one_is_not(
         stale.close()
         said = config("127.0.0.1:1", listener={"listen": f"unix:{tmp_path}/in"})
         first = world()
-        first.apply(said)
+        await first.apply(said)
         with pytest.raises(Exception, match="in use"):
-            world().apply(said)
+            await world().apply(said)
 
     run(scenario())
 
@@ -326,7 +326,7 @@ def test_proxy_headers_are_read_and_sent(run: Run, world: World, upstream: Upstr
     async def scenario() -> None:
         w, up = world(), upstream()
         listener = {"proxy_protocol": {"trusted": ["127.0.0.0/8"]}}
-        w.apply(config(up.address, listener=listener, proxy_protocol=version))
+        await w.apply(config(up.address, listener=listener, proxy_protocol=version))
         client = await w.connect()
         header = b"PROXY TCP4 10.1.2.3 10.3.2.1 1234 443\r\n"
         for cut in range(len(header)):
@@ -346,7 +346,7 @@ def test_proxy_headers_are_read_and_sent(run: Run, world: World, upstream: Upstr
 def test_without_an_inbound_header_the_real_addresses_are_sent(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address, proxy_protocol="v1"))
+        await w.apply(config(up.address, proxy_protocol="v1"))
         client = await w.connect()
         server = await up.accept()
         source, destination = client.sock.getsockname()[1], client.sock.getpeername()[1]
@@ -366,7 +366,7 @@ def test_without_a_header_from_a_trusted_source_nobody_comes_in(
 ) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address, listener={"proxy_protocol": {"trusted": [trusted]}}))
+        await w.apply(config(up.address, listener={"proxy_protocol": {"trusted": [trusted]}}))
         with pytest.raises(ConnectionResetError):
             client = await w.connect()
             if sent is not None:
@@ -389,7 +389,7 @@ def test_chains_by_source_and_port(run: Run, world: World, upstream: Upstream) -
             {"match": {"sources": ["10.0.0.0/8"]}, "cluster": "a"},
             {"match": {"sources": ["192.0.2.0/24"], "ports": [443]}, "cluster": "b"},
         ]
-        w.apply(
+        await w.apply(
             {
                 "listeners": [
                     {
@@ -419,7 +419,7 @@ def test_chains_by_source_and_port(run: Run, world: World, upstream: Upstream) -
 def test_no_connection_leaves_a_cycle_behind(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        w.apply(config(up.address))
+        await w.apply(config(up.address))
 
         async def exchange(how: str) -> None:
             client = await w.connect()

@@ -52,7 +52,7 @@ async def receive(sock: socket.socket) -> tuple[bytes, Any]:
 def test_each_source_has_a_session_of_its_own(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
     async def scenario() -> None:
         w, server, clients = world(), udp(), [udp(), udp()]
-        w.apply(config(name(server)))
+        await w.apply(config(name(server)))
         for index, client in enumerate(clients):
             for _ in range(2):
                 client.sendto(b"from %d" % index, w.address())
@@ -73,7 +73,7 @@ def test_each_source_has_a_session_of_its_own(run: Run, world: World, udp: Calla
 def test_a_silent_session_ends(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
     async def scenario() -> None:
         w, server, client = world(), udp(), udp()
-        w.apply(config(name(server)))
+        await w.apply(config(name(server)))
         client.sendto(b"x", w.address())
         _, before = await receive(server)
         w.clock.advance(59)
@@ -91,7 +91,7 @@ def test_a_silent_session_ends(run: Run, world: World, udp: Callable[[], socket.
 def test_sessions_are_bounded(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
     async def scenario() -> None:
         w, server = world(), udp()
-        w.apply(config(name(server), max_connections=3))
+        await w.apply(config(name(server), max_connections=3))
         clients = [udp() for _ in range(5)]
         for client in clients:
             client.sendto(b"x", w.address())
@@ -106,7 +106,7 @@ def test_an_endpoint_that_is_gone_ends_the_session(run: Run, world: World, udp: 
         w, server, gone, client = world(), udp(), udp(), udp()
         address = name(gone)
         gone.close()
-        w.apply(config(address, name(server)))
+        await w.apply(config(address, name(server)))
         client.sendto(b"lost", w.address())
         await w.until(lambda: w.closed() == {"reset": 1})
         client.sendto(b"found", w.address())
@@ -119,10 +119,10 @@ def test_an_endpoint_that_is_gone_ends_the_session(run: Run, world: World, udp: 
 def test_a_session_goes_on_over_a_reload(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
     async def scenario() -> None:
         w, server, client = world(), udp(), udp()
-        w.apply(config(name(server)))
+        await w.apply(config(name(server)))
         client.sendto(b"x", w.address())
         _, before = await receive(server)
-        w.apply(config(name(server), max_connections=7))
+        await w.apply(config(name(server), max_connections=7))
         client.sendto(b"y", w.address())
         assert await receive(server) == (b"y", before)
 

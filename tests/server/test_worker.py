@@ -40,9 +40,9 @@ def test_connections_live_on_over_a_change_that_does_not_concern_them(
     async def scenario() -> None:
         w, a, b = world(), upstream(), upstream()
         address = f"127.0.0.1:{free_port()}"
-        w.apply(config([listener("in", address)], up=[a.address]))
+        await w.apply(config([listener("in", address)], up=[a.address]))
         old, old_server = await w.connect(), await a.accept()
-        w.apply(config([listener("in", address, "other")], up=[a.address], other=[b.address]))
+        await w.apply(config([listener("in", address, "other")], up=[a.address], other=[b.address]))
         await old.send(b"old")
         assert await old_server.recv() == b"old"
         new, new_server = await w.connect(), await b.accept()
@@ -60,10 +60,10 @@ def test_connections_to_a_removed_endpoint_have_the_drain_timeout(run: Run, worl
     async def scenario() -> None:
         w, a, b = world(), upstream(), upstream()
         address = f"127.0.0.1:{free_port()}"
-        w.apply(config([listener("in", address)], up=[a.address]))
+        await w.apply(config([listener("in", address)], up=[a.address]))
         client, server = await w.connect(), await a.accept()
         await w.until(lambda: w.stats.clusters["up"].connections_total)
-        w.apply(config([listener("in", address)], up=[b.address]))
+        await w.apply(config([listener("in", address)], up=[b.address]))
         w.clock.advance(9)
         await client.send(b"x")
         assert await server.recv() == b"x"
@@ -79,11 +79,11 @@ def test_connections_to_a_removed_endpoint_have_the_drain_timeout(run: Run, worl
 def test_a_removed_listener_closes_its_door_and_drains(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, a = world(), upstream()
-        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
         address = w.address()
         client, server = await w.connect(), await a.accept()
         await w.until(lambda: w.stats.clusters["up"].connections_total)
-        w.apply(config([], up=[a.address]))
+        await w.apply(config([], up=[a.address]))
         with socket.socket() as late:
             assert late.connect_ex(address) != 0
         await client.send(b"x")
@@ -99,14 +99,14 @@ def test_a_removed_listener_closes_its_door_and_drains(run: Run, world: World, u
 def test_a_port_in_use_is_refused_and_nothing_has_happened(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, a = world(), upstream()
-        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
         before = w.worker.current
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             free = free_port()
             said = [listener("new", f"127.0.0.1:{free}"), listener("clash", f"127.0.0.1:{port}")]
             with pytest.raises(CannotBind) as refusal:
-                w.apply(config(said, up=[a.address], more=["127.0.0.1:1"]))
+                await w.apply(config(said, up=[a.address], more=["127.0.0.1:1"]))
         (problem,) = refusal.value.problems
         assert problem.path == "listeners[clash].listen"
         assert f"127.0.0.1:{port}" in problem.message
@@ -130,7 +130,7 @@ def test_a_listener_moves_between_all_addresses_and_one(
         w, a = world(), upstream()
         port = free_port()
         for host in (first, second):
-            w.apply(config([listener("in", f"{host}:{port}")], up=[a.address]))
+            await w.apply(config([listener("in", f"{host}:{port}")], up=[a.address]))
             client = await w.connect()
             server = await a.accept()
             await client.send(b"x")
@@ -145,7 +145,7 @@ def test_no_connection_is_refused_while_listeners_change(run: Run, world: World,
     async def scenario() -> None:
         w, a = world(), upstream()
         kept, changing = f"127.0.0.1:{free_port()}", [f"127.0.0.1:{free_port()}" for _ in range(2)]
-        w.apply(config([listener("in", kept)], up=[a.address]))
+        await w.apply(config([listener("in", kept)], up=[a.address]))
         stop = False
 
         async def call() -> int:
@@ -163,7 +163,7 @@ def test_no_connection_is_refused_while_listeners_change(run: Run, world: World,
             nonlocal stop
             for turn in range(100):
                 more = listener(f"extra-{turn}", changing[turn % 2])
-                w.apply(config([listener("in", kept, max_connections=1000 + turn), more], up=[a.address]))
+                await w.apply(config([listener("in", kept, max_connections=1000 + turn), more], up=[a.address]))
                 await asyncio.sleep(0)
             stop = True
 
@@ -182,7 +182,7 @@ def test_accept_backs_off_when_descriptors_run_out_and_recovers(
         import resource
 
         w, a = world(), upstream()
-        w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
         client = socket.socket()
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         with socket.socket() as probe:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meshproxy import dialects
 from meshproxy.errors import Invalid
 from meshproxy.sources import files as files_module
 from meshproxy.sources.files import Files
@@ -125,7 +126,7 @@ def test_files_that_were_refused_or_missing_are_watched_too(tmp_path: Path) -> N
 def test_a_change_while_it_is_read_is_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.yaml", "a")
     files = Files([str(path)], {})
-    real_read = files_module.read
+    real_read = dialects.read
 
     def read_and_change(*args: Any) -> Any:
         document = real_read(*args)
