@@ -106,7 +106,9 @@ def _installed(package: str) -> str:
 
 
 def _commit() -> str:
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=process.ROOT, capture_output=True, text=True, check=False
-    )
+    describe = ["git", "describe", "--always", "--dirty"]
+    try:
+        git = subprocess.run(describe, cwd=process.ROOT, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "unknown: there is no git here"
     return git.stdout.strip() or f"none ({sys.argv[0]} outside a checkout)"

@@ -64,10 +64,10 @@ class Demo:
 
     async def _watch(self, process: Process) -> None:
         print(f"The page is at http://{process.admin_address}/ and `meshproxy status` says the same. Ctrl-C ends it.")
-        tcp, udp = (process.worker.listeners[index].doors[0].live.local for index in (0, 1))
+        local = {listener.config.name: listener.doors[0].live.local for listener in process.worker.listeners}
         async with asyncio.TaskGroup() as group:
-            traffic = [group.create_task(self._client(tcp)) for _ in range(CLIENTS)]
-            traffic.append(group.create_task(self._datagrams(udp)))
+            traffic = [group.create_task(self._client(local["echo"])) for _ in range(CLIENTS)]
+            traffic.append(group.create_task(self._datagrams(local["datagrams"])))
             teller = group.create_task(self._tell(process))
             await process.ended(self._duration)
             for task in (*traffic, teller):
