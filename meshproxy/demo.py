@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import json
 import random
+import socket
 from collections.abc import Callable
 from typing import cast
 
 from meshproxy.dialects import read
 from meshproxy.model import Document
 from meshproxy.observe.log import Log
+from meshproxy.server.fleet import Solo
 from meshproxy.server.process import Process
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
@@ -38,7 +40,8 @@ class Demo:
         udp, _ = await loop.create_datagram_endpoint(_EchoDatagrams, ("127.0.0.1", 0))
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
-        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"))
+        self._fleet = Solo.here()
+        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"), self._fleet)
         await process.start()
         try:
             await self._watch(process)
@@ -64,23 +67,23 @@ class Demo:
 
     async def _watch(self, process: Process) -> None:
         print(f"The page is at http://{process.admin_address}/ and `meshproxy status` says the same. Ctrl-C ends it.")
-        local = {listener.config.name: listener.doors[0].live.local for listener in process.worker.listeners}
+        local = {place.kind: self._fleet.doors.local(place) for place in self._fleet.doors.places}
         async with asyncio.TaskGroup() as group:
-            traffic = [group.create_task(self._client(local["echo"])) for _ in range(CLIENTS)]
-            traffic.append(group.create_task(self._datagrams(local["datagrams"])))
-            teller = group.create_task(self._tell(process))
+            traffic = [group.create_task(self._client(local[socket.SOCK_STREAM])) for _ in range(CLIENTS)]
+            traffic.append(group.create_task(self._datagrams(local[socket.SOCK_DGRAM])))
+            teller = group.create_task(self._tell())
             await process.ended(self._duration)
             for task in (*traffic, teller):
                 task.cancel()
         print(f"{self._exchanged} messages went out and came back, {self._wrong} of them wrong.")
 
-    async def _tell(self, process: Process) -> None:
+    async def _tell(self) -> None:
         print("  connections  messages/s     wrong")
         while True:
             before = self._exchanged
             await asyncio.sleep(TELL_EVERY)
             rate = (self._exchanged - before) / TELL_EVERY
-            print(f"{process.worker.connections:13}{rate:12.0f}{self._wrong:10}", flush=True)
+            print(f"{self._fleet.connections:13}{rate:12.0f}{self._wrong:10}", flush=True)
 
     async def _client(self, address: str) -> None:
         host, _, port = address.rpartition(":")

@@ -55,3 +55,7 @@ class Invalid(Exception):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(map(str, self.problems)))
+
+
+class CannotBind(Invalid):
+    """The configuration is right, but an address in it is not to be had."""

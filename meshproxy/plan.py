@@ -1,4 +1,4 @@
-"""From what an operator said to what traffic needs: `Config` + claims on live state -> `Snapshot`.
+"""From what an operator said to what traffic needs: `Config` + claims on live state + sockets -> `Snapshot`.
 
 Names become objects here, once.  The request path walks what this module builds and looks nothing up.
 """
@@ -6,6 +6,7 @@ Names become objects here, once.  The request path walks what this module builds
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +17,14 @@ from meshproxy.cluster.balance import BALANCERS
 from meshproxy.cluster.cluster import Cluster, ClusterState
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.table import Claims
-from meshproxy.errors import Invalid, Problem
 from meshproxy.net.clock import Clock
-from meshproxy.net.doors import Doors
+from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.splice import Pipes
 from meshproxy.net.udp import DatagramDoor
 from meshproxy.observe.metrics import EndpointStats, Stats
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, chooser
-from meshproxy.relay.live import ListenerState
+from meshproxy.relay.live import Guests, ListenerState
 from meshproxy.relay.tcp import TcpService
 from meshproxy.relay.udp import UdpService, UdpSessions
 from meshproxy.wire import proxy_protocol
@@ -32,8 +32,8 @@ from meshproxy.wire import proxy_protocol
 ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2, None: None}
 
 
-class CannotBind(Invalid):
-    """The configuration is right, but an address in it is not to be had."""
+Share = Callable[[Place], Sockets]
+"""Gives the sockets that a worker serves at a place; called only for places that it does not serve yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Rim:
     clock: Clock
     stats: Stats
     pipes: Pipes
-    doors: Doors
+    guests: Guests
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +64,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A cluster, and its endpoints with their weights."""
+    """A cluster, and what was said of it."""
 
     config: model.Cluster
     cluster: Cluster
-    endpoints: tuple[tuple[Endpoint, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,31 +76,32 @@ class Snapshot:
 
     config: model.Config
     listeners: tuple[Listener, ...]
-    clusters: tuple[Group, ...]
 
 
-def compile_config(config: model.Config, claims: Claims, rim: Rim) -> Generator[None, None, Snapshot]:
-    """In steps.  Raises CannotBind; whoever began the claims aborts them then."""
+def places(said: model.Listener) -> tuple[Place, ...]:
+    """Where a listener needs sockets."""
+    kind = socket.SOCK_DGRAM if said.protocol == "udp" else socket.SOCK_STREAM
+    return tuple(Place(address, kind) for address in said.listen)
+
+
+def compile_config(
+    config: model.Config, claims: Claims, rim: Rim, share: Share
+) -> Generator[None, None, Snapshot]:
+    """In steps, between which traffic goes on."""
     clusters: dict[str, Group] = {}
     for part in config.clusters:
         clusters[part.name] = _cluster(part, claims, rim)
         yield
-    problems: list[Problem] = []
     listeners = []
     for said in config.listeners:
-        try:
-            listeners.append(_listener(said, clusters, claims, rim))
-        except OSError as error:
-            problems.append(Problem(f"listeners[{said.name}].listen", str(error.strerror)))
+        listeners.append(_listener(said, clusters, claims, rim, share))
         yield
-    if problems:
-        raise CannotBind(problems)
-    return Snapshot(config, tuple(listeners), tuple(clusters.values()))
+    return Snapshot(config, tuple(listeners))
 
 
 def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
     state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
-    endpoints = tuple((_endpoint(state, member, claims, rim), member.weight) for member in said.endpoints)
+    endpoints = [(_endpoint(state, member, claims, rim), member.weight) for member in said.endpoints]
     pick = BALANCERS[said.balance]([(endpoint, weight) for endpoint, weight in endpoints if weight])
     cluster = Cluster(
         said.name,
@@ -111,7 +111,7 @@ def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
         max_connections=said.breaker.max_connections,
         keepalive=said.keepalive,
     )
-    return Group(said, cluster, endpoints)
+    return Group(said, cluster)
 
 
 def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Rim) -> Endpoint:
@@ -128,16 +128,23 @@ def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Ri
     return claims.claim(("endpoint", state.name, said.address), make)
 
 
-def _listener(said: model.Listener, clusters: Mapping[str, Group], claims: Claims, rim: Rim) -> Listener:
+def _listener(
+    said: model.Listener, clusters: Mapping[str, Group], claims: Claims, rim: Rim, share: Share
+) -> Listener:
     state = claims.claim(
-        ("listener", said.name), lambda: ListenerState(said.name, rim.stats.listeners, rim.clock)
+        ("listener", said.name), lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock)
     )
     build = _udp_doors if said.protocol == "udp" else _tcp_doors
-    return Listener(said, state, build(said, state, clusters, claims, rim))
+    return Listener(said, state, build(said, state, clusters, claims, rim, share))
 
 
 def _tcp_doors(
-    said: model.Listener, state: ListenerState, clusters: Mapping[str, Group], claims: Claims, rim: Rim
+    said: model.Listener,
+    state: ListenerState,
+    clusters: Mapping[str, Group],
+    claims: Claims,
+    rim: Rim,
+    share: Share,
 ) -> tuple[Door, ...]:
     rules = [
         Rule(
@@ -152,12 +159,12 @@ def _tcp_doors(
         rim.loop, rim.clock, state, said.max_connections, _header(said.proxy_protocol), chooser(rules)
     )
 
-    def door(address: model.Address) -> Door:
-        live = claims.claim(("tcp", address), rim.doors.tcp(address))
+    def door(place: Place) -> Door:
+        live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place)))
         accept = partial(entry.accept, live.port)
         return Door(live, lambda: live.serve(accept, entry.accept_failed))
 
-    return tuple(map(door, said.listen))
+    return tuple(map(door, places(said)))
 
 
 def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
@@ -182,7 +189,12 @@ def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, r
 
 
 def _udp_doors(
-    said: model.Listener, state: ListenerState, clusters: Mapping[str, Group], claims: Claims, rim: Rim
+    said: model.Listener,
+    state: ListenerState,
+    clusters: Mapping[str, Group],
+    claims: Claims,
+    rim: Rim,
+    share: Share,
 ) -> tuple[Door, ...]:
     (only,) = said.outcomes
     assert only.cluster is not None
@@ -197,8 +209,8 @@ def _udp_doors(
         max_sessions=said.max_connections,
     )
 
-    def door(address: model.Address) -> Door:
-        live = claims.claim(("udp", address), rim.doors.udp(address))
+    def door(place: Place) -> Door:
+        live = claims.claim(place, lambda: DatagramDoor(rim.loop, share(place)))
         return Door(live, lambda: live.serve(partial(service.receive, live)))
 
-    return tuple(map(door, said.listen))
+    return tuple(map(door, places(said)))

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from meshproxy.model import Config, decode
-from meshproxy.observe.metrics import Stats
+from meshproxy.net.doors import Doors
+from meshproxy.server.fleet import Solo
 from meshproxy.server.worker import Worker
 
 LOOPS = ("asyncio", "uvloop")
@@ -106,13 +107,14 @@ class World:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.stats = Stats("test")
-        self.worker = Worker(asyncio.get_running_loop(), clock, self.stats)
+        self.worker = Worker(asyncio.get_running_loop(), clock, [0], 0)
+        self.stats = self.worker.stats
+        self.fleet = Solo(self.worker, Doors())
         _opened.append(self.end)
 
     async def apply(self, config: dict[str, Any]) -> None:
-        await self.worker.prepare(decode(Config, config))
-        await self.worker.commit()
+        await self.fleet.prepare(decode(Config, config))
+        await self.fleet.commit()
 
     def address(self, listener: str = "in", index: int = 0) -> Any:
         """Where to connect: (host, port), or the path of a unix socket."""
@@ -142,7 +144,7 @@ class World:
             await asyncio.sleep(0.001)
 
     def end(self) -> None:
-        self.worker.close()
+        self.fleet.close()
 
 
 class Client:

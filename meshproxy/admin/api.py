@@ -51,14 +51,14 @@ class Proxy(Protocol):
         """Among others `version`, `state`, `generation`, `uptime_seconds`, and `last_refused`: null, or the last
         config that was refused, as `time`, `source` and `problems`."""
 
-    def metrics(self) -> bytes: ...
+    async def metrics(self) -> bytes: ...
 
-    def stats(self) -> dict[str, object]:
-        """The snapshot of `observe.metrics.Stats`."""
+    async def stats(self) -> dict[str, object]:
+        """What `observe.metrics` makes metrics of."""
 
-    def listeners(self) -> list[dict[str, object]]: ...
+    async def listeners(self) -> list[dict[str, object]]: ...
 
-    def clusters(self) -> list[dict[str, object]]:
+    async def clusters(self) -> list[dict[str, object]]:
         """Each with its `endpoints`, a list of dicts."""
 
     def config_dump(self) -> dict[str, object]: ...
@@ -106,8 +106,8 @@ def live(_proxy: Proxy, _request: Request) -> Response:
     return _text("OK")
 
 
-def metrics(proxy: Proxy, _request: Request) -> Response:
-    return Response(body=proxy.metrics(), content_type=PROMETHEUS)
+async def metrics(proxy: Proxy, _request: Request) -> Response:
+    return Response(body=await proxy.metrics(), content_type=PROMETHEUS)
 
 
 def page(_proxy: Proxy, _request: Request) -> Response:
@@ -118,16 +118,16 @@ def server_info(proxy: Proxy, _request: Request) -> Response:
     return _json(proxy.server_info())
 
 
-def stats(proxy: Proxy, _request: Request) -> Response:
-    return _json(proxy.stats())
+async def stats(proxy: Proxy, _request: Request) -> Response:
+    return _json(await proxy.stats())
 
 
-def listeners(proxy: Proxy, request: Request) -> Response:
-    return _table(request, proxy.listeners())
+async def listeners(proxy: Proxy, request: Request) -> Response:
+    return _table(request, await proxy.listeners())
 
 
-def clusters(proxy: Proxy, request: Request) -> Response:
-    return _table(request, proxy.clusters())
+async def clusters(proxy: Proxy, request: Request) -> Response:
+    return _table(request, await proxy.clusters())
 
 
 def config_dump(proxy: Proxy, _request: Request) -> Response:

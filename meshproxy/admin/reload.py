@@ -17,12 +17,11 @@ from typing import Any, Protocol
 
 from meshproxy.admin.api import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.dialects import read
-from meshproxy.errors import Invalid, Problem
+from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, combine, decode, diff, encode, restore, version
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.plan import CannotBind
 from meshproxy.sources.store import Record, Store
 
 MOST_LAYERS = 64

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from meshproxy.cli import CANNOT_BIND, FAILED, INVALID, OK, USAGE
-from meshproxy.errors import Invalid
+from meshproxy.errors import CannotBind, Invalid
 from meshproxy.model import Document
 from meshproxy.observe.log import Log
-from meshproxy.plan import CannotBind
+from meshproxy.server.fleet import Solo
 from meshproxy.server.process import Process
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store, default_directory
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     store = Store(_state_directory(arguments.state_dir, documents))
 
     async def serve() -> None:
-        await Process(files, documents, store, log).run()
+        await Process(files, documents, store, log, Solo.here()).run()
 
     return _on_loop(serve, arguments.loop)
 

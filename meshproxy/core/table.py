@@ -55,12 +55,13 @@ class Claims:
         dropped = [live for key, live in before.items() if key not in self._claimed]
 
         def retire() -> Generator[None, None, None]:
-            for live in dropped:
+            # As with everything that is built up: a door goes before what stands behind it.
+            for live in reversed(dropped):
                 live.retire(grace)
                 yield
 
         return retire()
 
     def abort(self) -> None:
-        for live in self._fresh:
+        for live in reversed(self._fresh):
             live.retire(0)

@@ -1,56 +1,95 @@
-"""The bound sockets of this process, and the opening of new ones beside them."""
+"""The bound sockets of the proxy.  One owner opens them; every worker serves its share of each.
+
+    doors.open(place)          # for the next generation: the one in force, or a new one; raises OSError
+    doors.share(place, 0)      # copies for the first worker, which closes them when it has done with them
+    doors.commit()             # or abort(): nothing happened
+
+The owner's copies outlive a worker, so that what stands in a dead worker's queue is served by its successor.  Where
+there are several workers, an address has a socket for each of them: the kernel spreads connections over the sockets,
+and sends datagrams from one source always to the same one.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from meshproxy.model import Address
-from meshproxy.net.address import bind
-from meshproxy.net.clock import Clock
-from meshproxy.net.listener import Acceptor
-from meshproxy.net.udp import DatagramDoor
+from meshproxy.net.address import words
+from meshproxy.net.bound import Bound, bind, share_port
+
+
+class Place(NamedTuple):
+    """Where a socket is bound, and whether it is for streams or for datagrams."""
+
+    address: Address
+    kind: int
+
+
+Sockets = tuple[socket.socket, ...]
+Held = dict[Place, Bound]
 
 
 class Doors:
-    """Opens what generations claim.  A door that is retired closes its socket itself."""
+    def __init__(self, workers: int = 1) -> None:
+        self._workers = workers
+        self._held: Held = {}
+        self._next: Held = {}
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock) -> None:
-        self._loop = loop
-        self._clock = clock
-        self._sockets: list[tuple[Address, socket.socket]] = []
+    def open(self, place: Place) -> None:
+        if place not in self._next:
+            self._next[place] = self._held.get(place) or self._bind(place)
 
-    def tcp(self, address: Address) -> Callable[[], Acceptor]:
-        return lambda: Acceptor(self._loop, self._clock, self._bind(address, socket.SOCK_STREAM), address)
+    def commit(self) -> list[Place]:
+        """Close what the next generation has not asked for, and say what that was."""
+        before, self._held, self._next = self._held, self._next, {}
+        return _release(before, self._held)
 
-    def udp(self, address: Address) -> Callable[[], DatagramDoor]:
-        return lambda: DatagramDoor(self._loop, self._bind(address, socket.SOCK_DGRAM), address)
+    def abort(self) -> None:
+        fresh, self._next = self._next, {}
+        _release(fresh, self._held)
 
-    def _bind(self, address: Address, kind: int) -> socket.socket:
-        self._sockets = [held for held in self._sockets if held[1].fileno() >= 0]
-        with self._sharing(address, kind) as shared:
-            sock = bind(address, kind, shared=shared)
-        self._sockets.append((address, sock))
-        return sock
+    def close(self) -> None:
+        self.abort()
+        self.commit()
 
-    @contextmanager
-    def _sharing(self, address: Address, kind: int) -> Iterator[bool]:
-        """Let 127.0.0.1:80 be bound while the generation that leaves still holds 0.0.0.0:80, or the other way round.
+    @property
+    def places(self) -> Iterable[Place]:
+        """What the next generation has, or the one in force where none is being prepared."""
+        return (self._next or self._held).keys()
 
-        The kernel allows it to sockets that share their port; ours do so for the moment of the bind only, so that a
-        port that somebody else holds stays a port in use.
+    def share(self, place: Place, worker: int) -> Sockets:
+        """Copies of the sockets at which that worker serves."""
+        sockets = (self._next.get(place) or self._held[place]).sockets
+        mine = sockets[worker :: self._workers] or (sockets[worker % len(sockets)],)
+        return tuple(sock.dup() for sock in mine)
+
+    def local(self, place: Place) -> str:
+        """Where it is bound, in words; the port is the one that the kernel chose, if it was asked to."""
+        return words(self._held[place].sockets[0].getsockname())
+
+    def _bind(self, place: Place) -> Bound:
+        """127.0.0.1:80 can be bound while the generation that leaves still holds 0.0.0.0:80, or the other way round.
+
+        The kernel allows it to sockets that share their port.  Only those that must do, since such a port is also open
+        to other processes of the same user that want to share it.
         """
+        address, kind = place
         rivals = [
             sock
-            for other, sock in self._sockets
-            if sock.type == kind and other.kind == address.kind != "unix" and other.port == address.port
+            for (other, other_kind), bound in {**self._held, **self._next}.items()
+            if other_kind == kind and other.kind == address.kind != "unix" and bound.port == address.port
+            for sock in bound.sockets
         ]
-        try:
-            for sock in rivals:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            yield bool(rivals)
-        finally:
-            for sock in rivals:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
+        for sock in rivals:
+            share_port(sock)
+        copies = 1 if address.kind == "unix" else self._workers
+        return bind(address, kind, copies=copies, shared=bool(rivals))
+
+
+def _release(leaving: Held, staying: Held) -> list[Place]:
+    gone = [place for place in leaving if place not in staying]
+    for place in gone:
+        leaving[place].release()
+    return gone

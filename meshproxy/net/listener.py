@@ -1,15 +1,15 @@
-"""A bound socket that accepts, and hands each connection to whoever serves now."""
+"""Bound sockets that accept, and hand each connection to whoever serves now."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from meshproxy.model import Address
-from meshproxy.net.address import BACKLOG, release, words
+from meshproxy.net.address import words
+from meshproxy.net.bound import BACKLOG
 from meshproxy.net.clock import Clock, Timer
 
 Serve = Callable[[socket.socket, Any], None]
@@ -25,24 +25,17 @@ BACK_OFF = 0.1
 
 
 class Acceptor:
-    """Live: the socket stays open while its address is in use, whatever is served behind it."""
+    """Live: one address.  Its sockets stay open while it is in use, whatever is served behind it."""
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
-        sock: socket.socket,
-        address: Address,
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, sockets: Sequence[socket.socket]) -> None:
         self._loop = loop
         self._clock = clock
-        self._sock = sock
-        self._address = address
+        self._sockets = sockets
         self._serve: Serve | None = None
         self._on_error: Callable[[OSError], None] = lambda _: None
         self._pause: Timer | None = None
         self._full_turns = 0
-        name = sock.getsockname()
+        name = sockets[0].getsockname()
         self.local = words(name)
         self.port = name[1] if isinstance(name, tuple) else None
 
@@ -52,31 +45,44 @@ class Acceptor:
         self._serve = serve
         self._on_error = on_error
         if first:
-            self._loop.add_reader(self._sock.fileno(), self._accept)
+            self._listen()
+
+    def adopt(self, sock: socket.socket, peer: Any) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        if self._serve is None or not self._sockets:
+            sock.close()
+        else:
+            self._serve(sock, peer)
 
     def retire(self, grace: float) -> None:
         """Serve who already stands in the queue, then close.  `grace` is for those who are in."""
         if self._pause is not None:
             self._pause.cancel()
-        if self._sock.fileno() < 0:
-            return
-        if self._serve is not None and grace:
-            self._accept_some(self._serve, BACKLOG)
-        self._loop.remove_reader(self._sock.fileno())
-        release(self._sock, self._address)
+        for sock in self._sockets:
+            if self._serve is not None and grace:
+                self._accept_some(sock, self._serve, BACKLOG)
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets = ()
 
-    def _accept(self) -> None:
+    def _listen(self) -> None:
+        self._pause = None
+        for sock in self._sockets:
+            self._loop.add_reader(sock.fileno(), self._accept, sock)
+
+    def _accept(self, sock: socket.socket) -> None:
         assert self._serve is not None
-        if not self._accept_some(self._serve, min(1 + self._full_turns // TURNS_TO_GROW, MOST_ACCEPTS)):
+        if not self._accept_some(sock, self._serve, min(1 + self._full_turns // TURNS_TO_GROW, MOST_ACCEPTS)):
             # Descriptors come back when connections end; asking in a loop would only burn the processor.
-            self._loop.remove_reader(self._sock.fileno())
-            self._pause = self._clock.after(BACK_OFF, self._go_on)
+            for each in self._sockets:
+                self._loop.remove_reader(each.fileno())
+            self._pause = self._clock.after(BACK_OFF, self._listen)
 
-    def _accept_some(self, serve: Serve, most: int) -> bool:
+    def _accept_some(self, listening: socket.socket, serve: Serve, most: int) -> bool:
         """False if the process has no room for another connection."""
         for _ in range(most):
             try:
-                sock, peer = self._sock.accept()
+                sock, peer = listening.accept()
             except (BlockingIOError, InterruptedError):
                 self._full_turns = 0
                 return True
@@ -90,7 +96,3 @@ class Acceptor:
             serve(sock, peer)
         self._full_turns += 1
         return True
-
-    def _go_on(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._sock.fileno(), self._accept)

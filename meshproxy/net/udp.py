@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from meshproxy.model import Address
-from meshproxy.net.address import new_socket, release, sockaddr, words
+from meshproxy.net.address import new_socket, sockaddr, words
 
 LARGEST = 65535
 DATAGRAMS_A_TURN = 64
@@ -16,40 +16,40 @@ DATAGRAMS_A_TURN = 64
 
 
 class DatagramDoor:
-    """Live: bound while its address is in use, whatever is served behind it."""
+    """Live: one address, bound while it is in use, whatever is served behind it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, address: Address) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
         self._loop = loop
-        self._sock = sock
-        self._address = address
+        self._sockets = sockets
         self._serve: Callable[[bytes, Any], None] | None = None
-        self.local = words(sock.getsockname())
+        self.local = words(sockets[0].getsockname())
 
     def serve(self, serve: Callable[[bytes, Any], None]) -> None:
         first = self._serve is None
         self._serve = serve
         if first:
-            self._loop.add_reader(self._sock.fileno(), self._readable)
+            for sock in self._sockets:
+                self._loop.add_reader(sock.fileno(), self._readable, sock)
 
     def reply(self, data: bytes, peer: Any) -> bool:
         """False if the datagram was lost here, as datagrams may be."""
         try:
-            self._sock.sendto(data, peer)
-        except OSError:
+            self._sockets[0].sendto(data, peer)
+        except (OSError, IndexError):
             return False
         return True
 
     def retire(self, grace: float) -> None:
-        if self._sock.fileno() < 0:
-            return
-        self._loop.remove_reader(self._sock.fileno())
-        release(self._sock, self._address)
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+        self._sockets = ()
 
-    def _readable(self) -> None:
+    def _readable(self, sock: socket.socket) -> None:
         assert self._serve is not None
         for _ in range(DATAGRAMS_A_TURN):
             try:
-                data, peer = self._sock.recvfrom(LARGEST)
+                data, peer = sock.recvfrom(LARGEST)
             except OSError:
                 return
             self._serve(data, peer)

@@ -1,8 +1,8 @@
 """Metrics: plain integers in objects, and the text that Prometheus reads.
 
 The data path does `stats.connections_total += 1` and nothing more.  A scrape walks one way:
-`Stats.snapshot()` gives plain data, `families()` reads it by the table `METRICS`, `expose()` prints it.  This
-data can go from worker to worker and be added up: no step after the snapshot sees a live object.
+`snapshot()` gives plain data, `merged()` adds up that of several workers, `families()` reads it by the table
+`METRICS`, `expose()` prints it.  No step after the snapshot sees a live object.
 """
 
 from __future__ import annotations
@@ -35,23 +35,27 @@ def _plain(value: Any) -> Any:
         return value.snapshot()
     if isinstance(value, dict):
         return {key: _plain(held) for key, held in value.items()}
-    if isinstance(value, list | tuple):
-        return list(value)
     return value
 
 
 class Histogram(Counters):
     """Values counted by fixed upper bounds; the last count is for what exceeds them all."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    __slots__ = ("_bounds", "_counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = tuple(bounds)
-        self.counts = [0] * (len(self.bounds) + 1)
+        self._bounds = tuple(bounds)
+        self._counts = [0] * (len(self._bounds) + 1)
         self.sum = 0.0
 
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "counts": dict(zip(map(_number, (*self._bounds, inf)), self._counts, strict=True)),
+            "sum": self.sum,
+        }
+
     def observe(self, value: float) -> None:
-        self.counts[bisect_left(self.bounds, value)] += 1
+        self._counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
 
@@ -133,15 +137,16 @@ class ClusterStats(Counters):
 
 
 class ProcessStats(Counters):
-    """What concerns the whole process."""
+    """What concerns the whole process, whatever the number of its workers."""
 
     __slots__ = (
         "config_generation",
         "last_reload_ok_seconds",
         "last_reload_successful",
-        "loop_lag_seconds",
         "reloads",
         "version",
+        "worker_deaths_total",
+        "workers",
     )
 
     def __init__(self, version: str) -> None:
@@ -150,7 +155,8 @@ class ProcessStats(Counters):
         self.config_generation = 0
         self.last_reload_ok_seconds = 0.0
         self.last_reload_successful = 0
-        self.loop_lag_seconds = Histogram(LAG_BOUNDS)
+        self.workers = 1
+        self.worker_deaths_total = 0
 
     def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
         """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
@@ -161,13 +167,23 @@ class ProcessStats(Counters):
             self.last_reload_ok_seconds = at
 
 
+class WorkerStats(Counters):
+    """What concerns the loop of a worker."""
+
+    __slots__ = ("connections_passed_total", "loop_lag_seconds")
+
+    def __init__(self) -> None:
+        self.connections_passed_total = 0
+        self.loop_lag_seconds = Histogram(LAG_BOUNDS)
+
+
 class Stats(Counters):
-    """The root: everything one process counts, by name."""
+    """The root: everything one worker counts, by name."""
 
-    __slots__ = ("clusters", "listeners", "process")
+    __slots__ = ("clusters", "listeners", "worker")
 
-    def __init__(self, version: str) -> None:
-        self.process = ProcessStats(version)
+    def __init__(self) -> None:
+        self.worker = WorkerStats()
         self.listeners: dict[str, ListenerStats] = {}
         self.clusters: dict[str, ClusterStats] = {}
 
@@ -177,7 +193,7 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "listener", "cluster", "endpoint"]
+    scope: Literal["process", "worker", "listener", "cluster", "endpoint"]
     field: str
     help: str
     by: str = ""
@@ -189,6 +205,7 @@ class Metric(NamedTuple):
 
 SCOPE_LABELS = {
     "process": (),
+    "worker": (),
     "listener": ("listener",),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
@@ -206,7 +223,13 @@ METRICS = (
            "1 unless the last config offered was refused."),
     Metric("meshproxy_config_last_reload_ok_timestamp_seconds", "gauge", "process", "last_reload_ok_seconds",
            "Unix time of the last config that was accepted."),
-    Metric("meshproxy_loop_lag_seconds", "histogram", "process", "loop_lag_seconds",
+    Metric("meshproxy_workers", "gauge", "process", "workers",
+           "Workers that serve now."),
+    Metric("meshproxy_worker_deaths_total", "counter", "process", "worker_deaths_total",
+           "Workers that ended without having been asked to."),
+    Metric("meshproxy_connections_passed_total", "counter", "worker", "connections_passed_total",
+           "Connections that a worker handed to one that has fewer."),
+    Metric("meshproxy_loop_lag_seconds", "histogram", "worker", "loop_lag_seconds",
            "How late the event loop called a timer."),
     Metric("meshproxy_listener_connections_total", "counter", "listener", "connections_total",
            "Connections accepted, or UDP sessions begun."),
@@ -259,11 +282,32 @@ METRICS = (
 )
 # fmt: on
 
+GAUGES = {metric.field for metric in METRICS if metric.type == "gauge"}
+
 
 class Sample(NamedTuple):
     suffix: str
     labels: tuple[tuple[str, str], ...]
     value: float
+
+
+def merged(snapshots: Sequence[Any]) -> Any:
+    """The sum of snapshots of the same kind: numbers are added up, names are united."""
+    first = snapshots[0]
+    if isinstance(first, dict):
+        names = dict.fromkeys(name for snapshot in snapshots for name in snapshot)
+        return {name: merged([held[name] for held in snapshots if name in held]) for name in names}
+    return sum(snapshots)
+
+
+def without_gauges(snapshot: Any) -> Any:
+    """What remains true of a worker that is gone: what it has counted, and not what it held."""
+    if not isinstance(snapshot, dict):
+        return snapshot
+    return {
+        name: 0 if name in GAUGES and isinstance(held, int) else without_gauges(held)
+        for name, held in snapshot.items()
+    }
 
 
 class Family(NamedTuple):
@@ -276,9 +320,13 @@ class Family(NamedTuple):
 
 
 def families(snapshot: Mapping[str, Any]) -> list[Family]:
-    """The families of a `Stats.snapshot()` in the order of the table, without those that have no sample."""
+    """The families of what `ProcessStats` (as `process`) and `Stats` say, in the order of the table.
+
+    One that has no sample is left out.
+    """
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
+        "worker": [((), snapshot["worker"])],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": [
@@ -312,9 +360,9 @@ def _samples(metric: Metric, names: tuple[str, ...], value: Any) -> Iterator[Sam
 
 def _buckets(labels: tuple[tuple[str, str], ...], histogram: Mapping[str, Any]) -> Iterator[Sample]:
     total = 0
-    for bound, count in zip([*histogram["bounds"], inf], histogram["counts"], strict=True):
+    for bound, count in histogram["counts"].items():
         total += count
-        yield Sample("_bucket", (*labels, ("le", _number(bound))), total)
+        yield Sample("_bucket", (*labels, ("le", bound)), total)
     yield Sample("_sum", labels, histogram["sum"])
     yield Sample("_count", labels, total)
 

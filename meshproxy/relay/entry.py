@@ -110,10 +110,7 @@ class Entry:
 
     def refuse(self, conn: Conn, reason: str) -> None:
         conn.abort()
-        stats = self.state.stats
-        stats.rejected[reason] += 1
-        stats.connections_active -= 1
-        stats.closed["error"] += 1
+        self.state.rejected(reason)
 
     def accept_failed(self, _error: OSError) -> None:
         self.state.stats.accept_errors_total += 1

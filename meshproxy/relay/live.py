@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from math import inf
 from typing import Protocol
 
@@ -16,18 +16,43 @@ class Connection(User, Protocol):
         """Add what has moved since the last time to the counters."""
 
 
+class Guests:
+    """Everybody who is in, through any listener of any generation."""
+
+    __slots__ = ("_counts", "_place", "states")
+
+    def __init__(self, counts: MutableSequence[int], place: int) -> None:
+        """`counts[place]` is kept up to date; the others may belong to other workers."""
+        self._counts = counts
+        self._place = place
+        self.states: set[ListenerState] = set()
+
+    @property
+    def count(self) -> int:
+        return self._counts[self._place]
+
+    def came(self) -> None:
+        self._counts[self._place] += 1
+
+    def left(self) -> None:
+        self._counts[self._place] -= 1
+
+
 class ListenerState:
     """Live, keyed by the listener's name."""
 
-    __slots__ = ("_clock", "_registry", "connections", "name", "stats")
+    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "name", "stats")
 
-    def __init__(self, name: str, registry: dict[str, ListenerStats], clock: Clock) -> None:
+    def __init__(self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock) -> None:
         self.name = name
         self.stats = ListenerStats()
         self.connections: set[Connection] = set()
         self._registry = registry
+        self._guests = guests
         self._clock = clock
+        self._retired = False
         registry[name] = self.stats
+        guests.states.add(self)
 
     def admits(self, most: int) -> bool:
         """Count a connection in, unless there are too many."""
@@ -36,12 +61,23 @@ class ListenerState:
             return False
         self.stats.connections_total += 1
         self.stats.connections_active += 1
+        self._guests.came()
         return True
+
+    def rejected(self, reason: str) -> None:
+        """It had been counted in, and is not relayed."""
+        self.stats.rejected[reason] += 1
+        self._left("error")
 
     def closed(self, connection: Connection, reason: str) -> None:
         self.connections.discard(connection)
+        self._left(reason)
+
+    def _left(self, reason: str) -> None:
         self.stats.connections_active -= 1
         self.stats.closed[reason] += 1
+        self._guests.left()
+        self._forget_if_over()
 
     def account(self) -> None:
         for connection in self.connections:
@@ -55,6 +91,12 @@ class ListenerState:
         if self._registry.get(self.name) is self.stats:
             del self._registry[self.name]
         drain_after(self._clock, grace, self.connections)
+        self._retired = True
+        self._forget_if_over()
+
+    def _forget_if_over(self) -> None:
+        if self._retired and not self.connections:
+            self._guests.states.discard(self)
 
 
 class Lifespan:

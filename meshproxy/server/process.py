@@ -25,21 +25,19 @@ from meshproxy.admin.access import Access
 from meshproxy.admin.api import DEFAULT_LAYER, admin_site, status_site
 from meshproxy.admin.http import Server, Site, serve
 from meshproxy.admin.reload import Reloader
-from meshproxy.errors import Invalid, Problem
+from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Address, Document
-from meshproxy.net.address import bind, release, words
+from meshproxy.net.address import words
+from meshproxy.net.bound import Bound, bind
 from meshproxy.net.clock import LoopClock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import Stats
-from meshproxy.plan import CannotBind
+from meshproxy.observe.metrics import ProcessStats
+from meshproxy.server.fleet import Fleet
 from meshproxy.server.view import View
-from meshproxy.server.worker import Worker
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
 
 WATCH_EVERY = 1.0
-LAG_EVERY = 0.25
-DRAIN_LOOK_EVERY = 0.05
 SWITCH_INTERVAL = 0.001
 """How long a thread that reads a large document may keep the loop waiting; the interpreter's own 5 ms are felt."""
 
@@ -47,7 +45,9 @@ SWITCH_INTERVAL = 0.001
 class Process:
     """Everything that one `meshproxy run` is."""
 
-    def __init__(self, files: Files, first: Callable[[], list[Document]], store: Store, log: Log) -> None:
+    def __init__(
+        self, files: Files, first: Callable[[], list[Document]], store: Store, log: Log, fleet: Fleet
+    ) -> None:
         """`first` is what reading the files for the first time gave, or raises what it raised."""
         self._loop = asyncio.get_running_loop()
         self._clock = LoopClock(self._loop)
@@ -55,16 +55,16 @@ class Process:
         self._first = first
         self._store = store
         self._log = log
-        self._stats = Stats(__version__)
-        self.worker = Worker(self._loop, self._clock, self._stats)
-        self._reloader = Reloader(self.worker, store, self._stats.process, log, self._clock)
+        self._stats = ProcessStats(__version__)
+        self.fleet = fleet
+        self._reloader = Reloader(fleet, store, self._stats, log, self._clock)
         self.state = "starting"
         self.started = self._clock.wall()
         self.admin_address = ""
         self._draining = asyncio.Event()
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._servers: list[tuple[Server, socket.socket, Address]] = []
+        self._servers: list[tuple[Server, Bound]] = []
 
     async def run(self) -> None:
         """Start, serve until told to end, drain.  Raises Invalid, and CannotBind among it, if it cannot start."""
@@ -85,7 +85,6 @@ class Process:
         self._loop.add_signal_handler(signal.SIGINT, self.quit)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_files("SIGHUP")))
         self._spawn(self._watch_files())
-        self._spawn(self._measure_lag())
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -97,10 +96,10 @@ class Process:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        self.worker.close()
-        for server, sock, address in self._servers:
+        self.fleet.close()
+        for server, bound in self._servers:
             await server.close()
-            release(sock, address)
+            bound.release()
 
     # The end
 
@@ -125,15 +124,15 @@ class Process:
 
     async def _drain(self) -> None:
         said = self._reloader.config.drain
-        self._log.info("draining", connections=self.worker.connections, delay=said.delay, timeout=said.timeout)
+        self._log.info("draining", connections=self.fleet.connections, delay=said.delay, timeout=said.timeout)
         if await self._over_within(said.delay):
             return
-        self.worker.close_doors()
-        end = self._clock.now() + said.timeout
-        while self.worker.connections and self._clock.now() < end:
-            if await self._over_within(DRAIN_LOOK_EVERY):
-                return
-        self._log.info("drained", cut=self.worker.connections)
+        left = self._loop.create_task(self.fleet.drain(said.timeout))
+        over = self._loop.create_task(self._over.wait())
+        await asyncio.wait((left, over), return_when=asyncio.FIRST_COMPLETED)
+        left.cancel()
+        over.cancel()
+        self._log.info("drained", cut=self.fleet.connections)
 
     async def _over_within(self, seconds: float) -> bool:
         try:
@@ -147,7 +146,7 @@ class Process:
 
     async def _serve_admin(self) -> None:
         admin, status = self._reloader.config.admin, self._reloader.config.status
-        view = View(self, self.worker, self._reloader, self._store, self._stats, self._log)
+        view = View(self, self.fleet, self._reloader, self._store, self._stats, self._log)
         access = Access(admin.listen, admin.token.text if admin.token is not None else None, os.getuid())
         self.admin_address = await self._serve("admin", admin.listen, admin_site(view, access))
         if status is not None:
@@ -155,11 +154,11 @@ class Process:
 
     async def _serve(self, section: str, address: Address, site: Site) -> str:
         try:
-            sock = bind(address, socket.SOCK_STREAM)
+            bound = bind(address, socket.SOCK_STREAM)
         except OSError as error:
             raise CannotBind([Problem(f"{section}.listen", str(error.strerror))]) from None
-        self._servers.append((await serve([sock], site, self._log), sock, address))
-        return words(sock.getsockname())
+        self._servers.append((await serve(list(bound.sockets), site, self._log), bound))
+        return words(bound.sockets[0].getsockname())
 
     # Work beside the traffic
 
@@ -174,12 +173,6 @@ class Process:
             await asyncio.sleep(WATCH_EVERY)
             if await asyncio.to_thread(self._files.changed):
                 await self._reload_files("files")
-
-    async def _measure_lag(self) -> None:
-        while True:
-            due = self._clock.now() + LAG_EVERY
-            await asyncio.sleep(LAG_EVERY)
-            self._stats.process.loop_lag_seconds.observe(max(0.0, self._clock.now() - due))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """A task is kept here while it runs: the loop itself holds it weakly."""

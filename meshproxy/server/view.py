@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.api import Applied
 from meshproxy.admin.reload import Reloader
-from meshproxy.model import encode
+from meshproxy.model import Cluster, Endpoint, Listener, encode
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import Stats, expose, families
-from meshproxy.server.worker import Worker
+from meshproxy.observe.metrics import ProcessStats, expose, families
+from meshproxy.plan import places
+from meshproxy.server.fleet import Fleet
 from meshproxy.sources.store import Store
 
 
@@ -27,13 +29,13 @@ class Life(Protocol):
 
 class View:
     def __init__(
-        self, life: Life, worker: Worker, reloader: Reloader, store: Store, stats: Stats, log: Log
+        self, life: Life, fleet: Fleet, reloader: Reloader, store: Store, process: ProcessStats, log: Log
     ) -> None:
         self._life = life
-        self._worker = worker
+        self._fleet = fleet
         self._reloader = reloader
         self._store = store
-        self._stats = stats
+        self._process = process
         self._log = log
 
     # What it is
@@ -52,59 +54,43 @@ class View:
             "node": encode(reloader.config.node),
             "pid": os.getpid(),
             "python": platform.python_version(),
-            "loop": self._worker.loop_name,
+            "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
+            "workers": self._fleet.workers(),
             "last_refused": reloader.refusal.as_json() if reloader.refusal is not None else None,
         }
 
     # What it counts
 
-    def metrics(self) -> bytes:
-        self._worker.account()
-        return expose(families(self._stats.snapshot()))
+    async def stats(self) -> dict[str, Any]:
+        return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
-    def stats(self) -> dict[str, object]:
-        self._worker.account()
-        return self._stats.snapshot()
+    async def metrics(self) -> bytes:
+        return expose(families(await self.stats()))
 
-    def listeners(self) -> list[dict[str, object]]:
-        self._worker.account()
+    async def listeners(self) -> list[dict[str, object]]:
+        stats = (await self._fleet.stats())["listeners"]
         return [
-            {
-                "name": listener.config.name,
-                "protocol": listener.config.protocol,
-                "listen": ", ".join(door.live.local for door in listener.doors),
-                "connections": listener.state.stats.connections_active,
-                "total": listener.state.stats.connections_total,
-                "rejected": sum(listener.state.stats.rejected.values()),
-                "received_bytes": listener.state.stats.bytes_received_total,
-                "sent_bytes": listener.state.stats.bytes_sent_total,
-            }
-            for listener in self._worker.listeners
+            self._listener(said, stats[said.name])
+            for said in self._reloader.config.listeners
+            if said.name in stats
         ]
 
-    def clusters(self) -> list[dict[str, object]]:
-        self._worker.account()
+    def _listener(self, said: Listener, stats: dict[str, Any]) -> dict[str, object]:
+        return {
+            "name": said.name,
+            "protocol": said.protocol,
+            "listen": ", ".join(map(self._fleet.doors.local, places(said))),
+            "connections": stats["connections_active"],
+            "total": stats["connections_total"],
+            "rejected": sum(stats["rejected"].values()),
+            "received_bytes": stats["bytes_received_total"],
+            "sent_bytes": stats["bytes_sent_total"],
+        }
+
+    async def clusters(self) -> list[dict[str, object]]:
+        stats = (await self._fleet.stats())["clusters"]
         return [
-            {
-                "name": group.config.name,
-                "balance": group.config.balance,
-                "connections": group.cluster.stats.connections_active,
-                "max_connections": group.cluster.max_connections,
-                "total": group.cluster.stats.connections_total,
-                "overflow": group.cluster.stats.overflow_total,
-                "endpoints": [
-                    {
-                        "address": endpoint.name,
-                        "weight": weight,
-                        "connections": endpoint.stats.connections_active,
-                        "total": endpoint.stats.connections_total,
-                        "connect_failures": endpoint.stats.connect_failures_total,
-                        "connect_timeouts": endpoint.stats.connect_timeouts_total,
-                    }
-                    for endpoint, weight in group.endpoints
-                ],
-            }
-            for group in self._worker.clusters
+            _cluster(said, stats[said.name]) for said in self._reloader.config.clusters if said.name in stats
         ]
 
     # The configuration
@@ -156,5 +142,33 @@ class View:
     def log_level(self, level: str | None) -> str:
         if level is not None:
             self._log.level = cast(Level, level)
+            self._fleet.set_log_level(self._log.level)
             self._log.info("log-level", level=level)
         return self._log.level
+
+
+def _cluster(said: Cluster, stats: dict[str, Any]) -> dict[str, object]:
+    return {
+        "name": said.name,
+        "balance": said.balance,
+        "connections": stats["connections_active"],
+        "max_connections": said.breaker.max_connections,
+        "total": stats["connections_total"],
+        "overflow": stats["overflow_total"],
+        "endpoints": [
+            _endpoint(endpoint, stats["endpoints"][str(endpoint.address)])
+            for endpoint in said.endpoints
+            if str(endpoint.address) in stats["endpoints"]
+        ],
+    }
+
+
+def _endpoint(said: Endpoint, stats: dict[str, Any]) -> dict[str, object]:
+    return {
+        "address": str(said.address),
+        "weight": said.weight,
+        "connections": stats["connections_active"],
+        "total": stats["connections_total"],
+        "connect_failures": stats["connect_failures_total"],
+        "connect_timeouts": stats["connect_timeouts_total"],
+    }

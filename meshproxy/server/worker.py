@@ -7,29 +7,41 @@ Two steps change the generation: `prepare` builds the next one beside the presen
 from __future__ import annotations
 
 import asyncio
+from collections.abc import MutableSequence
 
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
-from meshproxy.net.doors import Doors
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.metrics import Stats
-from meshproxy.plan import Group, Listener, Rim, Snapshot, compile_config
+from meshproxy.plan import Listener, Rim, Share, Snapshot, compile_config
+from meshproxy.relay.live import Guests
+
+LAG_EVERY = 0.25
+DRAIN_LOOK_EVERY = 0.05
 
 
 class Worker:
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, stats: Stats) -> None:
-        self._rim = Rim(loop, clock, stats, Pipes(), Doors(loop, clock))
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, board: MutableSequence[int], place: int
+    ) -> None:
+        """`board` says how many connections each worker has; this one's stand at `place`."""
+        self.stats = Stats()
+        self._clock = clock
+        self._guests = Guests(board, place)
+        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None
 
-    async def prepare(self, config: Config) -> None:
+    # Configurations
+
+    async def prepare(self, config: Config, share: Share) -> None:
         """Raises Invalid, and then nothing has happened."""
         assert self._next is None, "one preparation at a time"
         claims = self._table.begin()
         try:
-            self._next = claims, await in_slices(compile_config(config, claims, self._rim))
+            self._next = claims, await in_slices(compile_config(config, claims, self._rim, share))
         except BaseException:
             claims.abort()
             raise
@@ -51,16 +63,40 @@ class Worker:
         await in_slices(claims.commit(snapshot.config.drain.timeout))
 
     @property
+    def listeners(self) -> tuple[Listener, ...]:
+        return self.current.listeners if self.current is not None else ()
+
+    # What it counts
+
+    @property
     def connections(self) -> int:
-        return sum(listener.state.stats.connections_active for listener in self.listeners)
+        return self._guests.count
 
     def account(self) -> None:
         """Bring the counters up to date: open connections add to them only when asked."""
-        for listener in self.listeners:
-            listener.state.account()
+        for state in self._guests.states:
+            state.account()
+
+    def measure_lag(self) -> None:
+        """From now on, again and again."""
+        due = self._clock.now() + LAG_EVERY
+
+        def late() -> None:
+            self.stats.worker.loop_lag_seconds.observe(max(0.0, self._clock.now() - due))
+            self.measure_lag()
+
+        self._clock.after(LAG_EVERY, late)
+
+    # The end
+
+    async def drain(self, within: float) -> None:
+        """Let nobody in any more, and return when everybody has left or the time is over.  There is no way back."""
+        self.close_doors()
+        end = self._clock.now() + within
+        while self.connections and self._clock.now() < end:  # noqa: ASYNC110 - what is watched are plain integers
+            await asyncio.sleep(DRAIN_LOOK_EVERY)
 
     def close_doors(self) -> None:
-        """Let nobody in any more; who is in may go on.  There is no way back."""
         for listener in self.listeners:
             for door in listener.doors:
                 door.live.retire(grace=1)
@@ -68,18 +104,6 @@ class Worker:
     def close(self) -> None:
         """End everything now."""
         self.close_doors()
-        for listener in self.listeners:
-            listener.state.drain()
+        for state in tuple(self._guests.states):
+            state.drain()
         self._rim.pipes.close()
-
-    @property
-    def listeners(self) -> tuple[Listener, ...]:
-        return self.current.listeners if self.current is not None else ()
-
-    @property
-    def clusters(self) -> tuple[Group, ...]:
-        return self.current.clusters if self.current is not None else ()
-
-    @property
-    def loop_name(self) -> str:
-        return type(self._rim.loop).__module__.partition(".")[0]

@@ -19,7 +19,7 @@ from meshproxy.admin.http import serve
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import parse
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import Stats, expose, families
+from meshproxy.observe.metrics import ProcessStats, Stats, expose, families
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -41,16 +41,16 @@ class FakeProxy:
     def server_info(self) -> dict[str, object]:
         return {"version": "1", "state": self.now, "generation": 3, "uptime_seconds": 1.5, "last_refused": None}
 
-    def metrics(self) -> bytes:
-        return expose(families(Stats("1").snapshot()))
+    async def metrics(self) -> bytes:
+        return expose(families(await self.stats()))
 
-    def stats(self) -> dict[str, object]:
-        return Stats("1").snapshot()
+    async def stats(self) -> dict[str, object]:
+        return {"process": ProcessStats("1").snapshot(), **Stats().snapshot()}
 
-    def listeners(self) -> list[dict[str, object]]:
+    async def listeners(self) -> list[dict[str, object]]:
         return [{"name": "web", "addresses": ["127.0.0.1:80"]}]
 
-    def clusters(self) -> list[dict[str, object]]:
+    async def clusters(self) -> list[dict[str, object]]:
         return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
 
     def config_dump(self) -> dict[str, object]:

@@ -13,11 +13,10 @@ import pytest
 from meshproxy.admin.api import Conflict, Missing
 from meshproxy.admin.reload import Reloader
 from meshproxy.dialects import read
-from meshproxy.errors import Invalid, Problem
+from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, version
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.plan import CannotBind
 from meshproxy.sources.store import Store
 
 Run = Callable[[Coroutine[Any, Any, None]], None]

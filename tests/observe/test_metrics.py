@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -18,17 +19,20 @@ from meshproxy.observe.metrics import (
     Family,
     Histogram,
     ListenerStats,
+    ProcessStats,
     Sample,
     Stats,
     expose,
     families,
+    merged,
+    without_gauges,
 )
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 
 
 def busy_stats() -> Stats:
-    stats = Stats("1.2.3")
+    stats = Stats()
     web = stats.listeners["web"] = ListenerStats()
     web.connections_total += 3
     web.rejected["limit"] += 2
@@ -38,8 +42,13 @@ def busy_stats() -> Stats:
     books.connect_seconds.observe(99)
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
-    stats.process.reloaded("ok", 7, 1_700_000_000.5)
     return stats
+
+
+def whole(stats: Stats) -> dict[str, Any]:
+    process = ProcessStats("1.2.3")
+    process.reloaded("ok", 7, 1_700_000_000.5)
+    return {"process": process.snapshot(), **stats.snapshot()}
 
 
 def scraped(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -51,7 +60,7 @@ def scraped(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
 def test_prometheus_reads_back_what_was_counted() -> None:
-    found = scraped(expose(families(busy_stats().snapshot())))
+    found = scraped(expose(families(whole(busy_stats()))))
     assert found["meshproxy_listener_connections_total", (("listener", "web"),)] == 3
     assert found["meshproxy_listener_rejected_total", (("listener", "web"), ("reason", "limit"))] == 2
     assert found["meshproxy_listener_closed_total", (("listener", "web"), ("reason", "idle"))] == 0
@@ -63,12 +72,12 @@ def test_prometheus_reads_back_what_was_counted() -> None:
 
 def test_large_counts_are_printed_whole() -> None:
     assert b'meshproxy_listener_received_bytes_total{listener="web"} 1152921504606846976\n' in expose(
-        families(busy_stats().snapshot())
+        families(whole(busy_stats()))
     )
 
 
 def test_each_family_of_the_table_is_exposed_once_with_its_type_and_labels() -> None:
-    text = expose(families(busy_stats().snapshot())).decode()
+    text = expose(families(whole(busy_stats()))).decode()
     assert re.findall(r"^# HELP (\S+)", text, re.M) == [metric.name for metric in METRICS]
     assert re.findall(r"^# TYPE (\S+) (\S+)", text, re.M) == [(metric.name, metric.type) for metric in METRICS]
     labels: dict[str, set[str]] = {metric.name: set() for metric in METRICS}
@@ -90,11 +99,11 @@ def test_a_bucket_counts_what_is_at_most_its_bound() -> None:
     histogram = Histogram((1.0, 2.0))
     for value in (0.5, 1.0, 1.5, 2.0, 3.0):
         histogram.observe(value)
-    assert histogram.snapshot() == {"bounds": [1.0, 2.0], "counts": [2, 2, 1], "sum": 8.0}
+    assert histogram.snapshot() == {"counts": {"1.0": 2, "2.0": 2, "+Inf": 1}, "sum": 8.0}
 
 
 def test_buckets_are_printed_as_running_totals() -> None:
-    found = scraped(expose(families(busy_stats().snapshot())))
+    found = scraped(expose(families(whole(busy_stats()))))
     bucket = "meshproxy_cluster_connect_seconds_bucket"
     assert found[bucket, (("cluster", "books"), ("le", "0.0005"))] == 0
     assert found[bucket, (("cluster", "books"), ("le", "0.001"))] == 1
@@ -106,10 +115,10 @@ def test_buckets_are_printed_as_running_totals() -> None:
 
 @pytest.mark.parametrize("name", ['say "hi"', "back\\slash", "two\nlines", "\\n", "büro", 'end\\"'])
 def test_any_label_value_survives(name: str) -> None:
-    stats = Stats("1")
+    stats = Stats()
     stats.listeners[name] = ListenerStats()
     assert ("meshproxy_listener_connections_total", (("listener", name),)) in scraped(
-        expose(families(stats.snapshot()))
+        expose(families(whole(stats)))
     )
 
 
@@ -146,7 +155,7 @@ def test_a_snapshot_is_plain_data_that_later_counts_do_not_change() -> None:
 
 
 def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
-    process = Stats("1").process
+    process = ProcessStats("1")
     process.reloaded("ok", 1, 100.0)
     process.reloaded("refused", 1, 200.0)
     assert (process.last_reload_successful, process.last_reload_ok_seconds) == (0, 100)
@@ -161,3 +170,24 @@ def test_the_document_has_one_row_for_each_metric() -> None:
     assert rows == [
         f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels) or '-'} | {metric.help} |" for metric in METRICS
     ]
+
+
+def test_snapshots_of_workers_add_up_and_names_are_united() -> None:
+    one, other = busy_stats(), busy_stats()
+    other.listeners["bounds"] = ListenerStats()
+    other.listeners["bounds"].connections_active += 4
+    total = merged([json.loads(json.dumps(stats.snapshot())) for stats in (one, other)])
+    assert total["listeners"]["web"]["connections_total"] == 6
+    assert total["listeners"]["bounds"]["connections_active"] == 4
+    assert total["clusters"]["books"]["connect_seconds"]["counts"]["0.001"] == 2
+    assert total["clusters"]["books"]["endpoints"]["127.0.0.1:9090"]["connections_active"] == 2
+
+
+def test_of_a_worker_that_is_gone_remains_what_it_counted_and_not_what_it_held() -> None:
+    stats = busy_stats()
+    stats.listeners["connections_active"] = ListenerStats()
+    stats.listeners["connections_active"].connections_total += 5
+    left = without_gauges(stats.snapshot())
+    assert left["clusters"]["books"]["endpoints"]["127.0.0.1:9090"]["connections_active"] == 0
+    assert left["listeners"]["web"]["connections_total"] == 3
+    assert left["listeners"]["connections_active"]["connections_total"] == 5

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from meshproxy.plan import CannotBind
+from meshproxy.errors import CannotBind
+from meshproxy.model import Config, decode
 
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
@@ -200,5 +201,45 @@ def test_accept_backs_off_when_descriptors_run_out_and_recovers(
         w.clock.advance(0.2)
         await a.accept()
         client.close()
+
+    run(scenario())
+
+
+def test_a_drain_waits_for_connections_of_a_listener_that_is_gone(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        client, server = await w.connect(), await a.accept()
+        await w.apply(config([], up=[a.address]))
+        assert w.fleet.connections == 1
+        leaving = asyncio.ensure_future(w.fleet.drain(5))
+        await client.send(b"last words")
+        assert await server.recv() == b"last words"
+        assert not leaving.done()
+        server.close()
+        client.close()
+        await leaving
+        assert w.fleet.connections == 0
+
+    run(scenario())
+
+
+def test_who_stood_in_the_queue_of_a_removed_listener_has_the_drain_timeout_and_no_more(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+        queued = socket.create_connection(w.address())  # blocking: the loop has had no turn to accept it
+        await w.fleet.prepare(decode(Config, config([], up=[a.address])))
+        await w.fleet.commit()
+        server = await a.accept()
+        await w.until(lambda: w.fleet.connections == 1)
+        w.clock.advance(9)
+        assert w.fleet.connections == 1
+        w.clock.advance(2)
+        assert w.fleet.connections == 0
+        queued.close()
+        server.close()
 
     run(scenario())

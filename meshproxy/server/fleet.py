@@ -1,0 +1,116 @@
+"""Who carries the traffic: the only worker in this process, or several in processes of their own.
+
+Whoever steers (`server.process`, `server.view`, `admin.reload`) sees one `Fleet` and no difference.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from meshproxy.errors import CannotBind, Problem
+from meshproxy.model import Config
+from meshproxy.net.clock import LoopClock
+from meshproxy.net.doors import Doors
+from meshproxy.observe.log import Level
+from meshproxy.plan import places
+from meshproxy.server.worker import Worker
+
+Row = dict[str, object]
+
+
+class Fleet(Protocol):
+    doors: Doors
+
+    @property
+    def connections(self) -> int: ...
+
+    async def prepare(self, config: Config) -> None:
+        """Be able to serve it.  Raises Invalid, and then nothing has happened."""
+
+    async def commit(self) -> None:
+        """Serve what was prepared, on every worker.  Nothing can refuse any more."""
+
+    def abort(self) -> None:
+        """Forget what was prepared."""
+
+    async def stats(self) -> dict[str, Any]:
+        """What the workers have counted, added up."""
+
+    def workers(self) -> list[Row]: ...
+
+    def set_log_level(self, level: Level) -> None: ...
+
+    async def drain(self, within: float) -> None:
+        """Let nobody in any more; return when everybody has left or the time is over."""
+
+    def close(self) -> None:
+        """End everything now."""
+
+
+def open_doors(config: Config, doors: Doors) -> None:
+    """Have a socket for every listener, or raise CannotBind with all the reasons."""
+    problems = []
+    for listener in config.listeners:
+        for place in places(listener):
+            try:
+                doors.open(place)
+            except OSError as error:
+                problems.append(Problem(f"listeners[{listener.name}].listen", str(error.strerror)))
+    if problems:
+        doors.abort()
+        raise CannotBind(problems)
+
+
+class Solo:
+    """One worker, here."""
+
+    def __init__(self, worker: Worker, doors: Doors) -> None:
+        self.worker = worker
+        self.doors = doors
+
+    @classmethod
+    def here(cls) -> Solo:
+        loop = asyncio.get_running_loop()
+        worker = Worker(loop, LoopClock(loop), [0], 0)
+        worker.measure_lag()
+        return cls(worker, Doors())
+
+    async def prepare(self, config: Config) -> None:
+        open_doors(config, self.doors)
+        try:
+            await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
+        except BaseException:
+            self.doors.abort()
+            raise
+
+    async def commit(self) -> None:
+        # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
+        self.doors.commit()
+        await self.worker.commit()
+
+    def abort(self) -> None:
+        self.worker.abort()
+        self.doors.abort()
+
+    @property
+    def connections(self) -> int:
+        return self.worker.connections
+
+    async def stats(self) -> dict[str, Any]:
+        self.worker.account()
+        return self.worker.stats.snapshot()
+
+    def workers(self) -> list[Row]:
+        return []
+
+    def set_log_level(self, level: Level) -> None:
+        """The log of this process is the only one."""
+
+    async def drain(self, within: float) -> None:
+        self.doors.close()
+        await self.worker.drain(within)
+
+    def close(self) -> None:
+        self.doors.close()
+        self.worker.close()
