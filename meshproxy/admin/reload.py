@@ -135,8 +135,7 @@ class Reloader:
 
         Where the files are missing or invalid, the last good configuration serves.  Raises Invalid if there is none.
         """
-        last = self._store.last()
-        kept = _layers(last) if last is not None else {}
+        last, kept = self._kept()
 
         def from_files() -> dict[str, Layer]:
             return {DEFAULT_LAYER: Layer(tuple(read_files()))}
@@ -157,6 +156,16 @@ class Reloader:
             else:
                 self.refusal = refusal
                 return
+
+    def _kept(self) -> tuple[Record | None, dict[str, Layer]]:
+        """What was in force last, as far as this version understands it."""
+        last = self._store.last()
+        if last is not None:
+            try:
+                return last, _layers(last)
+            except Invalid as invalid:
+                self._log.warning("record-skipped", problem=invalid.problems[0])
+        return None, {}
 
     async def _first(self, layers: Mapping[str, Layer], source: str, last: Record | None) -> None:
         # A secret that is known by its digest only is none at all here: nothing is in force that has it in clear.
@@ -240,8 +249,7 @@ class Reloader:
             return Change.of(found, combine(_documents(found), self.config), self.config)
 
         try:
-            if self.closed:
-                raise Invalid([Problem("", "the proxy is draining and takes no configuration any more")])
+            self._expect_open()
             change = await asyncio.to_thread(compiled)
             if dry_run:
                 await self._fleet.prepare(change.config)
@@ -257,8 +265,17 @@ class Reloader:
             raise
         return Applied(self.generation, change.version, change.words)
 
+    def _expect_open(self) -> None:
+        if self.closed:
+            raise Invalid([Problem("", "the proxy is draining and takes no configuration any more")])
+
     async def _take(self, change: Change, source: str) -> Record:
         await self._fleet.prepare(change.config)
+        try:
+            self._expect_open()
+        except Invalid:
+            self._fleet.abort()
+            raise
         await self._fleet.commit()
         self.layers = change.layers
         self.config = change.config

@@ -77,18 +77,20 @@ class Process:
     async def start(self) -> None:
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_INTERVAL)
+        # A signal that comes this early is not lost either: it is looked at as soon as there is something to drain.
+        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        self._loop.add_signal_handler(signal.SIGINT, self.quit)
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_files("SIGHUP")))
         await self._reloader.begin(self._first, "files")
         for problem in self._store.problems:
             self._log.warning("record-skipped", problem=problem)
         await self._serve_admin()
-        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
-        self._loop.add_signal_handler(signal.SIGINT, self.quit)
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_files("SIGHUP")))
         self._spawn(self._watch_files())
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
-        self.state = "LIVE"
+        if not self._draining.is_set():
+            self.state = "LIVE"
         self._log.info(
             "ready", version=__version__, admin=self.admin_address, generation=self._reloader.generation
         )
@@ -114,7 +116,6 @@ class Process:
         """Asked for twice, it is meant to be quick."""
         if self._draining.is_set():
             self._over.set()
-        self._reloader.closed = True
         self.state = "draining"
         self._draining.set()
 
@@ -123,6 +124,7 @@ class Process:
         self.drain()
 
     async def _drain(self) -> None:
+        self._reloader.closed = True
         said = self._reloader.config.drain
         self._log.info("draining", connections=self.fleet.connections, delay=said.delay, timeout=said.timeout)
         if await self._over_within(said.delay):

@@ -17,7 +17,7 @@ from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, version
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.sources.store import Store
+from meshproxy.sources.store import Record, Store
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -349,5 +349,39 @@ def test_a_draining_process_takes_nothing_new(run: Run, scene: Callable[..., Sce
         s.reloader.closed = True
         with pytest.raises(Invalid, match="draining"):
             await s.put("default", A2)
+
+    run(scenario())
+
+
+def test_what_comes_to_its_end_while_the_process_drains_is_not_taken(run: Run, scene: Callable[..., Scene]) -> None:
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A)
+        prepare = s.fleet.prepare
+
+        async def and_then_the_drain_begins(config: Config) -> None:
+            await prepare(config)
+            s.reloader.closed = True
+
+        s.fleet.prepare = and_then_the_drain_begins  # type: ignore[method-assign]
+        with pytest.raises(Invalid, match="draining"):
+            await s.put("default", A2)
+        assert s.fleet.calls[-1] == "abort"
+        assert s.clusters == {"a": "127.0.0.1:1"}
+
+    run(scenario())
+
+
+def test_a_record_that_this_version_does_not_understand_keeps_no_file_from_serving(
+    run: Run, scene: Callable[..., Scene]
+) -> None:
+    async def scenario() -> None:
+        store = Store(None)
+        store.save(Record(7, "v", 0.0, "a newer version", (), {"default": {"quantum": True}}))
+        s = scene(store)
+        await s.begin(A)
+        assert s.clusters == {"a": "127.0.0.1:1"}
+        assert any("record-skipped" in line and "quantum" in line for line in s.lines)
+        assert s.reloader.generation == 8
 
     run(scenario())

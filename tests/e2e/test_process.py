@@ -279,3 +279,17 @@ def test_a_serving_process_carries_only_what_it_needs(tmp_path: Path) -> None:
         "http.client", "urllib.request", "logging.config", "meshproxy.demo", "meshproxy.cli.ask",
     }  # fmt: skip
     assert loaded & unwanted == set()
+
+
+def test_a_signal_before_it_is_ready_drains_it_too(start: Start, echo: Any) -> None:
+    proxy = start(config(echo), wait=False)
+    # The handler is there as soon as the signal is caught, which the kernel shows.
+    status = Path(f"/proc/{proxy.process.pid}/status")
+
+    def caught() -> bool:
+        mask = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("SigCgt"))
+        return bool(int(mask, 16) >> (signal.SIGTERM - 1) & 1)
+
+    poll(caught, "SIGTERM is caught")
+    proxy.signal(signal.SIGTERM)
+    assert proxy.exit_code() == 0
