@@ -12,6 +12,7 @@ import pytest
 
 from meshproxy.errors import Invalid
 from meshproxy.sources.files import Files
+from meshproxy.sources.store import TEMPORARY, Record, Store
 
 LONGEST = 10
 
@@ -96,3 +97,27 @@ def test_a_pipe_cannot_be_included(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     top = write(tmp_path / "top.yaml", "top", include="pipe")
     assert "Not a regular file" in problem(Files([str(top)], {}))
+
+
+def record(generation: int) -> Record:
+    return Record(generation, f"v{generation}", 1.5, "file", (), {"default": {}})
+
+
+def test_a_pipe_in_the_place_of_a_record_is_skipped(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(record(1))
+    os.mkfifo(tmp_path / "generations" / "generation-0000000002.json")
+    assert (store.last(), [summary.generation for summary in store.history()]) == (record(1), [1])
+    assert "Not a regular file" in store.problems[0].message
+    store.save(record(3))
+    assert Store(tmp_path).last() == record(3)
+
+
+def test_a_pipe_in_the_place_of_the_temporary_is_cleared_away(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.save(record(1))
+    os.mkfifo(tmp_path / "generations" / TEMPORARY)
+    with pytest.raises(OSError, match="No such device"):
+        store.save(record(2))
+    store.save(record(3))
+    assert [summary.generation for summary in Store(tmp_path).history()] == [3, 2, 1]
