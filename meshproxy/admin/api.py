@@ -214,12 +214,12 @@ def _flag(request: Request, name: str) -> bool:
 
 def _if_match(request: Request) -> str | None:
     text = request.headers.get("if-match")
-    if text is None or text == "*":
-        return text
-    etag = re.fullmatch(r'"([^"]*)"', text)
-    if etag is None:
+    if text is None:
+        return None
+    if not re.fullmatch(r'\*|"[^"]*"', text):
         raise Refusal(400, f"If-Match: {text!r} is neither one quoted etag nor *")
-    return etag[1]
+    # An etag of ours is a word.  Whatever else stands in quotes keeps them: `"*"` names no layer, and is not `*`.
+    return re.sub(r'"(\w+)"', r"\1", text)
 
 
 def _layer_name(request: Request) -> str:

@@ -236,6 +236,9 @@ def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
     ("line", "headers", "status", "words"),
     [
         ("PUT /config", {"if_match": '"e0"'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '"*"'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '""'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '"*'}, 400, "If-Match: "),
         ("PUT /config", {"if_match": "e1"}, 400, "If-Match: 'e1' is neither one quoted etag nor *"),
         ("PUT /config", {"if_match": '"e1", "e2"'}, 400, "If-Match: "),
         ("PUT /config", {"content_encoding": "gzip"}, 415, "Content-Encoding: 'gzip' is not understood"),
