@@ -21,6 +21,7 @@ from meshproxy.errors import Invalid
 DEFAULT_LAYER = "default"
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
+WITH_BODY = ("PUT", "POST")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -332,6 +333,8 @@ class ApiSite:
         if route is None:
             allow = ", ".join(sorted({*by_method, *(("HEAD",) if "GET" in by_method else ())}))
             return _error(405, f"{request.path}: takes {allow}", (("Allow", allow),))
+        if request.announces_body and route.method not in WITH_BODY:
+            return _error(413, f"{request.method} {request.path}: takes no body")
         return None
 
     async def answer(self, request: Request) -> Response:

@@ -42,6 +42,10 @@ class Request:
     peer_uid: int | None = None
     """The user at the other end of a unix socket."""
 
+    @property
+    def announces_body(self) -> bool:
+        return "transfer-encoding" in self.headers or int(self.headers.get("content-length", 0)) > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
