@@ -21,6 +21,7 @@ from meshproxy.errors import Invalid
 DEFAULT_LAYER = "default"
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
+WITH_BODY = ("PUT", "POST")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -214,12 +215,12 @@ def _flag(request: Request, name: str) -> bool:
 
 def _if_match(request: Request) -> str | None:
     text = request.headers.get("if-match")
-    if text is None or text == "*":
-        return text
-    etag = re.fullmatch(r'"([^"]*)"', text)
-    if etag is None:
+    if text is None:
+        return None
+    if not re.fullmatch(r'\*|"[^"]*"', text):
         raise Refusal(400, f"If-Match: {text!r} is neither one quoted etag nor *")
-    return etag[1]
+    # An etag of ours is a word.  Whatever else stands in quotes keeps them: `"*"` names no layer, and is not `*`.
+    return re.sub(r'"(\w+)"', r"\1", text)
 
 
 def _layer_name(request: Request) -> str:
@@ -332,6 +333,8 @@ class ApiSite:
         if route is None:
             allow = ", ".join(sorted({*by_method, *(("HEAD",) if "GET" in by_method else ())}))
             return _error(405, f"{request.path}: takes {allow}", (("Allow", allow),))
+        if request.announces_body and route.method not in WITH_BODY:
+            return _error(413, f"{request.method} {request.path}: takes no body")
         return None
 
     async def answer(self, request: Request) -> Response:

@@ -3,6 +3,9 @@
 `serve` takes listening sockets and a `Site`.  A site sees each request twice: `admit` may refuse it by its head
 alone, so that a body is only read for those who may send one, and `answer` gives the response.  It runs on
 streams and h11 because its rate is low; the data path has codecs of its own.
+
+It shares its loop with traffic, and anyone may reach it.  So of all connections one goes on in a turn of the loop, by
+one request or one piece of a body; and a new one always finds room unless every other is being answered.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import time
 from asyncio import StreamReader, StreamWriter, Task
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import Protocol
 from urllib.parse import parse_qs, unquote
 
@@ -37,6 +41,10 @@ class Request:
     body: bytes = b""
     peer_uid: int | None = None
     """The user at the other end of a unix socket."""
+
+    @property
+    def announces_body(self) -> bool:
+        return "transfer-encoding" in self.headers or int(self.headers.get("content-length", 0)) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +80,17 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
+class Phase(Enum):
+    HEAD = "waits for a complete head of a request"
+    WORK = "has been admitted, and has no answer yet"
+    SEND = "waits for its peer to take the answer"
+    OVER = "has made way for a new one"
+
+
+WAITING = (Phase.HEAD, Phase.SEND)
+"""Only the peer knows for how long."""
+
+
 class Refused(Exception):
     """A request that this server itself turns down; its connection ends with the answer."""
 
@@ -96,6 +115,7 @@ class Server:
         self.bytes_held = 0
         self._listening: list[asyncio.Server] = []
         self._tasks: dict[Task[None], _Connection] = {}
+        self._turn = asyncio.Lock()
 
     async def listen(self, sock: socket.socket) -> None:
         started = await asyncio.start_server(self._accepted, sock=sock, backlog=self.limits.connections)
@@ -110,7 +130,7 @@ class Server:
         for listening in self._listening:
             listening.close()
         for task, connection in self._tasks.items():
-            if connection.idle:
+            if connection.phase is Phase.HEAD:
                 task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks), timeout=grace)
@@ -119,8 +139,13 @@ class Server:
         if self._tasks:
             await asyncio.wait(list(self._tasks))
 
+    async def turn(self) -> None:
+        """Wait until the loop has looked after everything else, and after the connections that wait here already."""
+        async with self._turn:
+            await asyncio.sleep(0)
+
     def _accepted(self, reader: StreamReader, writer: StreamWriter) -> None:
-        if len(self._tasks) >= self.limits.connections and not self._evict_idle():
+        if len(self._tasks) >= self.limits.connections and not self._evict():
             self.log.limited("admin-full", 10, "warning", "admin-full", connections=len(self._tasks))
             writer.transport.abort()
             return
@@ -129,11 +154,11 @@ class Server:
         self._tasks[task] = connection
         task.add_done_callback(self._tasks.pop)
 
-    def _evict_idle(self) -> bool:
-        """Idle connections may not keep a probe out; the one that was accepted first has to go."""
+    def _evict(self) -> bool:
+        """Those who only wait may not keep a probe out; the one that was accepted first has to go."""
         for task, connection in self._tasks.items():
-            if connection.idle:
-                connection.idle = False
+            if connection.phase in WAITING:
+                connection.phase = Phase.OVER
                 task.cancel()
                 return True
         return False
@@ -145,7 +170,7 @@ class _Connection:
         self.limits = server.limits
         self.reader = reader
         self.writer = writer
-        self.idle = True
+        self.phase = Phase.HEAD
         self.head_only = False
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head)
         self.peer_uid = _peer_uid(writer)
@@ -183,6 +208,7 @@ class _Connection:
         refusal = site.admit(head)
         if refusal is not None:
             return refusal
+        self.phase = Phase.WORK
         request = replace(head, body=await self._body(head))
         try:
             return await site.answer(request)
@@ -195,20 +221,22 @@ class _Connection:
     async def _next_head(self, first_byte_within: float) -> Request | None:
         """The next request without its body; None where the peer ends, or stays silent, between requests."""
         http = self.http
+        self.phase = Phase.HEAD
         self.head_only = False
-        self.idle = not http.trailing_data[0]
+        silent = not http.trailing_data[0]
         now = asyncio.get_running_loop().time
-        seconds = first_byte_within if self.idle else self.limits.head_seconds
+        seconds = first_byte_within if silent else self.limits.head_seconds
         try:
             async with asyncio.timeout(seconds) as deadline:
+                await self.server.turn()
                 while (event := http.next_event()) is h11.NEED_DATA:
-                    data = await self.reader.read(self.limits.head)
-                    http.receive_data(data)
-                    if self.idle:
-                        self.idle = False
+                    http.receive_data(await self.reader.read(self.limits.head))
+                    if silent:
+                        silent = False
                         deadline.reschedule(now() + self.limits.head_seconds)
+                    await self.server.turn()
         except TimeoutError:
-            if self.idle:
+            if silent:
                 return None
             raise Refused(408, f"no complete request head in {self.limits.head_seconds:g} s") from None
         if not isinstance(event, h11.Request):
@@ -224,19 +252,18 @@ class _Connection:
         too_large = Refused(413, f"the body is larger than {limits.body} bytes")
         if int(head.headers.get("content-length", 0)) > limits.body:
             raise too_large
-        held = 0
-        parts = []
+        body = bytearray()
         try:
             async with asyncio.timeout(limits.body_seconds):
                 while not isinstance(event := http.next_event(), h11.EndOfMessage):
                     if isinstance(event, h11.Data):
-                        held += len(event.data)
+                        body += event.data
                         server.bytes_held += len(event.data)
-                        parts.append(bytes(event.data))
-                        if held > limits.body:
+                        if len(body) > limits.body:
                             raise too_large
                         if server.bytes_held > limits.bodies:
                             raise Refused(503, "too many bodies are being sent at once; try again")
+                        await server.turn()
                         continue
                     if http.they_are_waiting_for_100_continue:
                         self._write(h11.InformationalResponse(status_code=100, headers=[]))
@@ -244,14 +271,15 @@ class _Connection:
         except TimeoutError:
             raise Refused(408, f"no complete body in {limits.body_seconds:g} s") from None
         finally:
-            server.bytes_held -= held
-        return b"".join(parts)
+            server.bytes_held -= len(body)
+        return bytes(body)
 
     # Writing
 
     async def _send(self, response: Response) -> bool:
         """Whether the connection can take another request."""
         http = self.http
+        self.phase = Phase.SEND
         complete = http.their_state is h11.DONE
         headers = [
             ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),

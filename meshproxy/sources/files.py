@@ -2,18 +2,23 @@
 
 A directory stands for its `*.yaml`, `*.yml` and `*.json` files in the order of their names.  Hidden ones are left out,
 and with them the machinery of a Kubernetes ConfigMap, whose files are links into a hidden directory that is swapped.
+
+Only regular files are read again and again.  A pipe that `-c` names gives what it has once, to the first reading.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from meshproxy.dialects import read
 from meshproxy.dialects.text import LARGEST_DOCUMENT
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Document
+from meshproxy.sources.regular import open_regular
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MOST_FILES = 256
@@ -28,7 +33,7 @@ class Files:
 
     def read(self) -> list[Document]:
         """Every document, or `Invalid` with every problem in them."""
-        reading = _Reading(self._environment)
+        reading = _Reading(self._environment, self._pipes)
         for path in self._paths:
             reading.take(path, ())
         # Watched even if refused: the next look at them may find them mended.
@@ -41,6 +46,17 @@ class Files:
         """Whether anything is not as it was when it was read."""
         return any(_fingerprint(path) != known for path, known in self._read.items())
 
+    @cached_property
+    def _pipes(self) -> dict[Path, bytes]:
+        """What the pipes said.  One that cannot be read is not here, and is refused as a file that it is not."""
+        said = {}
+        for path in self._paths:
+            with suppress(OSError):
+                if path.is_fifo():
+                    with path.open("rb") as pipe:
+                        said[path] = pipe.read(LARGEST_DOCUMENT + 1)
+        return said
+
 
 def _fingerprint(path: Path) -> object:
     """Equal as long as nobody has touched a file, or a directory and what stands in it."""
@@ -48,15 +64,16 @@ def _fingerprint(path: Path) -> object:
         found = path.stat()
         listing = tuple(sorted(os.listdir(path))) if path.is_dir() else ()
     except OSError as error:
-        return error.errno
+        return str(error)
     return (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size, listing)
 
 
 class _Reading:
     """One pass over the files, with everything that was found wrong on the way."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], pipes: Mapping[Path, bytes]) -> None:
         self._environment = environment
+        self._pipes = pipes
         self._bytes = 0
         self.documents: list[Document] = []
         self.problems: list[Problem] = []
@@ -77,7 +94,8 @@ class _Reading:
             self.problems.append(_unreadable(path, error))
 
     def _file(self, path: Path, includers: tuple[Path, ...]) -> None:
-        real = path.resolve()
+        # Not `resolve`, which raises for links that lead in a circle; opening such a one says so better.
+        real = Path(os.path.realpath(path))
         if real in includers:
             circle = " -> ".join(str(step) for step in (*includers[includers.index(real) :], real))
             self.problems.append(Problem("include", f"files include each other in a circle: {circle}", str(path)))
@@ -89,8 +107,7 @@ class _Reading:
             return
         self.seen[path] = _fingerprint(path)
         try:
-            with path.open("rb") as file:
-                data = file.read(LARGEST_DOCUMENT + 1)
+            data = self._data(path)
             self._bytes += len(data)
             if self._bytes > MOST_BYTES:
                 raise Invalid([Problem("", f"the files have more than {MOST_BYTES >> 20} MiB together", str(path))])
@@ -104,6 +121,12 @@ class _Reading:
         self.documents.append(document)
         for name in document.config.include:
             self.take(path.parent / name, (*includers, real))
+
+    def _data(self, path: Path) -> bytes:
+        if path in self._pipes:
+            return self._pipes[path]
+        with open_regular(path) as file:
+            return file.read(LARGEST_DOCUMENT + 1)
 
 
 def _unreadable(path: Path, error: OSError) -> Problem:

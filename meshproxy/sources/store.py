@@ -2,24 +2,28 @@
 
 A record is one file of two lines: a summary, and the layers with their secrets in clear.  The history is read
 from first lines alone.  A file is written beside its place, synced and renamed, so that it is whole or absent;
-the summary holds a digest of the layers, so that damage is seen.  `save` waits for the disk: call it from a thread
-where a loop has to go on.
+the summary holds a digest of the layers, so that damage is seen.  The directory may be anybody's to prepare: a link in
+its place is not followed, and what stands in it is a record only if it is one in every part.  `save` waits for the
+disk: call it from a thread where a loop has to go on.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
+from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from meshproxy.errors import Problem
+from meshproxy.sources.regular import open_regular
 
 KEEP = 20
 MAX_BYTES = 64 * 1024 * 1024
@@ -28,7 +32,7 @@ LONGEST_SUMMARY = 1024 * 1024
 TEMPORARY = ".next"
 FORMAT = 1
 
-_FILE_NAME = re.compile(r"generation-(\d{1,18})\.json")
+_FILE_NAME = re.compile(r"generation-([0-9]{10})\.json")
 
 Read = TypeVar("Read", bound="Summary")
 
@@ -48,7 +52,7 @@ class Summary:
 class Record(Summary):
     """One configuration that was in force: each layer as plain data, secrets in clear."""
 
-    layers: Mapping[str, Any] = field(repr=False)
+    layers: Mapping[str, dict[str, Any]] = field(repr=False)
 
 
 def default_directory(environ: Mapping[str, str]) -> Path | None:
@@ -87,7 +91,7 @@ class Store:
         self._damaged.pop(record.generation, None)
         try:
             if self._directory is not None:
-                _make_directory(self._directory)
+                _make_directory(self._place())
                 for generation, data in sorted(self._in_memory.items()):
                     _write(self._path(generation), data)
                     del self._in_memory[generation]
@@ -110,10 +114,9 @@ class Store:
 
     def _generations(self) -> list[int]:
         found = set(self._in_memory)
-        if self._directory is not None:
-            with suppress(OSError):
-                names = os.listdir(self._directory)
-                found.update(int(match[1]) for match in map(_FILE_NAME.fullmatch, names) if match)
+        with suppress(OSError):
+            names = os.listdir(self._place())
+            found.update(int(match[1]) for match in map(_FILE_NAME.fullmatch, names) if match)
         return sorted(found, reverse=True)
 
     def _read(self, generation: int, decoded: Callable[[BinaryIO], Read]) -> Read | None:
@@ -130,14 +133,23 @@ class Store:
             return None
         return found
 
-    def _open(self, generation: int) -> BinaryIO:
+    def _open(self, generation: int) -> AbstractContextManager[BinaryIO]:
         data = self._in_memory.get(generation)
-        return BytesIO(data) if data is not None else self._path(generation).open("rb")
+        return BytesIO(data) if data is not None else open_regular(self._path(generation))
 
     def _path(self, generation: int) -> Path:
+        name = f"generation-{generation:010d}.json"
+        if not _FILE_NAME.fullmatch(name):
+            raise FileNotFoundError(errno.ENOENT, "No file can have this generation", name)
+        return self._place() / name
+
+    def _place(self) -> Path:
+        """The directory; FileNotFoundError where there is none that may be used."""
         if self._directory is None:
-            raise FileNotFoundError(generation)
-        return self._directory / f"generation-{generation:010d}.json"
+            raise FileNotFoundError(errno.ENOENT, "There is no directory for records")
+        if self._directory.is_symlink():
+            raise FileNotFoundError(errno.ENOENT, "A link in this place is not followed", str(self._directory))
+        return self._directory
 
     def _size(self, generation: int) -> int:
         with suppress(OSError), self._open(generation) as file:
@@ -176,11 +188,13 @@ def _decoded_summary(file: BinaryIO) -> Summary:
 
 def _decoded(file: BinaryIO) -> Record:
     head = _first_line(file)
-    layers = file.read().removesuffix(b"\n")
-    if sha256(layers).hexdigest() != head["sha256"]:
+    data = file.read().removesuffix(b"\n")
+    if sha256(data).hexdigest() != head["sha256"]:
         raise ValueError("it is damaged: the layers are not those that were written")
-    known = _summary(head)
-    return Record(known.generation, known.version, known.time, known.source, known.changes, json.loads(layers))
+    known, layers = _summary(head), json.loads(data)
+    if not (isinstance(layers, dict) and all(isinstance(layer, dict) for layer in layers.values())):
+        raise ValueError("its layers are not mappings")
+    return Record(known.generation, known.version, known.time, known.source, known.changes, layers)
 
 
 def _first_line(file: BinaryIO) -> dict[str, Any]:
@@ -191,13 +205,16 @@ def _first_line(file: BinaryIO) -> dict[str, Any]:
 
 
 def _summary(head: Mapping[str, Any]) -> Summary:
-    return Summary(
-        int(head["generation"]),
-        str(head["version"]),
-        float(head["time"]),
-        str(head["source"]),
-        tuple(map(str, head["changes"])),
-    )
+    match head:
+        case {
+            "generation": int(generation),
+            "version": str(version),
+            "time": int() | float() as time,
+            "source": str(source),
+            "changes": [*changes],
+        } if isfinite(time) and all(isinstance(change, str) for change in changes):
+            return Summary(int(generation), version, float(time), source, tuple(changes))
+    raise ValueError("its summary is not one that was written")
 
 
 def _make_directory(directory: Path) -> None:
@@ -211,7 +228,8 @@ def _make_directory(directory: Path) -> None:
 def _write(path: Path, data: bytes) -> None:
     temporary = path.with_name(TEMPORARY)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(temporary, flags, 0o600)
         with open(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o600)
             file.write(data)

@@ -71,6 +71,9 @@ def _parse_v1(data: bytes) -> Header | None:
 
 
 def _v1_host(family: type[_Ip], word: bytes) -> str:
+    # A scope may hold any byte, and names an interface of another machine.
+    if b"%" in word:
+        raise Malformed("version 1 address with a scope")
     try:
         return str(family(word.decode("ascii")))
     except ValueError:
@@ -130,5 +133,10 @@ def _same_family(
 ) -> tuple[tuple[_Ip, int], tuple[_Ip, int]] | None:
     if source is None or destination is None:
         return None
-    src, dst = ipaddress.ip_address(source[0]), ipaddress.ip_address(destination[0])
+    src, dst = _unscoped(source[0]), _unscoped(destination[0])
     return ((src, source[1]), (dst, destination[1])) if src.version == dst.version else None
+
+
+def _unscoped(host: str) -> _Ip:
+    """The bare address: the scope of a link-local peer means nothing to whoever reads the header."""
+    return ipaddress.ip_address(ipaddress.ip_address(host).packed)

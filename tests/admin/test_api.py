@@ -114,9 +114,9 @@ class Stage:
 
     async def ask(self, line: str, body: bytes = b"", **headers: str) -> Answer:
         """The answer to `METHOD /target`."""
-        said = {"host": "localhost", "connection": "close", "content-length": str(len(body))} | {
-            name.replace("_", "-"): value for name, value in headers.items()
-        }
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        length = {} if "transfer-encoding" in more else {"content-length": str(len(body))}
+        said = {"host": "localhost", "connection": "close", **length, **more}
         reader, writer = await asyncio.open_connection(*self.address)
         writer.write(f"{line} HTTP/1.1\r\n".encode())
         writer.write("".join(f"{name}: {value}\r\n" for name, value in said.items()).encode() + b"\r\n" + body)
@@ -236,6 +236,9 @@ def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
     ("line", "headers", "status", "words"),
     [
         ("PUT /config", {"if_match": '"e0"'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '"*"'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '""'}, 412, "the layer 'default' has changed"),
+        ("PUT /config", {"if_match": '"*'}, 400, "If-Match: "),
         ("PUT /config", {"if_match": "e1"}, 400, "If-Match: 'e1' is neither one quoted etag nor *"),
         ("PUT /config", {"if_match": '"e1", "e2"'}, 400, "If-Match: "),
         ("PUT /config", {"content_encoding": "gzip"}, 415, "Content-Encoding: 'gzip' is not understood"),
@@ -388,6 +391,19 @@ def test_the_status_side_shows_three_things_and_changes_none(run: Run) -> None:
                 if route.path not in ("/ready", "/live", "/metrics"):
                     answer = await it.ask(f"{route.method} {route.path}")
                     assert (answer.status, answer.json["paths"]) == (404, ["/ready", "/live", "/metrics"])
+            assert it.proxy.asked == []
+
+    run(conversation())
+
+
+@pytest.mark.parametrize("body", [{"content_length": "1"}, {"transfer_encoding": "chunked"}])
+@pytest.mark.parametrize("status", [False, True])
+def test_a_body_that_nobody_reads_is_refused_before_it_is_sent(run: Run, status: bool, body: dict[str, str]) -> None:
+    async def conversation() -> None:
+        async with stage(status=status) as it:
+            for line in ("GET /live", "HEAD /ready", "GET /metrics", *(() if status else ("DELETE /config/default",))):
+                answer = await it.ask(line, b"", **body)
+                assert answer.status == 413, line
             assert it.proxy.asked == []
 
     run(conversation())

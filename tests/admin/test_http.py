@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import h11
 import pytest
 
 from meshproxy.admin.http import Limits, Request, Response, Server, serve
@@ -22,6 +23,7 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 
 GET = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST_GET = b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+END = b'"body": 0}'
 
 
 class Echo:
@@ -352,17 +354,46 @@ def test_a_fault_of_the_site_is_a_500_and_a_line_in_the_log(run: Run) -> None:
     run(conversation())
 
 
-def test_an_idle_connection_makes_way_when_there_are_too_many(run: Run) -> None:
+@pytest.mark.parametrize("more", [b"", b"GET /x HTTP/1.1\r\nHost:"], ids=["silent", "in the midst of a head"])
+def test_the_oldest_without_a_request_makes_way_when_there_are_too_many(run: Run, more: bytes) -> None:
     async def conversation() -> None:
         async with stage(Limits(connections=2)) as it:
-            oldest, writer = await it.connect()
-            await until(lambda: it.server.connections == 1)
-            _, other = await it.connect()
-            await until(lambda: it.server.connections == 2)
+            (first, one), (second, two) = await it.connect(), await it.connect()
+            for reader, writer in ((first, one), (second, two)):
+                writer.write(GET + more)
+                await reader.readuntil(END)
             assert status(await it.say(LAST_GET)) == 200
-            assert await is_cut_off(oldest)
+            assert await is_cut_off(first)
+            two.write(GET[len(more) :])
+            assert status(await second.readuntil(END)) == 200
+            one.close()
+            two.close()
+
+    run(conversation())
+
+
+def test_who_has_an_answer_and_stays_makes_way_too(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage(Limits(connections=1, linger_seconds=60)) as it:
+            reader, writer = await it.connect()
+            writer.write(b"nonsense\r\n\r\n")
+            assert status(await reader.read()) == 400
+            assert status(await it.say(LAST_GET)) == 200
             writer.close()
-            other.close()
+
+    run(conversation())
+
+
+def test_of_many_at_once_the_latest_are_served(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage(Limits(connections=2)) as it:
+            crowd = [await it.connect() for _ in range(10)]
+            for _, writer in crowd[-2:]:
+                writer.write(LAST_GET)
+            assert [status(await reader.read()) for reader, _ in crowd[-2:]] == [200, 200]
+            assert all([await is_cut_off(reader) for reader, _ in crowd[:-2]])
+            for _, writer in crowd:
+                writer.close()
 
     run(conversation())
 
@@ -380,6 +411,45 @@ def test_a_connection_too_many_is_turned_away_when_none_is_idle(run: Run) -> Non
             assert status(await busy) == 200
         assert "admin-full" in it.lines[0]
 
+    run(conversation())
+
+
+
+def flood_of_requests(count: int) -> bytes:
+    return GET * count + LAST_GET
+
+
+def flood_of_chunks(count: int) -> bytes:
+    return post(0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked") + b"1\r\nx\r\n" * count + b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("flood", [flood_of_requests, flood_of_chunks])
+def test_the_loop_has_its_turn_between_any_two_pieces_of_a_flood(
+    run: Run, monkeypatch: pytest.MonkeyPatch, flood: Callable[[int], bytes]
+) -> None:
+    turn, work = 0, dict[int, int]()
+
+    class Watched(h11.Connection):
+        def next_event(self) -> Any:
+            work[turn] = work.get(turn, 0) + 1
+            return super().next_event()
+
+    async def count_turns() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    async def conversation() -> None:
+        async with stage() as it:
+            counting = asyncio.create_task(count_turns())
+            answers = await asyncio.gather(*(it.say(flood(200)) for _ in range(3)))
+            assert {status(answer) for answer in answers} == {200}
+            counting.cancel()
+        assert sum(work.values()) > 600
+        assert max(work.values()) <= 3, "a head and the end of its body, or a piece and what is not there yet"
+
+    monkeypatch.setattr(h11, "Connection", Watched)
     run(conversation())
 
 

@@ -6,7 +6,9 @@ import json
 import os
 import stat
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,6 +128,53 @@ def test_a_file_that_is_no_record_is_skipped_and_named(tmp_path: Path, damage: b
     assert store.newest == 2, "its number is taken"
 
 
+def forged(layers: Any, **summary: Any) -> bytes:
+    """A record whose digest is right."""
+    data = json.dumps(layers).encode()
+    head = {"format": 1, "generation": 2, "version": "v", "time": 1.5, "source": "file", "changes": ["a"]}
+    return json.dumps({**head, "sha256": sha256(data).hexdigest(), **summary}).encode() + b"\n" + data + b"\n"
+
+
+def test_what_the_next_tests_forge_is_a_record(tmp_path: Path) -> None:
+    file_of(tmp_path, 2).parent.mkdir()
+    file_of(tmp_path, 2).write_bytes(forged({"default": {"a": 1}}))
+    assert Store(tmp_path).last() == Record(2, "v", 1.5, "file", ("a",), {"default": {"a": 1}})
+
+
+@pytest.mark.parametrize("layers", [None, 7, "x", [], [1], {"default": 7}, {"default": None}, {"a": {}, "b": []}])
+def test_layers_that_are_no_mappings_are_skipped_though_their_digest_is_right(tmp_path: Path, layers: Any) -> None:
+    store = Store(tmp_path)
+    store.save(record(1))
+    file_of(tmp_path, 2).write_bytes(forged(layers))
+    assert store.last() == record(1)
+    assert "mappings" in store.problems[0].message
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        {"generation": "2"},
+        {"generation": 2.0},
+        {"version": 7},
+        {"time": "1"},
+        {"time": float("nan")},
+        {"time": float("inf")},
+        {"time": 10**400},
+        {"source": None},
+        {"changes": "abc"},
+        {"changes": [1]},
+        {"changes": {"a": 1}},
+    ],
+)
+def test_a_summary_of_another_shape_is_skipped(tmp_path: Path, summary: dict[str, Any]) -> None:
+    store = Store(tmp_path)
+    store.save(record(1))
+    file_of(tmp_path, 2).write_bytes(forged({}, **summary))
+    assert store.last() == record(1)
+    assert generations(store) == [1]
+    assert [problem.source for problem in store.problems] == [str(file_of(tmp_path, 2))]
+
+
 @pytest.mark.parametrize("cut", [1, 2, 10, 50])
 def test_a_file_that_lost_its_end_is_skipped(tmp_path: Path, cut: int) -> None:
     store = Store(tmp_path)
@@ -237,6 +286,48 @@ def test_a_link_in_the_place_of_the_temporary_is_not_followed(tmp_path: Path) ->
     with pytest.raises(OSError, match="symbolic"):
         Store(tmp_path).save(record(1))
     assert victim.read_text() == "whole"
+
+
+def test_a_link_in_the_place_of_the_directory_is_not_followed(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    Store(elsewhere).save(record(7))
+    target = elsewhere / "generations"
+    target.chmod(0o755)
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "generations").symlink_to(target)
+    store = Store(tmp_path / "state", keep=1)
+    assert (store.last(), store.history(), store.get(7), store.newest) == (None, [], None, 0)
+    with pytest.raises(OSError, match=r"link .* not followed: .*state/generations"):
+        store.save(record(8))
+    assert (store.last(), store.problems) == (record(8), ()), "it is in memory"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o755
+    assert os.listdir(target) == [file_of(elsewhere, 7).name]
+
+
+def test_the_directory_above_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "state").symlink_to(tmp_path / "real")
+    Store(tmp_path / "state").save(record(1))
+    assert Store(tmp_path / "real").last() == record(1)
+
+
+@pytest.mark.parametrize("name", ["9" * 18, "9" * 17, "1", "٣" * 10])
+def test_a_number_that_no_record_has_counts_for_nothing(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path, keep=1)
+    store.save(record(1))
+    other = file_of(tmp_path, 1).with_name(f"generation-{name}.json")
+    other.write_text("?")
+    store.save(record(store.newest + 1))
+    assert (Store(tmp_path).last(), store.problems, other.exists()) == (record(2), (), True)
+
+
+def test_a_generation_that_no_name_can_hold_is_reported_and_kept_in_memory(tmp_path: Path) -> None:
+    store, largest = Store(tmp_path), 9_999_999_999
+    store.save(record(largest))
+    with pytest.raises(OSError, match="No file can have this generation"):
+        store.save(record(largest + 1))
+    assert (store.last(), store.get(largest), store.get(10**17)) == (record(largest + 1), record(largest), None)
+    assert os.listdir(tmp_path / "generations") == [file_of(tmp_path, largest).name], "nothing that is not found again"
 
 
 def test_the_history_does_not_read_layers(tmp_path: Path) -> None:

@@ -38,6 +38,10 @@ BAD = [
     b"PROXY TCP4 10.0.0.1 192.168.7.9 -1 80\r\n",
     b"PROXY TCP4 10.0.0.01 192.168.7.9 1 80\r\n",
     b"PROXY TCP4 ::1 ::1 1 80\r\n",
+    b"PROXY TCP6 fe80::1%eth0 ::1 1 80\r\n",
+    b"PROXY TCP6 ::1 fe80::1%eth0 1 80\r\n",
+    b"PROXY TCP6 fe80::1%x\nEVIL ::1 1 2\r\n",
+    b"PROXY TCP6 fe80::1\t ::1 1 80\r\n",
     b"PROXY TCP5 10.0.0.1 192.168.7.9 1 80\r\n",
     b"PROXY \r\n",
     b"PROXY TCP4 " + b"1" * 100,
@@ -75,7 +79,17 @@ def test_what_is_written_is_read(source: tuple[str, int], destination: tuple[str
         assert parse(data) == expected
 
 
-BEGINNINGS = st.sampled_from([b"", b"PROXY ", b"PROXY TCP4 ", V2_SIGNATURE, V2_SIGNATURE + b"\x21\x11"])
+@pytest.mark.parametrize("scope", ["%eth0", "%x\nEVIL", "%\r\n\x00"])
+def test_a_scope_is_never_written(scope: str) -> None:
+    scoped, bare = ("fe80::1" + scope, 1), ("fe80::1", 1)
+    for encode in (encode_v1, encode_v2):
+        assert encode(scoped, V6[1]) == encode(bare, V6[1])
+        assert encode(V6[0], scoped) == encode(V6[0], bare)
+
+
+BEGINNINGS = st.sampled_from(
+    [b"", b"PROXY ", b"PROXY TCP4 ", b"PROXY TCP6 ::1%", V2_SIGNATURE, V2_SIGNATURE + b"\x21\x11"]
+)
 
 
 @given(st.builds(bytes.__add__, BEGINNINGS, st.binary(max_size=300)))
@@ -88,6 +102,7 @@ def test_anything_else_is_refused_or_waited_for_within_bounds(data: bytes) -> No
         assert len(data) < MAX_HEADER
     else:
         assert header.length <= len(data)
+        assert encode_v1(header.source, header.destination)[:-2].decode().isprintable()
 
 
 def test_a_header_that_never_ends_is_refused_in_time() -> None:
