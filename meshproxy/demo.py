@@ -41,7 +41,7 @@ class Demo:
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
         self._fleet = Solo.here()
-        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"), self._fleet)
+        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"), lambda _: self._fleet)
         await process.start()
         try:
             await self._watch(process)

@@ -19,7 +19,7 @@ from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.table import Claims
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place, Sockets
-from meshproxy.net.listener import Acceptor
+from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.net.udp import DatagramDoor
 from meshproxy.observe.metrics import EndpointStats, Stats
@@ -45,6 +45,8 @@ class Rim:
     stats: Stats
     pipes: Pipes
     guests: Guests
+    elsewhere: Callable[[Place], Elsewhere | None]
+    """Who takes connections that are accepted at a place, if this worker has too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ def _tcp_doors(
     )
 
     def door(place: Place) -> Door:
-        live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place)))
+        live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
         accept = partial(entry.accept, live.port)
         return Door(live, lambda: live.serve(accept, entry.accept_failed))
 

@@ -115,11 +115,11 @@ def test_nothing_can_connect_to_port_0_nor_to_a_wildcard() -> None:
 # What can be said
 
 
-def test_more_workers_are_reserved() -> None:
-    for wrong in ("auto", 2):
-        assert "reserved" in undecoded(workers=wrong)["workers"]
-    assert undecoded(workers=True) == {"workers": "`workers` must be 1, not true"}
-    assert decode(Config, {"workers": 1}).workers == 1
+def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> None:
+    for wrong in (0, -1, 257, True, "two", 1.5):
+        assert "`workers` must be a number from 1 to 256, or `auto`" in undecoded(workers=wrong)["workers"]
+    for right in (1, 256, "auto"):
+        assert decode(Config, {"workers": right}).workers == right
 
 
 def test_what_a_later_version_takes_is_refused_by_name() -> None:

@@ -12,10 +12,14 @@ from typing import Any
 
 from meshproxy.cli import CANNOT_BIND, FAILED, INVALID, OK, USAGE
 from meshproxy.errors import CannotBind, Invalid
-from meshproxy.model import Document
+from meshproxy.model import Document, combine
+from meshproxy.net.clock import LoopClock
+from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.server.fleet import Solo
-from meshproxy.server.process import Process
+from meshproxy.observe.metrics import ProcessStats
+from meshproxy.server.fleet import Fleet, Solo
+from meshproxy.server.limits import cpus
+from meshproxy.server.process import Broken, Process
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store, default_directory
 
@@ -25,17 +29,50 @@ def run(arguments: argparse.Namespace) -> int:
     files = Files(arguments.config, os.environ)
     documents = _first_reading(files)
     store = Store(_state_directory(arguments.state_dir, documents))
+    try:
+        loop_factory = _loop_factory(arguments.loop)
+    except ImportError:
+        print("meshproxy: uvloop is not installed", file=sys.stderr)
+        return USAGE
+    fleet = _fleet(_workers(documents, store), loop_factory, log)
 
     async def serve() -> None:
-        await Process(files, documents, store, log, Solo.here()).run()
+        await Process(files, documents, store, log, fleet).run()
 
-    return _on_loop(serve, arguments.loop)
+    return _on_loop(serve, loop_factory)
 
 
 def demo(arguments: argparse.Namespace) -> int:
     from meshproxy.demo import Demo
 
-    return _on_loop(Demo(arguments.admin, arguments.duration).run, "auto")
+    return _on_loop(Demo(arguments.admin, arguments.duration).run, _loop_factory("auto"))
+
+
+def _workers(documents: Callable[[], list[Document]], store: Store) -> int:
+    """The number is needed before anything else begins: by what the files say, or else the last good configuration."""
+    try:
+        said = combine(documents()).workers
+    except Invalid:
+        last = store.last()
+        layers = last.layers.values() if last is not None else ()
+        said = next((layer["workers"] for layer in layers if "workers" in layer), 1)
+    return cpus() if said == "auto" else said
+
+
+def _fleet(
+    workers: int, loop_factory: Callable[[], asyncio.AbstractEventLoop], log: Log
+) -> Callable[[ProcessStats], Fleet]:
+    if workers == 1:
+        return lambda _: Solo.here()
+
+    from meshproxy.server.board import shared_board
+    from meshproxy.server.crew import Crew
+    from meshproxy.server.hand import hand
+    from meshproxy.server.nursery import Nursery
+
+    board = shared_board(workers)
+    nursery = Nursery.begin(hand(loop_factory, board, log))
+    return lambda stats: Crew(nursery, board, Doors(workers), stats, log, LoopClock(asyncio.get_running_loop()))
 
 
 def _first_reading(files: Files) -> Callable[[], list[Document]]:
@@ -62,15 +99,15 @@ def _state_directory(given: str | None, documents: Callable[[], list[Document]])
     return Path(given) if given else default_directory(os.environ)
 
 
-def _on_loop(work: Callable[[], Coroutine[Any, Any, None]], loop: str) -> int:
+def _on_loop(
+    work: Callable[[], Coroutine[Any, Any, None]], loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> int:
     try:
-        factory = _loop_factory(loop)
-    except ImportError:
-        print("meshproxy: uvloop is not installed", file=sys.stderr)
-        return USAGE
-    try:
-        with asyncio.Runner(loop_factory=factory) as runner:
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
             runner.run(work())
+    except Broken as broken:
+        print(f"meshproxy: {broken}", file=sys.stderr)
+        return FAILED
     except CannotBind as refusal:
         return _refused(refusal, CANNOT_BIND)
     except Invalid as refusal:

@@ -29,6 +29,9 @@ class Table:
     def begin(self) -> Claims:
         return Claims(self)
 
+    def get(self, key: Hashable) -> Live | None:
+        return self._held.get(key)
+
     def __len__(self) -> int:
         return len(self._held)
 

@@ -53,21 +53,30 @@ Weight = Annotated[int, whole(0, 65535)]
 Count = Annotated[int, whole(1, 10_000_000)]
 
 
-def _read_workers(value: object) -> int:
-    if value == 1 and isinstance(value, int) and not isinstance(value, bool):
-        return 1
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value > 1):
-        raise ValueError("must be 1: more is reserved, a second worker is not in this version")
-    raise refuse("1", value)
+def _read_workers(value: object) -> int | Literal["auto"]:
+    if value == "auto":
+        return "auto"
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_WORKERS:
+        return value
+    raise refuse(f"a number from 1 to {MOST_WORKERS}, or `auto`", value)
 
 
 def _read_peer(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
     return "unix" if value == "unix" else read_network(value)
 
 
+MOST_WORKERS = 256
 LOOPBACK = Address("ipv4", "127.0.0.1", 15000)
 
-Workers = Annotated[int, Scalar("`1`", _read_workers, same, {"const": 1})]
+Workers = Annotated[
+    int | Literal["auto"],
+    Scalar(
+        "number \\| `auto`",
+        _read_workers,
+        same,
+        {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MOST_WORKERS}]},
+    ),
+]
 Peer = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
     Scalar("network \\| `unix`", _read_peer, str, {"type": "string", "maxLength": 64}),
@@ -274,7 +283,9 @@ class Config:
     }
 
     node: Annotated[Node, "who this proxy is"] = Node()
-    workers: Annotated[Workers, "how many processes carry traffic"] = 1
+    workers: Annotated[
+        Workers, "how many processes carry traffic; `auto`: one for each CPU that the container may use"
+    ] = 1
     admin: Annotated[Admin, "the admin API"] = Admin()
     status: Annotated[Status | None, "the read-only listener for probes and scrapers; absent: none"] = None
     state: Annotated[State, "what is kept over a restart"] = State()

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 SLICE = 0.002
 """Seconds of work that may stand between two events of the traffic."""
+SWITCH_INTERVAL = 0.001
+"""How long a thread that reads a large document may keep the loop waiting; the interpreter's own 5 ms are felt."""
 
 
 class Timer(Protocol):

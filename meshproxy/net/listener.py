@@ -15,6 +15,9 @@ from meshproxy.net.clock import Clock, Timer
 Serve = Callable[[socket.socket, Any], None]
 """Takes an accepted, non-blocking socket and the name of its peer."""
 
+Elsewhere = Callable[[socket.socket, Any], bool]
+"""May take an accepted connection to where it is served better; True if it has."""
+
 MOST_ACCEPTS = 32
 """In one turn, so that a flood of new connections does not starve those that are open."""
 TURNS_TO_GROW = 4
@@ -27,10 +30,17 @@ BACK_OFF = 0.1
 class Acceptor:
     """Live: one address.  Its sockets stay open while it is in use, whatever is served behind it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, sockets: Sequence[socket.socket]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        sockets: Sequence[socket.socket],
+        elsewhere: Elsewhere | None,
+    ) -> None:
         self._loop = loop
         self._clock = clock
         self._sockets = sockets
+        self._elsewhere = elsewhere
         self._serve: Serve | None = None
         self._on_error: Callable[[OSError], None] = lambda _: None
         self._pause: Timer | None = None
@@ -52,6 +62,7 @@ class Acceptor:
         if self._serve is None or not self._sockets:
             sock.close()
         else:
+            sock.setblocking(False)
             self._serve(sock, peer)
 
     def retire(self, grace: float) -> None:
@@ -92,7 +103,8 @@ class Acceptor:
                     return False
                 # Any other error belongs to the one connection that died in the queue.
                 continue
-            sock.setblocking(False)
-            serve(sock, peer)
+            if self._elsewhere is None or not self._elsewhere(sock, peer):
+                sock.setblocking(False)
+                serve(sock, peer)
         self._full_turns += 1
         return True

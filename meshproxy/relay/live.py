@@ -19,23 +19,25 @@ class Connection(User, Protocol):
 class Guests:
     """Everybody who is in, through any listener of any generation."""
 
-    __slots__ = ("_counts", "_place", "states")
+    __slots__ = ("_board", "_number", "count", "states")
 
-    def __init__(self, counts: MutableSequence[int], place: int) -> None:
-        """`counts[place]` is kept up to date; the others may belong to other workers."""
-        self._counts = counts
-        self._place = place
+    def __init__(self, board: MutableSequence[int], number: int) -> None:
+        """`board[number]` shows how many they are; what else stands there belongs to other workers."""
+        self._board = board
+        self._number = number
+        self.count = 0
         self.states: set[ListenerState] = set()
 
-    @property
-    def count(self) -> int:
-        return self._counts[self._place]
+    def show(self) -> None:
+        self._board[self._number] = self.count
 
     def came(self) -> None:
-        self._counts[self._place] += 1
+        self.count += 1
+        self.show()
 
     def left(self) -> None:
-        self._counts[self._place] -= 1
+        self.count -= 1
+        self.show()
 
 
 class ListenerState:

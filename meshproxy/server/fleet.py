@@ -22,6 +22,9 @@ Row = dict[str, object]
 class Fleet(Protocol):
     doors: Doors
 
+    broken: str
+    """Why it cannot go on for long; empty where all is well."""
+
     @property
     def connections(self) -> int: ...
 
@@ -64,6 +67,8 @@ def open_doors(config: Config, doors: Doors) -> None:
 
 class Solo:
     """One worker, here."""
+
+    broken = ""
 
     def __init__(self, worker: Worker, doors: Doors) -> None:
         self.worker = worker

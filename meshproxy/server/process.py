@@ -29,7 +29,7 @@ from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Address, Document
 from meshproxy.net.address import words
 from meshproxy.net.bound import Bound, bind
-from meshproxy.net.clock import LoopClock
+from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server.fleet import Fleet
@@ -38,15 +38,22 @@ from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
 
 WATCH_EVERY = 1.0
-SWITCH_INTERVAL = 0.001
-"""How long a thread that reads a large document may keep the loop waiting; the interpreter's own 5 ms are felt."""
+
+
+class Broken(Exception):
+    """It has ended because a part of it was gone."""
 
 
 class Process:
     """Everything that one `meshproxy run` is."""
 
     def __init__(
-        self, files: Files, first: Callable[[], list[Document]], store: Store, log: Log, fleet: Fleet
+        self,
+        files: Files,
+        first: Callable[[], list[Document]],
+        store: Store,
+        log: Log,
+        fleet: Callable[[ProcessStats], Fleet],
     ) -> None:
         """`first` is what reading the files for the first time gave, or raises what it raised."""
         self._loop = asyncio.get_running_loop()
@@ -56,8 +63,8 @@ class Process:
         self._store = store
         self._log = log
         self._stats = ProcessStats(__version__)
-        self.fleet = fleet
-        self._reloader = Reloader(fleet, store, self._stats, log, self._clock)
+        self.fleet = fleet(self._stats)
+        self._reloader = Reloader(self.fleet, store, self._stats, log, self._clock)
         self.state = "starting"
         self.started = self._clock.wall()
         self.admin_address = ""
@@ -67,12 +74,14 @@ class Process:
         self._servers: list[tuple[Server, Bound]] = []
 
     async def run(self) -> None:
-        """Start, serve until told to end, drain.  Raises Invalid, and CannotBind among it, if it cannot start."""
+        """Start, serve until told to end, drain.  Raises Invalid if it cannot start, and Broken."""
         try:
             await self.start()
             await self.ended()
         finally:
             await self.close()
+        if self.fleet.broken:
+            raise Broken(self.fleet.broken)
 
     async def start(self) -> None:
         _raise_descriptor_limit()
@@ -85,7 +94,7 @@ class Process:
         for problem in self._store.problems:
             self._log.warning("record-skipped", problem=problem)
         await self._serve_admin()
-        self._spawn(self._watch_files())
+        self._spawn(self._watch())
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -170,9 +179,11 @@ class Process:
         except Invalid:
             return  # logged and counted by the reloader, and shown in /server_info
 
-    async def _watch_files(self) -> None:
+    async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY)
+            if self.fleet.broken:
+                self.drain()
             if await asyncio.to_thread(self._files.changed):
                 await self._reload_files("files")
 

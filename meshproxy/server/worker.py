@@ -7,11 +7,15 @@ Two steps change the generation: `prepare` builds the next one beside the presen
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableSequence
+import socket
+from collections.abc import Callable, MutableSequence
+from typing import Any
 
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
+from meshproxy.net.doors import Place
+from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.metrics import Stats
 from meshproxy.plan import Listener, Rim, Share, Snapshot, compile_config
@@ -23,13 +27,18 @@ DRAIN_LOOK_EVERY = 0.05
 
 class Worker:
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, board: MutableSequence[int], place: int
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        board: MutableSequence[int],
+        number: int,
+        elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
     ) -> None:
-        """`board` says how many connections each worker has; this one's stand at `place`."""
+        """`board` says how many connections each worker has; this one's stand at `number`."""
         self.stats = Stats()
         self._clock = clock
-        self._guests = Guests(board, place)
-        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests)
+        self._guests = Guests(board, number)
+        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests, elsewhere)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None
@@ -57,6 +66,7 @@ class Worker:
         claims, snapshot = self._next
         self._next = None
         self.current = snapshot
+        self._guests.show()
         for listener in snapshot.listeners:
             for door in listener.doors:
                 door.open()
@@ -65,6 +75,14 @@ class Worker:
     @property
     def listeners(self) -> tuple[Listener, ...]:
         return self.current.listeners if self.current is not None else ()
+
+    def adopt(self, place: Place, sock: socket.socket, peer: Any) -> None:
+        """Serve a connection that another worker has accepted there."""
+        door = self._table.get(place)
+        if isinstance(door, Acceptor):
+            door.adopt(sock, peer)
+        else:
+            sock.close()
 
     # What it counts
 

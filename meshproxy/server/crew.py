@@ -1,0 +1,306 @@
+"""Several workers as one: what the supervisor does with them.
+
+    all prepare ── one refuses, hangs or dies ──► all abort: the old world everywhere
+         └──────── all have agreed ──► the supervisor lets go of old sockets ──► all commit
+
+Once all have agreed nothing goes back: a worker that does not commit in time is killed, and its successor starts in the
+new world.  A berth that falls empty is filled again, at once the first time, then more and more slowly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Coroutine, Iterable, MutableSequence
+from contextlib import suppress
+from typing import Any
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, encode
+from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
+from meshproxy.net.clock import Clock
+from meshproxy.net.doors import Doors, Place
+from meshproxy.observe.log import Level, Log
+from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
+from meshproxy.server.board import ABSENT
+from meshproxy.server.fleet import Row, open_doors
+from meshproxy.server.nursery import Death, Nursery
+from meshproxy.server.peer import Gone, Peer
+
+PREPARE_WITHIN = 10.0
+COMMIT_WITHIN = 5.0
+STATS_WITHIN = 2.0
+PING_EVERY = 1.0
+HUNG_AFTER = 8.0
+"""Seconds without an answer after which a worker is taken for hung, and killed."""
+FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0
+DRAIN_LOOK_EVERY = 0.05
+STEADY_AFTER = 30.0
+"""A worker that has lived so long is not the one that keeps dying."""
+
+
+class Berth:
+    """A place for one worker, and the process that fills it now."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.peer: Peer | None = None
+        self.pid = 0
+        self.born = 0.0
+        self.deaths = 0
+        """Of workers that did not live long, in a row."""
+        self.serves: frozenset[Place] = frozenset()
+        self.counted: dict[str, Any] | None = None
+
+
+class Crew:
+    def __init__(
+        self, nursery: Nursery, board: MutableSequence[int], doors: Doors, process: ProcessStats, log: Log, clock: Clock
+    ) -> None:
+        self.doors = doors
+        self._nursery = nursery
+        self._board = board
+        self._process = process
+        self._log = log
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._turn = asyncio.Lock()
+        """Held while the crew changes: from prepare to commit or abort, and while a berth is filled."""
+        self._berths = [Berth(number) for number in range(len(board))]
+        self._next = b""
+        self._in_force = b""
+        self._departed: dict[str, Any] = Stats().snapshot()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+        self.broken = ""
+        process.workers = 0
+        nursery.open(self._loop, born=self._born, died=self._died, lost=self._nursery_lost)
+
+    # Configurations
+
+    async def prepare(self, config: Config) -> None:
+        await self._turn.acquire()
+        try:
+            open_doors(config, self.doors)
+            self._next = await asyncio.to_thread(lambda: json.dumps(encode(config)).encode())
+            if not self._in_force:
+                for berth in self._berths:
+                    if berth.peer is None:
+                        self._fill(berth)
+            places = frozenset(self.doors.places)
+            await self._all(self._prepare(berth, self._next, places) for berth in self._manned())
+        except BaseException:
+            self.abort()
+            raise
+
+    async def commit(self) -> None:
+        self._in_force = self._next
+        # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
+        self.doors.commit()
+        try:
+            await asyncio.gather(*(self._commit_or_kill(berth) for berth in self._manned()))
+        finally:
+            self._turn.release()
+
+    def abort(self) -> None:
+        for peer in self._peers():
+            peer.tell("abort")
+        self.doors.abort()
+        self._turn.release()
+
+    async def _prepare(self, berth: Berth, config: bytes, places: frozenset[Place]) -> None:
+        """Raises Invalid, whatever the reason."""
+        peer, complaint = berth.peer, f"worker {berth.number}: "
+        if peer is None:
+            raise Invalid([Problem("", f"{complaint}died")])
+        shares = [(place, sock) for place in places - berth.serves for sock in self.doors.share(place, berth.number)]
+        for start in range(0, len(shares), MOST_SOCKETS):
+            some = shares[start : start + MOST_SOCKETS]
+            peer.tell(
+                "sockets", places=[(str(place.address), place.kind) for place, _ in some], sockets=[s for _, s in some]
+            )
+        try:
+            await peer.ask("prepare", within=PREPARE_WITHIN, body=config)
+        except TimeoutError:
+            raise Invalid([Problem("", f"{complaint}did not answer within {PREPARE_WITHIN:g} s")]) from None
+        except Gone:
+            raise Invalid([Problem("", f"{complaint}died")]) from None
+
+    async def _commit(self, berth: Berth) -> None:
+        if berth.peer is None:
+            raise Gone
+        await berth.peer.ask("commit", within=COMMIT_WITHIN)
+        berth.serves = frozenset(self.doors.places)
+
+    async def _commit_or_kill(self, berth: Berth) -> None:
+        try:
+            await self._commit(berth)
+        except (TimeoutError, Gone, Invalid) as error:
+            self._kill(berth, f"it did not take the new configuration: {error!r}")
+
+    async def _all(self, work: Iterable[Coroutine[Any, Any, None]]) -> None:
+        """Wait for all of it, then raise what went wrong."""
+        results = await asyncio.gather(*work, return_exceptions=True)
+        problems: list[Problem] = []
+        for result in results:
+            if isinstance(result, Invalid):
+                problems += result.problems
+            elif isinstance(result, BaseException):
+                raise result
+        if problems:
+            raise Invalid(problems)
+
+    # Workers come and go
+
+    def _manned(self) -> list[Berth]:
+        return [berth for berth in self._berths if berth.peer is not None]
+
+    def _peers(self) -> list[Peer]:
+        return [berth.peer for berth in self._berths if berth.peer is not None]
+
+    def _fill(self, berth: Berth) -> None:
+        channel = Channel(self._loop, self._nursery.fork(berth.number))
+        peer = Peer(channel, {"pass": self._pass_on}, lambda: self._empty(berth))
+        berth.peer = peer
+        berth.pid = 0
+        berth.born = self._clock.now()
+        berth.serves = frozenset()
+        self._process.workers += 1
+        peer.tell("level", level=self._log.level)
+        self._spawn(self._watch(berth, peer))
+
+    def _empty(self, berth: Berth) -> None:
+        """Its worker is gone."""
+        berth.peer = None
+        self._board[berth.number] = ABSENT
+        self._process.workers -= 1
+        if berth.counted is not None:
+            self._departed = merged([self._departed, without_gauges(berth.counted)])
+            berth.counted = None
+        if self._closing:
+            return
+        self._process.worker_deaths_total += 1
+        if self._clock.now() - berth.born > STEADY_AFTER:
+            berth.deaths = 0
+        berth.deaths += 1
+        if self._in_force and not self.broken:
+            self._spawn(self._refill(berth))
+
+    async def _refill(self, berth: Berth) -> None:
+        if berth.deaths > 1:
+            await asyncio.sleep(min(FIRST_BACK_OFF * 2 ** (berth.deaths - 2), LONGEST_BACK_OFF))
+        async with self._turn:
+            if self._closing or self.broken:
+                return
+            self._fill(berth)
+            try:
+                await self._prepare(berth, self._in_force, frozenset(self.doors.places))
+                await self._commit(berth)
+            except (Invalid, TimeoutError, Gone) as error:
+                self._kill(berth, f"it did not come up: {error!r}")
+
+    async def _watch(self, berth: Berth, peer: Peer) -> None:
+        with suppress(Gone):
+            while berth.peer is peer:
+                await asyncio.sleep(PING_EVERY)
+                try:
+                    await peer.ask("ping", within=HUNG_AFTER)
+                except TimeoutError:
+                    self._kill(berth, f"it did not answer for {HUNG_AFTER:g} s")
+
+    def _kill(self, berth: Berth, why: str) -> None:
+        if berth.peer is not None:
+            self._log.error("worker-killed", worker=berth.number, pid=berth.pid, why=why)
+            self._nursery.kill(berth.pid)
+            berth.peer.close()
+            self._empty(berth)
+
+    def _born(self, number: int, pid: int) -> None:
+        self._berths[number].pid = pid
+        self._log.info("worker-started", worker=number, pid=pid)
+
+    def _died(self, death: Death) -> None:
+        tell = self._log.info if self._closing else self._log.error
+        tell("worker-ended", pid=death.pid, reason=death.reason)
+
+    def _nursery_lost(self) -> None:
+        """No worker can be made any more, so that somebody has to start all of it anew."""
+        self.broken = "the process that makes workers is gone"
+        self._log.error("nursery-lost", pid=self._nursery.pid)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What all of them do
+
+    @property
+    def connections(self) -> int:
+        return sum(count for count in self._board if count != ABSENT)
+
+    def _pass_on(self, message: Message) -> None:
+        """A worker has accepted a connection and has too many; the one that has the fewest serves it."""
+        (sock,) = message.sockets
+        for number in sorted(range(len(self._board)), key=self._board.__getitem__):
+            peer = self._berths[number].peer
+            if peer is not None and peer.tell("adopt", sockets=[sock.dup()], **message.fields):
+                break
+        sock.close()
+
+    async def stats(self) -> dict[str, Any]:
+        await asyncio.gather(*(self._ask_stats(berth) for berth in self._manned()))
+        serving = merged([Stats().snapshot(), *(berth.counted for berth in self._berths if berth.counted is not None)])
+        total: dict[str, Any] = merged([serving, _within(self._departed, serving)])
+        return total
+
+    async def _ask_stats(self, berth: Berth) -> None:
+        """What a worker that does not answer said the last time is better than nothing."""
+        peer = berth.peer
+        if peer is not None:
+            with suppress(TimeoutError, Gone):
+                answer = await peer.ask("stats", within=STATS_WITHIN)
+                berth.counted = await asyncio.to_thread(json.loads, answer)
+
+    def workers(self) -> list[Row]:
+        return [
+            {
+                "worker": berth.number,
+                "pid": berth.pid,
+                "connections": 0 if self._board[berth.number] == ABSENT else self._board[berth.number],
+                "uptime_seconds": round(self._clock.now() - berth.born, 3),
+            }
+            for berth in self._manned()
+        ]
+
+    def set_log_level(self, level: Level) -> None:
+        for peer in self._peers():
+            peer.tell("level", level=level)
+
+    # The end
+
+    async def drain(self, within: float) -> None:
+        async with self._turn:
+            self._closing = True
+            self.doors.close()
+            for peer in self._peers():
+                peer.tell("drain", within=within)
+        while self._manned():  # noqa: ASYNC110 - workers end one by one, and how long they may take is their affair
+            await asyncio.sleep(DRAIN_LOOK_EVERY)
+
+    def close(self) -> None:
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        self.doors.close()
+        for peer in self._peers():
+            peer.tell("drain", within=0)
+            peer.close()
+        self._nursery.close()
+
+
+def _within(counted: Any, serving: Any) -> Any:
+    """What has a name that is still served."""
+    if not isinstance(counted, dict):
+        return counted
+    return {name: _within(held, serving[name]) for name, held in counted.items() if name in serving}

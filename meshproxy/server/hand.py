@@ -1,0 +1,143 @@
+"""A worker process: a worker that does what the supervisor says, and ends when that is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+from collections import defaultdict
+from collections.abc import Callable, MutableSequence
+from typing import Any
+
+from meshproxy.model import Config, decode
+from meshproxy.model.address import parse
+from meshproxy.net.channel import Channel, Message
+from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
+from meshproxy.net.doors import Place, Sockets
+from meshproxy.net.listener import Elsewhere
+from meshproxy.observe.log import Log
+from meshproxy.server.board import too_many
+from meshproxy.server.nursery import ORPHANS_MAY_TAKE
+from meshproxy.server.peer import Peer
+from meshproxy.server.worker import Worker
+
+
+def hand(
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], board: MutableSequence[int], log: Log
+) -> Callable[[socket.socket, int], None]:
+    """What the nursery lets a new process do."""
+
+    def serve(sock: socket.socket, number: int) -> None:
+        async def work() -> None:
+            await Hand(sock, number, board, log).run()
+
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(work())
+
+    return serve
+
+
+class Hand:
+    def __init__(self, sock: socket.socket, number: int, board: MutableSequence[int], log: Log) -> None:
+        loop = asyncio.get_running_loop()
+        self._log = log
+        self._board = board
+        self._number = number
+        self._worker = Worker(loop, LoopClock(loop), board, number, self._elsewhere)
+        self._worker.measure_lag()
+        self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
+        self._over = asyncio.Event()
+        self._leaving: asyncio.Task[None] | None = None
+        self._supervisor = Peer(
+            Channel(loop, sock),
+            {
+                "sockets": self._take_sockets,
+                "prepare": self._prepare,
+                "commit": self._commit,
+                "abort": self._abort,
+                "adopt": self._adopt,
+                "stats": self._stats,
+                "ping": self._pong,
+                "level": self._set_level,
+                "drain": lambda message: self._leave(message.fields["within"]),
+            },
+            lambda: self._leave(ORPHANS_MAY_TAKE / 2),
+        )
+
+    async def run(self) -> None:
+        await self._over.wait()
+        self._worker.close()
+        self._supervisor.close()
+
+    # Configurations
+
+    def _take_sockets(self, message: Message) -> None:
+        for (address, kind), sock in zip(message.fields["places"], message.sockets, strict=True):
+            self._sockets[Place(parse(address), kind)].append(sock)
+
+    async def _prepare(self, message: Message) -> None:
+        config: Config = await asyncio.to_thread(lambda: decode(Config, json.loads(message.body)))
+        try:
+            await self._worker.prepare(config, self._share)
+        except BaseException:
+            self._close_unused()
+            raise
+
+    def _share(self, place: Place) -> Sockets:
+        return tuple(self._sockets.pop(place))
+
+    async def _commit(self, message: Message) -> None:
+        self._close_unused()
+        await self._worker.commit()
+
+    def _abort(self, message: Message) -> None:
+        self._close_unused()
+        self._worker.abort()
+
+    def _close_unused(self) -> None:
+        for sockets in self._sockets.values():
+            for sock in sockets:
+                sock.close()
+        self._sockets.clear()
+
+    # Connections that others serve
+
+    def _elsewhere(self, place: Place) -> Elsewhere:
+        def pass_on(sock: socket.socket, peer: Any) -> bool:
+            if not too_many(self._board, self._number):
+                return False
+            self._worker.stats.worker.connections_passed_total += 1
+            # A peer without a name has bytes for one.
+            name = peer if isinstance(peer, tuple) else ""
+            self._supervisor.tell("pass", place=(str(place.address), place.kind), peer=name, sockets=[sock])
+            return True
+
+        return pass_on
+
+    def _adopt(self, message: Message) -> None:
+        address, kind = message.fields["place"]
+        peer = message.fields["peer"]
+        (sock,) = message.sockets
+        self._worker.adopt(Place(parse(address), kind), sock, tuple(peer) if isinstance(peer, list) else peer)
+
+    # The rest
+
+    async def _stats(self, message: Message) -> bytes:
+        self._worker.account()
+        return json.dumps(self._worker.stats.snapshot()).encode()
+
+    async def _pong(self, message: Message) -> None:
+        """To answer is to be alive."""
+
+    def _set_level(self, message: Message) -> None:
+        self._log.level = message.fields["level"]
+
+    def _leave(self, within: float) -> None:
+        async def leave() -> None:
+            await self._worker.drain(within)
+            self._over.set()
+
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(leave())

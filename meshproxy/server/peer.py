@@ -1,0 +1,97 @@
+"""The process at the other end of a channel: it is told things, and asked things that it must answer in time.
+
+    peer = Peer(channel, {"prepare": prepare, "level": set_level}, on_gone)
+    peer.tell("level", level="debug")
+    answer = await peer.ask("prepare", within=10, body=config)     # raises Gone, TimeoutError, Invalid
+
+Who is asked has a handler that is a coroutine function; what it returns is the answer, and an `Invalid` that it raises
+is raised at the asker's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import count
+from typing import Any
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.net.channel import Channel, Message
+
+Handler = Callable[[Message], Awaitable[bytes | None] | None]
+
+
+class Gone(Exception):
+    """The other process is not there any more."""
+
+
+class Peer:
+    def __init__(self, channel: Channel, handlers: Mapping[str, Handler], on_gone: Callable[[], None]) -> None:
+        self._channel = channel
+        self._handlers = handlers
+        self._on_gone = on_gone
+        self._numbers = count(1)
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
+        self._answering: set[asyncio.Task[None]] = set()
+        channel.open(self._received, self._closed)
+
+    def tell(self, kind: str, /, *, body: bytes = b"", sockets: Sequence[socket.socket] = (), **fields: Any) -> bool:
+        """False if nobody is there."""
+        return self._channel.send(kind, body=body, sockets=sockets, **fields)
+
+    async def ask(self, kind: str, /, *, within: float, body: bytes = b"", **fields: Any) -> bytes:
+        if self._channel.closed:
+            raise Gone
+        number = next(self._numbers)
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
+        self._channel.send(kind, body=body, id=number, **fields)
+        try:
+            async with asyncio.timeout(within):
+                return await answer
+        finally:
+            del self._asked[number]
+
+    def close(self) -> None:
+        """`on_gone` is not called."""
+        self._channel.close()
+        self._give_up()
+        for task in self._answering:
+            task.cancel()
+
+    def _received(self, message: Message) -> None:
+        if message.kind == "answer":
+            self._take_answer(message)
+            return
+        work = self._handlers[message.kind](message)
+        if work is not None:
+            task = asyncio.ensure_future(self._answer(message.fields["id"], work))
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+
+    async def _answer(self, number: int, work: Awaitable[bytes | None]) -> None:
+        try:
+            self._channel.send("answer", body=await work or b"", id=number)
+        except Invalid as invalid:
+            problems = json.dumps([problem.as_json() for problem in invalid.problems]).encode()
+            self._channel.send("answer", body=problems, id=number, invalid=True)
+
+    def _take_answer(self, message: Message) -> None:
+        answer = self._asked.get(message.fields["id"])
+        if answer is None or answer.done():
+            return  # too late
+        if message.fields.get("invalid"):
+            answer.set_exception(Invalid(Problem(**problem) for problem in json.loads(message.body)))
+        else:
+            answer.set_result(message.body)
+
+    def _closed(self) -> None:
+        self._give_up()
+        self._on_gone()
+
+    def _give_up(self) -> None:
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(Gone())
