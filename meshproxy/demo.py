@@ -18,7 +18,7 @@ from meshproxy.dialects import read
 from meshproxy.model import Document
 from meshproxy.observe.log import Log
 from meshproxy.server.fleet import Solo
-from meshproxy.server.process import Process
+from meshproxy.server.process import Process, Setting
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
 
@@ -41,7 +41,9 @@ class Demo:
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
         self._fleet = Solo.here()
-        process = Process(Files([], {}), lambda: [document], Store(None), Log(level="warning"), lambda _: self._fleet)
+        process = Process(
+            Setting(Files([], {}), lambda: [document], Store(None), Log(level="warning")), lambda _: self._fleet
+        )
         await process.start()
         try:
             await self._watch(process)

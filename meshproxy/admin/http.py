@@ -125,10 +125,14 @@ class Server:
     def connections(self) -> int:
         return len(self._tasks)
 
-    async def close(self, grace: float = 1.0) -> None:
-        """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
+    def stop_listening(self) -> None:
+        """Let nobody in any more; who is in is answered."""
         for listening in self._listening:
             listening.close()
+
+    async def close(self, grace: float = 1.0) -> None:
+        """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
+        self.stop_listening()
         for task, connection in self._tasks.items():
             if connection.phase is Phase.HEAD:
                 task.cancel()

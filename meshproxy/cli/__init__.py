@@ -33,6 +33,9 @@ def parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="serve until told to end")
     run.set_defaults(command=_run)
     run.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="file or directory")
+    run.add_argument(
+        "--take-over", action="store_true", help="take the sockets of the proxy that runs on this state directory"
+    )
     _process_options(run)
 
     check = commands.add_parser("check", help="say everything that is wrong with a configuration; opens no socket")

@@ -14,30 +14,55 @@ from meshproxy.cli import CANNOT_BIND, FAILED, INVALID, OK, USAGE
 from meshproxy.errors import CannotBind, Invalid
 from meshproxy.model import Document, combine
 from meshproxy.net.clock import LoopClock
-from meshproxy.net.doors import Doors
+from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
+from meshproxy.server import systemd
 from meshproxy.server.fleet import Fleet, Solo
+from meshproxy.server.handover import place_of
 from meshproxy.server.limits import cpus
-from meshproxy.server.process import Broken, Process
+from meshproxy.server.process import Broken, Process, Setting
+from meshproxy.server.systemd import Notifier
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store, default_directory
+
+HANDOVER = "handover.sock"
+"""In the state directory: where a successor asks for the sockets."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     log = Log(level=arguments.log_level, format=arguments.log_format)
     files = Files(arguments.config, os.environ)
     documents = _first_reading(files)
-    store = Store(_state_directory(arguments.state_dir, documents))
+    directory = _state_directory(arguments.state_dir, documents)
+    if arguments.take_over and directory is None:
+        print("meshproxy: --take-over needs a state directory: the running proxy waits there", file=sys.stderr)
+        return USAGE
+    store = Store(directory)
+    inherited = Inherited()
     try:
+        for sock in systemd.inherited(os.environ):
+            inherited.add(place_of(sock), sock)
         loop_factory = _loop_factory(arguments.loop)
+    except Invalid as refusal:
+        return _refused(refusal, FAILED)
     except ImportError:
         print("meshproxy: uvloop is not installed", file=sys.stderr)
         return USAGE
-    fleet = _fleet(_workers(documents, store), loop_factory, log)
+    fleet = _fleet(_workers(documents, store), loop_factory, log, inherited)
+    setting = Setting(
+        files,
+        documents,
+        store,
+        log,
+        Notifier(os.environ),
+        inherited,
+        directory / HANDOVER if directory is not None else None,
+        arguments.take_over,
+    )
 
     async def serve() -> None:
-        await Process(files, documents, store, log, fleet).run()
+        await Process(setting, fleet).run()
 
     return _on_loop(serve, loop_factory)
 
@@ -60,10 +85,10 @@ def _workers(documents: Callable[[], list[Document]], store: Store) -> int:
 
 
 def _fleet(
-    workers: int, loop_factory: Callable[[], asyncio.AbstractEventLoop], log: Log
+    workers: int, loop_factory: Callable[[], asyncio.AbstractEventLoop], log: Log, inherited: Inherited
 ) -> Callable[[ProcessStats], Fleet]:
     if workers == 1:
-        return lambda _: Solo.here()
+        return lambda _: Solo.here(inherited)
 
     from meshproxy.server.board import shared_board
     from meshproxy.server.crew import Crew
@@ -71,8 +96,9 @@ def _fleet(
     from meshproxy.server.nursery import Nursery
 
     board = shared_board(workers)
-    nursery = Nursery.begin(hand(loop_factory, board, log))
-    return lambda stats: Crew(nursery, board, Doors(workers), stats, log, LoopClock(asyncio.get_running_loop()))
+    nursery = Nursery.begin(hand(loop_factory, board, log), inherited.sockets)
+    doors = Doors(workers, inherited)
+    return lambda stats: Crew(nursery, board, doors, stats, log, LoopClock(asyncio.get_running_loop()))
 
 
 def _first_reading(files: Files) -> Callable[[], list[Document]]:

@@ -29,6 +29,14 @@ class Bound:
         for sock in self.sockets:
             sock.close()
 
+    def give_away(self) -> None:
+        """The file belongs to somebody else."""
+        self._file = None
+
+    def take_over(self) -> None:
+        """The file is ours to remove."""
+        self._file = _file(self.address)
+
     def release(self) -> None:
         """Close the sockets and take the file away, if it is still the one that was made for them."""
         self.leave()

@@ -149,6 +149,9 @@ def _message(packet: bytes, descriptors: list[int]) -> Message:
             body = memory.read(size)
     sockets = tuple(socket.socket(fileno=descriptor) for descriptor in descriptors)
     descriptors.clear()
+    for sock in sockets:
+        # Whether a socket blocks is the same for all who hold it, but each Python object has an opinion of its own.
+        sock.setblocking(False)
     return Message(kind, fields, body, sockets)
 
 

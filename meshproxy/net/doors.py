@@ -31,15 +31,47 @@ Sockets = tuple[socket.socket, ...]
 Held = dict[Place, Bound]
 
 
+class Inherited:
+    """Sockets that were bound before this process began, by a predecessor or by whoever started it."""
+
+    def __init__(self) -> None:
+        self._sockets: dict[Place, Sockets] = {}
+
+    def add(self, place: Place, sock: socket.socket) -> None:
+        self._sockets[place] = (*self._sockets.get(place, ()), sock)
+
+    @property
+    def sockets(self) -> list[socket.socket]:
+        return [sock for sockets in self._sockets.values() for sock in sockets]
+
+    def take(self, place: Place) -> Bound | None:
+        """Its file is not ours, unless the predecessor goes."""
+        sockets = self._sockets.pop(place, ())
+        if not sockets:
+            return None
+        bound = Bound(place.address, sockets)
+        bound.give_away()
+        return bound
+
+    def close_rest(self) -> list[Place]:
+        """Close what nobody has taken, and say what that was."""
+        rest, self._sockets = self._sockets, {}
+        for sockets in rest.values():
+            for sock in sockets:
+                sock.close()
+        return list(rest)
+
+
 class Doors:
-    def __init__(self, workers: int = 1) -> None:
+    def __init__(self, workers: int = 1, inherited: Inherited | None = None) -> None:
         self._workers = workers
+        self._inherited = inherited or Inherited()
         self._held: Held = {}
         self._next: Held = {}
 
     def open(self, place: Place) -> None:
         if place not in self._next:
-            self._next[place] = self._held.get(place) or self._bind(place)
+            self._next[place] = self._held.get(place) or self._inherited.take(place) or self._bind(place)
 
     def commit(self) -> list[Place]:
         """Close what the next generation has not asked for, and say what that was."""
@@ -64,6 +96,15 @@ class Doors:
         sockets = (self._next.get(place) or self._held[place]).sockets
         mine = sockets[worker :: self._workers] or (sockets[worker % len(sockets)],)
         return tuple(sock.dup() for sock in mine)
+
+    def copies(self) -> Iterable[tuple[Place, Sockets]]:
+        """Of everything in force."""
+        return [(place, tuple(sock.dup() for sock in bound.sockets)) for place, bound in self._held.items()]
+
+    @property
+    def bound(self) -> Iterable[Bound]:
+        """All that is in force."""
+        return self._held.values()
 
     def local(self, place: Place) -> str:
         """Where it is bound, in words; the port is the one that the kernel chose, if it was asked to."""

@@ -62,7 +62,6 @@ class Acceptor:
         if self._serve is None or not self._sockets:
             sock.close()
         else:
-            sock.setblocking(False)
             self._serve(sock, peer)
 
     def retire(self, grace: float) -> None:

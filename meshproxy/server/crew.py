@@ -82,7 +82,7 @@ class Crew:
         await self._turn.acquire()
         try:
             open_doors(config, self.doors)
-            self._next = await asyncio.to_thread(lambda: json.dumps(encode(config)).encode())
+            self._next = json.dumps(encode(config)).encode()
             if not self._in_force:
                 for berth in self._berths:
                     if berth.peer is None:
@@ -260,7 +260,7 @@ class Crew:
         if peer is not None:
             with suppress(TimeoutError, Gone):
                 answer = await peer.ask("stats", within=STATS_WITHIN)
-                berth.counted = await asyncio.to_thread(json.loads, answer)
+                berth.counted = json.loads(answer)
 
     def workers(self) -> list[Row]:
         return [

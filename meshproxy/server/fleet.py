@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
 from meshproxy.net.clock import LoopClock
-from meshproxy.net.doors import Doors
+from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level
 from meshproxy.plan import places
 from meshproxy.server.worker import Worker
@@ -75,11 +75,11 @@ class Solo:
         self.doors = doors
 
     @classmethod
-    def here(cls) -> Solo:
+    def here(cls, inherited: Inherited | None = None) -> Solo:
         loop = asyncio.get_running_loop()
         worker = Worker(loop, LoopClock(loop), [0], 0)
         worker.measure_lag()
-        return cls(worker, Doors())
+        return cls(worker, Doors(inherited=inherited))
 
     async def prepare(self, config: Config) -> None:
         open_doors(config, self.doors)

@@ -22,6 +22,9 @@ from meshproxy.server.nursery import ORPHANS_MAY_TAKE
 from meshproxy.server.peer import Peer
 from meshproxy.server.worker import Worker
 
+READ_AT_ONCE = 16 * 1024
+"""Bytes of configuration that may be read between two events of the traffic."""
+
 
 def hand(
     loop_factory: Callable[[], asyncio.AbstractEventLoop], board: MutableSequence[int], log: Log
@@ -78,7 +81,11 @@ class Hand:
             self._sockets[Place(parse(address), kind)].append(sock)
 
     async def _prepare(self, message: Message) -> None:
-        config: Config = await asyncio.to_thread(lambda: decode(Config, json.loads(message.body)))
+        def read() -> Config:
+            return decode(Config, json.loads(message.body))
+
+        # A thread keeps a megabyte for good, and most configurations are read in a moment.
+        config = await asyncio.to_thread(read) if len(message.body) > READ_AT_ONCE else read()
         try:
             await self._worker.prepare(config, self._share)
         except BaseException:

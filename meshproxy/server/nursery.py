@@ -16,7 +16,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -44,14 +44,18 @@ class Nursery:
         self.pid = pid
 
     @classmethod
-    def begin(cls, serve: Serve) -> Nursery:
-        """Fork it.  To be called while this process has one thread and no loop."""
+    def begin(cls, serve: Serve, not_theirs: Iterable[socket.socket]) -> Nursery:
+        """Fork it.  To be called while this process has one thread and no loop.
+
+        A copy of a listening socket would keep it listening when everybody else has closed it, so it gets none.
+        """
         ours, theirs = pair()
         gc.collect()
         gc.freeze()
         pid = os.fork()
         if pid == 0:
-            ours.close()
+            for sock in (ours, *not_theirs):
+                sock.close()
             _end_with(lambda: _Forker(theirs, serve).run())
         theirs.close()
         return cls(ours, pid)

@@ -16,8 +16,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from meshproxy import __version__
@@ -30,9 +32,12 @@ from meshproxy.model import Address, Document
 from meshproxy.net.address import words
 from meshproxy.net.bound import Bound, bind
 from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
+from meshproxy.net.doors import Inherited, Place, Sockets
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server.fleet import Fleet
+from meshproxy.server.handover import Offer, Predecessor, Running
+from meshproxy.server.systemd import Notifier
 from meshproxy.server.view import View
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
@@ -44,30 +49,39 @@ class Broken(Exception):
     """It has ended because a part of it was gone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a process finds when it begins."""
+
+    files: Files
+    first: Callable[[], list[Document]]
+    """Gives what reading the files for the first time gave, or raises what it raised."""
+    store: Store
+    log: Log
+    notifier: Notifier = field(default_factory=lambda: Notifier({}))
+    inherited: Inherited = field(default_factory=Inherited)
+    handover: Path | None = None
+    """Where a successor asks for the sockets."""
+    take_over: bool = False
+    """Whether to ask a predecessor."""
+
+
 class Process:
     """Everything that one `meshproxy run` is."""
 
-    def __init__(
-        self,
-        files: Files,
-        first: Callable[[], list[Document]],
-        store: Store,
-        log: Log,
-        fleet: Callable[[ProcessStats], Fleet],
-    ) -> None:
-        """`first` is what reading the files for the first time gave, or raises what it raised."""
+    def __init__(self, setting: Setting, fleet: Callable[[ProcessStats], Fleet]) -> None:
         self._loop = asyncio.get_running_loop()
         self._clock = LoopClock(self._loop)
-        self._files = files
-        self._first = first
-        self._store = store
-        self._log = log
+        self._setting = setting
+        self._log = setting.log
         self._stats = ProcessStats(__version__)
         self.fleet = fleet(self._stats)
-        self._reloader = Reloader(self.fleet, store, self._stats, log, self._clock)
+        self._reloader = Reloader(self.fleet, setting.store, self._stats, self._log, self._clock)
         self.state = "starting"
         self.started = self._clock.wall()
         self.admin_address = ""
+        self._offer: Offer | None = None
+        self._relieved = False
         self._draining = asyncio.Event()
         self._over = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,12 +103,20 @@ class Process:
         # A signal that comes this early is not lost either: it is looked at as soon as there is something to drain.
         self._loop.add_signal_handler(signal.SIGTERM, self.drain)
         self._loop.add_signal_handler(signal.SIGINT, self.quit)
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_files("SIGHUP")))
-        await self._reloader.begin(self._first, "files")
-        for problem in self._store.problems:
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_asked()))
+        setting = self._setting
+        predecessor = None
+        if setting.take_over and setting.handover is not None:
+            predecessor = await Predecessor.find(setting.handover, setting.inherited)
+        await self._reloader.begin(setting.first, "files")
+        for problem in setting.store.problems:
             self._log.warning("record-skipped", problem=problem)
         await self._serve_admin()
+        for place in setting.inherited.close_rest():
+            self._log.warning("socket-not-needed", address=place.address)
         self._spawn(self._watch())
+        if setting.notifier.watchdog_interval is not None:
+            self._spawn(self._say_alive(setting.notifier.watchdog_interval))
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -103,14 +125,54 @@ class Process:
         self._log.info(
             "ready", version=__version__, admin=self.admin_address, generation=self._reloader.generation
         )
+        if predecessor is not None:
+            await predecessor.relieve()
+            self._each_bound(Bound.take_over)
+        if setting.handover is not None:
+            self._offer = self._make_offer(setting.handover)
+        setting.notifier.ready(self._status())
 
     async def close(self) -> None:
+        if self._offer is not None:
+            self._offer.close()
         for task in self._tasks:
             task.cancel()
         self.fleet.close()
         for server, bound in self._servers:
             await server.close()
             bound.release()
+
+    # A hot restart
+
+    def _make_offer(self, path: Path) -> Offer | None:
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Offer(path, Running(self._copies, self._hold, self._leave))
+        except OSError as error:
+            self._log.warning("no-handover", path=path, error=error)
+            return None
+
+    def _copies(self) -> Iterable[tuple[Place, Sockets]]:
+        admin = [
+            (Place(bound.address, socket.SOCK_STREAM), tuple(sock.dup() for sock in bound.sockets))
+            for _, bound in self._servers
+        ]
+        return [*self.fleet.doors.copies(), *admin]
+
+    def _hold(self, held: bool) -> None:
+        self._reloader.closed = held
+        self._log.info("successor-comes" if held else "successor-failed")
+
+    def _leave(self, successor: int) -> None:
+        self._log.info("successor-serves", pid=successor)
+        self._setting.notifier.main_pid(successor)
+        self._each_bound(Bound.give_away)
+        self._relieved = True
+        self.drain()
+
+    def _each_bound(self, change: Callable[[Bound], None]) -> None:
+        for bound in (*self.fleet.doors.bound, *(bound for _, bound in self._servers)):
+            change(bound)
 
     # The end
 
@@ -135,8 +197,16 @@ class Process:
     async def _drain(self) -> None:
         self._reloader.closed = True
         said = self._reloader.config.drain
-        self._log.info("draining", connections=self.fleet.connections, delay=said.delay, timeout=said.timeout)
-        if await self._over_within(said.delay):
+        delay = said.delay
+        if self._relieved:
+            # Whoever asks now is to be answered by the successor.
+            delay = 0
+            for server, _ in self._servers:
+                server.stop_listening()
+        else:
+            self._setting.notifier.stopping()
+        self._log.info("draining", connections=self.fleet.connections, delay=delay, timeout=said.timeout)
+        if await self._over_within(delay):
             return
         left = self._loop.create_task(self.fleet.drain(said.timeout))
         over = self._loop.create_task(self._over.wait())
@@ -157,7 +227,7 @@ class Process:
 
     async def _serve_admin(self) -> None:
         admin, status = self._reloader.config.admin, self._reloader.config.status
-        view = View(self, self.fleet, self._reloader, self._store, self._stats, self._log)
+        view = View(self, self.fleet, self._reloader, self._setting.store, self._stats, self._log)
         access = Access(admin.listen, admin.token.text if admin.token is not None else None, os.getuid())
         self.admin_address = await self._serve("admin", admin.listen, admin_site(view, access))
         if status is not None:
@@ -165,7 +235,8 @@ class Process:
 
     async def _serve(self, section: str, address: Address, site: Site) -> str:
         try:
-            bound = bind(address, socket.SOCK_STREAM)
+            inherited = self._setting.inherited.take(Place(address, socket.SOCK_STREAM))
+            bound = inherited or bind(address, socket.SOCK_STREAM)
         except OSError as error:
             raise CannotBind([Problem(f"{section}.listen", str(error.strerror))]) from None
         self._servers.append((await serve(list(bound.sockets), site, self._log), bound))
@@ -173,18 +244,34 @@ class Process:
 
     # Work beside the traffic
 
+    async def _reload_asked(self) -> None:
+        """By SIGHUP.  systemd waits for the end of what it has asked for, whatever becomes of it."""
+        self._setting.notifier.reloading()
+        await self._reload_files("SIGHUP")
+        self._setting.notifier.ready(self._status())
+
     async def _reload_files(self, source: str) -> None:
         try:
-            await self._reloader.put_documents(DEFAULT_LAYER, self._files.read, source=source)
+            await self._reloader.put_documents(DEFAULT_LAYER, self._setting.files.read, source=source)
         except Invalid:
             return  # logged and counted by the reloader, and shown in /server_info
+
+    def _status(self) -> str:
+        refusal = self._reloader.refusal
+        refused = f"; the last one was refused: {refusal.problems[0]}" if refusal is not None else ""
+        return f"serves configuration {self._reloader.generation}{refused}"
+
+    async def _say_alive(self, every: float) -> None:
+        while True:
+            self._setting.notifier.watchdog()
+            await asyncio.sleep(every)
 
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY)
             if self.fleet.broken:
                 self.drain()
-            if await asyncio.to_thread(self._files.changed):
+            if await asyncio.to_thread(self._setting.files.changed):
                 await self._reload_files("files")
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

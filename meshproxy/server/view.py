@@ -15,6 +15,7 @@ from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, expose, families
 from meshproxy.plan import places
 from meshproxy.server.fleet import Fleet
+from meshproxy.server.limits import cpus, memory
 from meshproxy.sources.store import Store
 
 
@@ -56,6 +57,7 @@ class View:
             "python": platform.python_version(),
             "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "workers": self._fleet.workers(),
+            "limits": {"cpus": cpus(), "memory_bytes": memory()},
             "last_refused": reloader.refusal.as_json() if reloader.refusal is not None else None,
         }
 

@@ -74,6 +74,12 @@ class Running:
         except OSError:
             return False
 
+    def serves_by_itself(self) -> bool:
+        """And not a predecessor on the same socket."""
+        assert self.process.poll() is None, self.log.read_text()
+        answer = self.ask("GET", "/server_info")[1]
+        return bool(answer["pid"] == self.process.pid and answer["state"] == "LIVE")
+
     def address(self, listener: str = "in") -> tuple[str, int]:
         _, listeners = self.ask("GET", "/listeners?format=json")
         host, _, port = next(each["listen"] for each in listeners if each["name"] == listener).rpartition(":")
@@ -98,27 +104,35 @@ class Running:
         return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Private"))
 
 
-Start = Callable[..., Running]
+class Start:
+    """Starts processes in one directory."""
+
+    def __init__(self, directory: Path, loop: str) -> None:
+        self.directory = directory
+        self._loop = loop
+        self._started: list[Running] = []
+
+    def __call__(self, config: dict[str, Any] | None, *options: str, wait: bool = True) -> Running:
+        running = Running(self.directory, config, *options, loop=self._loop)
+        self._started.append(running)
+        if wait:
+            poll(running.ready, "ready")
+        return running
+
+    def end(self) -> None:
+        for running in self._started:
+            if running.process.poll() is None:
+                running.process.kill()
+                running.process.wait()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     if request.param == "uvloop" and importlib.util.find_spec("uvloop") is None:
         pytest.skip("uvloop is not installed")
-    started: list[Running] = []
-
-    def make(config: dict[str, Any] | None, *options: str, wait: bool = True) -> Running:
-        running = Running(tmp_path, config, *options, loop=request.param)
-        started.append(running)
-        if wait:
-            poll(running.ready, "ready")
-        return running
-
-    yield make
-    for running in started:
-        if running.process.poll() is None:
-            running.process.kill()
-            running.process.wait()
+    made = Start(tmp_path, request.param)
+    yield made
+    made.end()
 
 
 class Echo:

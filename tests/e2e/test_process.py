@@ -10,15 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import poll
-
-Start = Callable[..., Any]
+from tests.e2e.conftest import Start, poll
 
 
 def config(echo: Any, **more: Any) -> dict[str, Any]:

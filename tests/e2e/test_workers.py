@@ -8,15 +8,13 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import poll
-
-Start = Callable[..., Any]
+from tests.e2e.conftest import Start, poll
 
 
 def config(echo: Any, workers: int = 2, **more: Any) -> dict[str, Any]:

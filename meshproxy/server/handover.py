@@ -1,0 +1,164 @@
+"""A hot restart: a running proxy gives its sockets to its successor, and drains when that one serves.
+
+    successor ── take ──► running        "sockets", as many as there are
+    successor ── ready ─► running        it drains; or the successor goes away before that, and nothing has happened
+
+Both accept from the same sockets while they overlap, so nobody is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Address
+from meshproxy.model.address import parse
+from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
+from meshproxy.net.doors import Inherited, Place, Sockets
+from meshproxy.server.peer import Gone, Peer
+from meshproxy.wire.control import VERSION
+
+TAKE_WITHIN = 10.0
+READY_WITHIN = 60.0
+"""Seconds that a successor may take to come up; then it is on its own, and the running proxy goes on."""
+
+
+class Credentials(NamedTuple):
+    pid: int
+    uid: int
+    gid: int
+
+
+class Running(NamedTuple):
+    """What an offer needs of the proxy that makes it."""
+
+    copies: Callable[[], Iterable[tuple[Place, Sockets]]]
+    """Of all its sockets."""
+    hold: Callable[[bool], None]
+    """Take no change while a successor is coming up."""
+    leave: Callable[[int], None]
+    """The successor, by its process id, serves."""
+
+
+class Offer:
+    """Waits for a successor, at a socket that only the same user can use."""
+
+    def __init__(self, path: Path, running: Running) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._running = running
+        self._successor: Peer | None = None
+        self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        # Put in the place of the predecessor's at one stroke, so that there is always one to ask.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}")
+        with suppress(FileNotFoundError):
+            fresh.unlink()
+        self._sock.bind(str(fresh))
+        fresh.chmod(0o600)
+        self._sock.listen(1)
+        fresh.rename(path)
+        self._loop.add_reader(self._sock.fileno(), self._asked)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        if self._successor is not None:
+            self._successor.close()
+
+    def _asked(self) -> None:
+        try:
+            sock, _ = self._sock.accept()
+        except OSError:
+            return
+        who = _credentials(sock)
+        if self._successor is not None or who.uid not in (0, os.getuid()):
+            sock.close()
+            return
+        sock.setblocking(False)
+
+        async def take(message: Message) -> None:
+            if message.fields.get("version") != VERSION:
+                raise Invalid([Problem("", f"the running proxy speaks version {VERSION} of this")])
+            self._running.hold(True)
+            for some in _portions(self._running.copies()):
+                peer.tell("sockets", places=[place for place, _ in some], sockets=[sock for _, sock in some])
+
+        async def ready(_message: Message) -> None:
+            if not deadline.when() > self._loop.time():
+                raise Invalid([Problem("", f"it took more than {READY_WITHIN:g} s; the running proxy goes on")])
+            deadline.cancel()
+            self._running.leave(who.pid)
+
+        def gone() -> None:
+            deadline.cancel()
+            self._successor = None
+            self._running.hold(False)
+
+        deadline = self._loop.call_later(READY_WITHIN, self._running.hold, False)
+        peer = self._successor = Peer(Channel(self._loop, sock), {"take": take, "ready": ready}, gone)
+
+
+class Predecessor:
+    """The running proxy, as its successor sees it."""
+
+    def __init__(self, sock: socket.socket, inherited: Inherited) -> None:
+        self._inherited = inherited
+        self._peer = Peer(
+            Channel(asyncio.get_running_loop(), sock), {"sockets": self._take_sockets}, lambda: None
+        )
+
+    @classmethod
+    async def find(cls, path: Path, inherited: Inherited) -> Predecessor | None:
+        """Have its sockets, if there is one.  Raises Invalid if it does not give them."""
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            sock.connect(str(path))
+        except OSError:
+            sock.close()
+            return None
+        found = cls(sock, inherited)
+        try:
+            await found._peer.ask("take", within=TAKE_WITHIN, version=VERSION)
+        except (Gone, TimeoutError):
+            found._peer.close()
+            raise Invalid([Problem("", f"the proxy that runs at {path} does not give its sockets")]) from None
+        return found
+
+    async def relieve(self) -> None:
+        """We serve; it may go.  Raises Invalid if it goes on without us."""
+        try:
+            await self._peer.ask("ready", within=TAKE_WITHIN)
+        except (Gone, TimeoutError):
+            return  # it is gone already, or as good as that
+        finally:
+            self._peer.close()
+
+    def _take_sockets(self, message: Message) -> None:
+        for (address, kind), sock in zip(message.fields["places"], message.sockets, strict=True):
+            self._inherited.add(Place(parse(address), kind), sock)
+
+
+def place_of(sock: socket.socket) -> Place:
+    """Where a socket is bound, as a configuration would say it."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = name.decode() if isinstance(name, bytes) else name
+        return Place(Address("unix", path=path.replace("\0", "@", 1)), sock.type)
+    return Place(Address("ipv6" if sock.family == socket.AF_INET6 else "ipv4", name[0], name[1]), sock.type)
+
+
+def _portions(copies: Iterable[tuple[Place, Sockets]]) -> Iterator[list[tuple[tuple[str, int], socket.socket]]]:
+    """As many as fit into a message each."""
+    all_of_them = [((str(place.address), place.kind), sock) for place, sockets in copies for sock in sockets]
+    for start in range(0, len(all_of_them), MOST_SOCKETS):
+        yield all_of_them[start : start + MOST_SOCKETS]
+
+
+def _credentials(sock: socket.socket) -> Credentials:
+    return Credentials(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
