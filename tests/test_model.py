@@ -30,7 +30,7 @@ from meshproxy.model import (
     version,
 )
 from meshproxy.model.address import parse
-from meshproxy.schema.shapes import MOST_PROBLEMS
+from meshproxy.schema.shapes import MOST_PROBLEMS, Names
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
 
@@ -318,6 +318,33 @@ def test_problems_between_documents_are_bounded() -> None:
     found = problems(many)
     assert len(found) == MOST_PROBLEMS + 1
     assert str(found[-1]) == "and 200 more problems"
+
+
+def test_only_so_many_hints_are_looked_for_and_each_among_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def get_close_matches(word: str, names: list[str], n: int) -> list[str]:
+        looked.append(len(names))
+        return names[:n]
+
+    monkeypatch.setattr("difflib.get_close_matches", get_close_matches)
+    many = range(1500)
+    found = problems(
+        document(
+            listeners=[listener(f"l{n}", f"127.0.0.1:{n + 1}", cluster=f"boks-{n}") for n in many],
+            clusters={f"books-{n}": {"endpoints": []} for n in many},
+        )
+    )
+    assert str(found[-1]) == "and 1400 more problems"
+    assert len(looked) == MOST_PROBLEMS
+    assert max(looked) <= 4 * Names.BESIDE
+
+
+def test_a_hint_is_found_whichever_end_of_the_word_is_right() -> None:
+    names = [f"{place}-books-{n}" for place in ("prod", "test") for n in range(1000)]
+    assert Names(names).nearest("prod-books-77x") == "; did you mean `prod-books-77`?"
+    assert Names(names).nearest("rod-books-777") == "; did you mean `prod-books-777`?"
+    assert Names(names).nearest("something else") == ""
 
 
 # A running process

@@ -14,7 +14,7 @@ from typing import Any
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import Address
 from meshproxy.model.config import PROCESS, Cluster, Config, Listener
-from meshproxy.schema.shapes import MOST_PROBLEMS, Path, nearest, path_text
+from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
 SECTIONS = ("node", *PROCESS, "drain")
 
@@ -72,7 +72,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
         *_clashes(documents, config, listeners),
-        *_listener_problems(listeners, {item.value.name: item.value for item in clusters}),
+        *_listener_problems(listeners, Known(item.value for item in clusters)),
         *_endpoint_problems(clusters),
     ]
     if problems:
@@ -167,7 +167,20 @@ def _places(documents: Sequence[Document], config: Config, listeners: Sequence[I
             yield Place(item.value.protocol, f"listener `{item.value.name}`", address, item.document, path)
 
 
-def _listener_problems(listeners: Iterable[Item], clusters: dict[str, Cluster]) -> Iterator[Problem]:
+class Known:
+    """All clusters, with what is asked of them for every listener."""
+
+    def __init__(self, clusters: Iterable[Cluster]) -> None:
+        self.by_name = {cluster.name: cluster for cluster in clusters}
+        self.names = Names(self.by_name)
+        self.unix = {
+            cluster.name
+            for cluster in self.by_name.values()
+            if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints)
+        }
+
+
+def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[Problem]:
     for item in listeners:
         listener: Listener = item.value
         if not listener.cluster and not listener.chains:
@@ -196,14 +209,14 @@ def _udp_problems(item: Item) -> Iterator[Problem]:
             yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")
 
 
-def _target(item: Item, below: Path, name: str, clusters: dict[str, Cluster]) -> Iterator[Problem]:
-    cluster = clusters.get(name)
+def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Problem]:
+    cluster = clusters.by_name.get(name)
     if cluster is None:
-        yield item.problem(below, f"no cluster `{name}`{nearest(name, clusters)}")
+        yield item.problem(below, f"no cluster `{name}`{clusters.names.nearest(name)}")
     elif item.value.protocol == "udp":
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
-        if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints):
+        if name in clusters.unix:
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
 
 
