@@ -40,7 +40,9 @@ def listener(name: str = "web", listen: object = "127.0.0.1:80", **more: object)
 
 
 def document(source: str = "a.yaml", /, **value: Any) -> Document:
-    return Document(source, decode(Config, value), frozenset(value), {"listeners[1].listen": 7}.get)
+    return Document(
+        source, decode(Config, value), frozenset(value), lambda path: 7 if path == ("listeners", 1, "listen") else None
+    )
 
 
 def problems(*documents: Document, running: Config | None = None) -> list[Problem]:
@@ -93,6 +95,8 @@ def test_an_address_survives_its_text(text: str, address: Address) -> None:
         ("unix:", "unix:/path"),
         ("unix:/a\0b", "printable"),
         ("unix:/" + "é" * 54, "longer than 107 bytes"),
+        ("1." * 32_000 + ":80", "longer than 256 characters"),
+        ("[fe80::1%" + "x" * 300 + "]:80", "longer than 256 characters"),
     ],
 )
 def test_what_is_no_address(text: str, why: str) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from meshproxy.schema.kinds import Scalar, shown
 
+LONGEST = 256
 LONGEST_UNIX_PATH = 107  # bytes: the kernel's 108, less the final NUL
 _FAMILIES = {"ipv4": "AF_INET", "ipv6": "AF_INET6", "unix": "AF_UNIX"}
 
@@ -45,6 +46,8 @@ class Address:
 
 def parse(text: str) -> Address:
     """The address that a text names, or `ValueError` in words that follow the name of a key."""
+    if len(text) > LONGEST:
+        raise _refuse(text, f"it is longer than {LONGEST} characters")
     if text.startswith("unix:"):
         return _unix(text)
     host, colon, port_text = text.rpartition(":")

@@ -26,11 +26,10 @@ class Document:
     source: str
     config: Config
     said: frozenset[str]
-    line_of: Callable[[str], int | None]
+    line_of: Callable[[Path], int | None]
 
     def problem(self, path: Path, message: str) -> Problem:
-        text = path_text(path)
-        return Problem(text, message, self.source, self.line_of(text))
+        return Problem(path_text(path), message, self.source, self.line_of(path))
 
 
 @dataclass(frozen=True, slots=True)
