@@ -223,6 +223,8 @@ def clash(first: object, second: object, **more: Any) -> list[str]:
         ("[::]:80", "[::1]:80"),
         ("[0::1]:80", "[::1]:80"),
         ("unix:/a", "unix:/a"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("0.0.0.0:0", "0.0.0.0:0"),
     ],
 )
 def test_two_listeners_on_one_address(first: str, second: str) -> None:
@@ -238,7 +240,9 @@ def test_two_listeners_on_one_address(first: str, second: str) -> None:
         ("127.0.0.1:80", "127.0.0.1:81", "tcp"),
         ("127.0.0.1:80", "127.0.0.2:80", "tcp"),
         ("127.0.0.1:80", "127.0.0.1:80", "udp"),
-        ("127.0.0.1:0", "127.0.0.1:0", "tcp"),
+        ("127.0.0.1:0", "127.0.0.1:0", "udp"),
+        ("127.0.0.1:0", "127.0.0.2:0", "tcp"),
+        ("0.0.0.0:0", "127.0.0.1:0", "tcp"),
         ("0.0.0.0:80", "[::]:80", "tcp"),
         ("unix:/a", "unix:/b", "tcp"),
     ],
@@ -247,9 +251,15 @@ def test_addresses_that_do_not_clash(first: str, second: str, protocol: str) -> 
     assert clash(first, second, protocol=protocol) == []
 
 
-def test_one_listener_twice_on_one_address() -> None:
-    twice = document(listeners=[listener(listen=["127.0.0.1:80", "127.0.0.1:80"])], clusters={"books": BOOKS})
+@pytest.mark.parametrize("port", [80, 0])
+def test_one_listener_twice_on_one_address(port: int) -> None:
+    twice = document(listeners=[listener(listen=[f"127.0.0.1:{port}"] * 2)], clusters={"books": BOOKS})
     assert list(words(twice)) == ["listeners[0].listen[1]"]
+
+
+def test_port_0_of_admin_and_status_is_a_socket_of_its_own() -> None:
+    free = {"listen": "127.0.0.1:0"}
+    combine([document(admin=free, status=free, listeners=[listener(**free)], clusters={"books": BOOKS})])
 
 
 def test_admin_and_status_take_part_said_or_not() -> None:
@@ -318,7 +328,7 @@ def test_an_endpoint_listed_twice() -> None:
 
 
 def test_problems_between_documents_are_bounded() -> None:
-    many = document(listeners=[listener(f"l{number}", "127.0.0.1:0") for number in range(300)])
+    many = document(listeners=[listener(f"l{number}", f"127.0.0.1:{number + 1}") for number in range(300)])
     found = problems(many)
     assert len(found) == MOST_PROBLEMS + 1
     assert str(found[-1]) == "and 200 more problems"

@@ -37,6 +37,11 @@ class Address:
         return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
     @property
+    def any_port(self) -> bool:
+        """Whether the kernel chooses the port."""
+        return self.kind != "unix" and self.port == 0
+
+    @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
         if self.kind == "ipv4":
@@ -97,7 +102,7 @@ def _read_listen(value: object) -> Address:
 
 def _read_endpoint(value: object) -> Address:
     address = _read_listen(value)
-    if address.kind != "unix" and (address.port == 0 or address.is_wildcard):
+    if address.any_port or address.is_wildcard:
         raise _refuse(str(value), "nothing can connect to it")
     return address
 

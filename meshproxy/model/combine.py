@@ -127,13 +127,15 @@ def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:
 
 
 def _clashes(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Problem]:
-    """Two on one address. `[::]` is IPv6 only, so it leaves `0.0.0.0` alone; port 0 is always another port."""
-    taken: dict[tuple[str, str, int], dict[str, Place]] = defaultdict(dict)
+    """Two on one address. `[::]` is IPv6 only, so it leaves `0.0.0.0` alone.
+
+    Port 0 is another port for every socket, but listeners that say the same have one socket.
+    """
+    taken: dict[tuple[str, str, int, str], dict[str, Place]] = defaultdict(dict)
     for place in _places(documents, config, listeners):
         address = place.address
-        if address.kind != "unix" and address.port == 0:
-            continue
-        neighbours = taken[place.protocol, address.kind, address.port]
+        alone = address.host if address.any_port else ""
+        neighbours = taken[place.protocol, address.kind, address.port, alone]
         other = neighbours.get(address.host + address.path) or neighbours.get("*")
         if address.is_wildcard:
             other = other or next(iter(neighbours.values()), None)
@@ -158,7 +160,7 @@ class Place:
 def _places(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Place]:
     for name, section in (("admin", config.admin), ("status", config.status)):
         saying = [document for document in documents if name in document.said] or documents[:1]
-        if section and saying:
+        if section and saying and not section.listen.any_port:
             yield Place("tcp", f"`{name}`", section.listen, saying[0], (name, "listen"))
     for item in listeners:
         for index, address in enumerate(item.value.listen):
