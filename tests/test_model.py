@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -359,6 +359,88 @@ def test_a_hint_is_found_whichever_end_of_the_word_is_right() -> None:
     assert Names(names).nearest("prod-books-77x") == "; did you mean `prod-books-77`?"
     assert Names(names).nearest("rod-books-777") == "; did you mean `prod-books-777`?"
     assert Names(names).nearest("something else") == ""
+
+
+# Loops
+
+
+def looping(listeners: list[dict[str, object]], **endpoints: Sequence[object]) -> dict[str, str]:
+    clusters = {name: {"endpoints": places} for name, places in endpoints.items()}
+    try:
+        combine([document(listeners=listeners, clusters=clusters)])
+    except Invalid as invalid:
+        return {problem.path: problem.message for problem in invalid.problems}
+    return {}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.9.9.9:80"),
+        ("[::]:80", "[::1]:80"),
+        ("127.0.0.1:80", "[::ffff:127.0.0.1]:80"),
+        ("0.0.0.0:80", "[::ffff:127.0.0.1]:80"),
+    ],
+)
+def test_an_endpoint_that_is_the_listener_itself(listen: str, endpoint: str, protocol: str) -> None:
+    assert looping([listener("a", listen, protocol=protocol)], books=["10.0.0.2:80", endpoint]) == {
+        "clusters.books.endpoints[1]": f"endpoint {parse(endpoint)} is listener `a`, which leads back to cluster "
+        "`books`: one connection would become thousands"
+    }
+
+
+def test_a_unix_socket_that_is_the_listener_itself() -> None:
+    assert list(looping([listener("a", "unix:@a")], books=["unix:@a"])) == ["clusters.books.endpoints[0]"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:81"),
+        ("127.0.0.1:80", "127.0.0.2:80"),
+        ("0.0.0.0:80", "10.0.0.1:80"),
+        ("0.0.0.0:80", "[::1]:80"),
+        ("[::]:80", "127.0.0.1:80"),
+        ("127.0.0.1:0", "127.0.0.1:80"),
+        ("127.0.0.1:80", {"address": "127.0.0.1:80", "weight": 0}),
+    ],
+)
+def test_an_endpoint_that_is_somebody_else(listen: str, endpoint: object) -> None:
+    assert looping([listener("a", listen)], books=[endpoint]) == {}
+
+
+def test_tcp_does_not_come_back_as_udp() -> None:
+    a, b = listener("a", "127.0.0.1:80"), listener("b", "127.0.0.1:81", protocol="udp", cluster="other")
+    assert looping([a, b], books=["127.0.0.1:81"], other=["127.0.0.1:80"]) == {}
+
+
+def test_a_loop_through_chains_and_several_listeners() -> None:
+    listeners = [
+        listener("outside", "127.0.0.1:79", cluster="a"),
+        listener("a", "127.0.0.1:80", cluster="end", chains=[{"cluster": "b"}]),
+        listener("b", "0.0.0.0:81", cluster=None, chains=[{"match": {"ports": [81]}, "cluster": "c"}]),
+        listener("c", "127.0.0.1:82", cluster="a"),
+    ]
+    ends = {"a": ["127.0.0.1:80"], "b": ["127.0.0.1:81"], "c": ["127.0.0.1:82", "10.0.0.1:1"]}
+    assert looping(listeners, end=["10.0.0.1:80"], **ends) == {
+        f"clusters.{name}.endpoints[0]": f"endpoint {place[0]} is listener `{name}`, which leads back to cluster "
+        f"`{name}`: one connection would become thousands"
+        for name, place in ends.items()
+    }
+    assert looping(listeners[:3], end=["10.0.0.1:80"], **ends) == {}
+
+
+def test_a_long_way_that_ends_is_no_loop() -> None:
+    far = 2000
+    listeners = [listener(f"l{n}", f"127.0.0.1:{n + 1}", cluster=f"c{n}") for n in range(far)]
+    ends = {f"c{n}": [f"127.0.0.1:{n + 2}"] for n in range(far)}
+    assert looping(listeners, **ends) == {}
+    ends[f"c{far - 1}"] = ["127.0.0.1:1"]
+    assert len(looping(listeners, **ends)) == MOST_PROBLEMS + 1
 
 
 # A running process

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from meshproxy.schema.kinds import Scalar, shown
 LONGEST = 256
 LONGEST_UNIX_PATH = 107  # bytes: the kernel's 108, less the final NUL
 _FAMILIES = {"ipv4": "AF_INET", "ipv6": "AF_INET6", "unix": "AF_UNIX"}
+_WILDCARDS = {"ipv4": "0.0.0.0", "ipv6": "::"}  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +35,17 @@ class Address:
 
     @property
     def is_wildcard(self) -> bool:
-        return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        return self.host == _WILDCARDS.get(self.kind)
 
     @property
     def any_port(self) -> bool:
         """Whether the kernel chooses the port."""
         return self.kind != "unix" and self.port == 0
+
+    @property
+    def wildcard(self) -> Address:
+        """The same port on every address of the family; a unix socket has no other address."""
+        return replace(self, host=_WILDCARDS.get(self.kind, self.host))
 
     @property
     def is_local(self) -> bool:

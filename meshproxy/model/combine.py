@@ -14,6 +14,7 @@ from typing import Any
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import Address
 from meshproxy.model.config import PROCESS, Cluster, Config, Listener
+from meshproxy.model.loops import loops
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
 SECTIONS = ("node", *PROCESS, "drain")
@@ -73,6 +74,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_clashes(documents, config, listeners),
         *_listener_problems(listeners, Known(item.value for item in clusters)),
         *_endpoint_problems(clusters),
+        *_loop_problems(listeners, clusters),
     ]
     if problems:
         raise Invalid(_bounded(problems))
@@ -230,3 +232,13 @@ def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 yield item.problem(
                     ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
                 )
+
+
+def _loop_problems(listeners: Sequence[Item], clusters: Sequence[Item]) -> Iterator[Problem]:
+    for number, index, listener in loops([item.value for item in listeners], [item.value for item in clusters]):
+        name, address = clusters[number].value.name, clusters[number].value.endpoints[index].address
+        yield clusters[number].problem(
+            ("endpoints", index),
+            f"endpoint {address} is listener `{listener.name}`, which leads back to cluster `{name}`: "
+            "one connection would become thousands",
+        )
