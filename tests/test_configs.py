@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from meshproxy.dialects import read, text, variables, yaml12
+from meshproxy.dialects.trail import Mark
 from meshproxy.model import Config, combine, encode
 from meshproxy.schema import json_schema, reference
+from meshproxy.schema.shapes import path_text
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "configs").glob("*.yaml"))
@@ -29,9 +32,15 @@ def test_an_example_is_what_the_schema_describes(path: Path) -> None:
     SCHEMA.validate(yaml12.parse(text.decode(path.read_bytes(), path.name), path.name, variables.expander({})))
 
 
+def paths(mark: Mark, above: tuple[str | int, ...] = ()) -> Iterator[str]:
+    for step, below in mark.below.items():
+        yield path_text((*above, step))
+        yield from paths(below, (*above, step))
+
+
 def test_the_reference_holds_every_key_at_its_default() -> None:
     content = (ROOT / "configs" / "reference.yaml").read_text()
-    present = {path.replace("[0]", "[]").replace(".example", ".NAME") for path in yaml12.lines(content)}
+    present = {path.replace("[0]", "[]").replace(".example", ".NAME") for path in paths(yaml12.lines(content).top)}
     absent_by_default = ("status.", "listeners[].proxy_protocol.")
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

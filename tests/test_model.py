@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -30,7 +30,7 @@ from meshproxy.model import (
     version,
 )
 from meshproxy.model.address import parse
-from meshproxy.schema.shapes import MOST_PROBLEMS
+from meshproxy.schema.shapes import MOST_PROBLEMS, Names
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
 
@@ -40,7 +40,9 @@ def listener(name: str = "web", listen: object = "127.0.0.1:80", **more: object)
 
 
 def document(source: str = "a.yaml", /, **value: Any) -> Document:
-    return Document(source, decode(Config, value), frozenset(value), {"listeners[1].listen": 7}.get)
+    return Document(
+        source, decode(Config, value), frozenset(value), lambda path: 7 if path == ("listeners", 1, "listen") else None
+    )
 
 
 def problems(*documents: Document, running: Config | None = None) -> list[Problem]:
@@ -93,6 +95,8 @@ def test_an_address_survives_its_text(text: str, address: Address) -> None:
         ("unix:", "unix:/path"),
         ("unix:/a\0b", "printable"),
         ("unix:/" + "é" * 54, "longer than 107 bytes"),
+        ("1." * 32_000 + ":80", "longer than 256 characters"),
+        ("[fe80::1%" + "x" * 300 + "]:80", "longer than 256 characters"),
     ],
 )
 def test_what_is_no_address(text: str, why: str) -> None:
@@ -219,6 +223,8 @@ def clash(first: object, second: object, **more: Any) -> list[str]:
         ("[::]:80", "[::1]:80"),
         ("[0::1]:80", "[::1]:80"),
         ("unix:/a", "unix:/a"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+        ("0.0.0.0:0", "0.0.0.0:0"),
     ],
 )
 def test_two_listeners_on_one_address(first: str, second: str) -> None:
@@ -234,7 +240,9 @@ def test_two_listeners_on_one_address(first: str, second: str) -> None:
         ("127.0.0.1:80", "127.0.0.1:81", "tcp"),
         ("127.0.0.1:80", "127.0.0.2:80", "tcp"),
         ("127.0.0.1:80", "127.0.0.1:80", "udp"),
-        ("127.0.0.1:0", "127.0.0.1:0", "tcp"),
+        ("127.0.0.1:0", "127.0.0.1:0", "udp"),
+        ("127.0.0.1:0", "127.0.0.2:0", "tcp"),
+        ("0.0.0.0:0", "127.0.0.1:0", "tcp"),
         ("0.0.0.0:80", "[::]:80", "tcp"),
         ("unix:/a", "unix:/b", "tcp"),
     ],
@@ -243,9 +251,15 @@ def test_addresses_that_do_not_clash(first: str, second: str, protocol: str) -> 
     assert clash(first, second, protocol=protocol) == []
 
 
-def test_one_listener_twice_on_one_address() -> None:
-    twice = document(listeners=[listener(listen=["127.0.0.1:80", "127.0.0.1:80"])], clusters={"books": BOOKS})
+@pytest.mark.parametrize("port", [80, 0])
+def test_one_listener_twice_on_one_address(port: int) -> None:
+    twice = document(listeners=[listener(listen=[f"127.0.0.1:{port}"] * 2)], clusters={"books": BOOKS})
     assert list(words(twice)) == ["listeners[0].listen[1]"]
+
+
+def test_port_0_of_admin_and_status_is_a_socket_of_its_own() -> None:
+    free = {"listen": "127.0.0.1:0"}
+    combine([document(admin=free, status=free, listeners=[listener(**free)], clusters={"books": BOOKS})])
 
 
 def test_admin_and_status_take_part_said_or_not() -> None:
@@ -314,10 +328,119 @@ def test_an_endpoint_listed_twice() -> None:
 
 
 def test_problems_between_documents_are_bounded() -> None:
-    many = document(listeners=[listener(f"l{number}", "127.0.0.1:0") for number in range(300)])
+    many = document(listeners=[listener(f"l{number}", f"127.0.0.1:{number + 1}") for number in range(300)])
     found = problems(many)
     assert len(found) == MOST_PROBLEMS + 1
     assert str(found[-1]) == "and 200 more problems"
+
+
+def test_only_so_many_hints_are_looked_for_and_each_among_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+
+    def get_close_matches(word: str, names: list[str], n: int) -> list[str]:
+        looked.append(len(names))
+        return names[:n]
+
+    monkeypatch.setattr("difflib.get_close_matches", get_close_matches)
+    many = range(1500)
+    found = problems(
+        document(
+            listeners=[listener(f"l{n}", f"127.0.0.1:{n + 1}", cluster=f"boks-{n}") for n in many],
+            clusters={f"books-{n}": {"endpoints": []} for n in many},
+        )
+    )
+    assert str(found[-1]) == "and 1400 more problems"
+    assert len(looked) == MOST_PROBLEMS
+    assert max(looked) <= 4 * Names.BESIDE
+
+
+def test_a_hint_is_found_whichever_end_of_the_word_is_right() -> None:
+    names = [f"{place}-books-{n}" for place in ("prod", "test") for n in range(1000)]
+    assert Names(names).nearest("prod-books-77x") == "; did you mean `prod-books-77`?"
+    assert Names(names).nearest("rod-books-777") == "; did you mean `prod-books-777`?"
+    assert Names(names).nearest("something else") == ""
+
+
+# Loops
+
+
+def looping(listeners: list[dict[str, object]], **endpoints: Sequence[object]) -> dict[str, str]:
+    clusters = {name: {"endpoints": places} for name, places in endpoints.items()}
+    try:
+        combine([document(listeners=listeners, clusters=clusters)])
+    except Invalid as invalid:
+        return {problem.path: problem.message for problem in invalid.problems}
+    return {}
+
+
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:80"),
+        ("10.0.0.1:80", "10.0.0.1:80"),
+        ("0.0.0.0:80", "127.0.0.1:80"),
+        ("0.0.0.0:80", "127.9.9.9:80"),
+        ("[::]:80", "[::1]:80"),
+        ("127.0.0.1:80", "[::ffff:127.0.0.1]:80"),
+        ("0.0.0.0:80", "[::ffff:127.0.0.1]:80"),
+    ],
+)
+def test_an_endpoint_that_is_the_listener_itself(listen: str, endpoint: str, protocol: str) -> None:
+    assert looping([listener("a", listen, protocol=protocol)], books=["10.0.0.2:80", endpoint]) == {
+        "clusters.books.endpoints[1]": f"endpoint {parse(endpoint)} is listener `a`, which leads back to cluster "
+        "`books`: one connection would become thousands"
+    }
+
+
+def test_a_unix_socket_that_is_the_listener_itself() -> None:
+    assert list(looping([listener("a", "unix:@a")], books=["unix:@a"])) == ["clusters.books.endpoints[0]"]
+
+
+@pytest.mark.parametrize(
+    ("listen", "endpoint"),
+    [
+        ("127.0.0.1:80", "127.0.0.1:81"),
+        ("127.0.0.1:80", "127.0.0.2:80"),
+        ("0.0.0.0:80", "10.0.0.1:80"),
+        ("0.0.0.0:80", "[::1]:80"),
+        ("[::]:80", "127.0.0.1:80"),
+        ("127.0.0.1:0", "127.0.0.1:80"),
+        ("127.0.0.1:80", {"address": "127.0.0.1:80", "weight": 0}),
+    ],
+)
+def test_an_endpoint_that_is_somebody_else(listen: str, endpoint: object) -> None:
+    assert looping([listener("a", listen)], books=[endpoint]) == {}
+
+
+def test_tcp_does_not_come_back_as_udp() -> None:
+    a, b = listener("a", "127.0.0.1:80"), listener("b", "127.0.0.1:81", protocol="udp", cluster="other")
+    assert looping([a, b], books=["127.0.0.1:81"], other=["127.0.0.1:80"]) == {}
+
+
+def test_a_loop_through_chains_and_several_listeners() -> None:
+    listeners = [
+        listener("outside", "127.0.0.1:79", cluster="a"),
+        listener("a", "127.0.0.1:80", cluster="end", chains=[{"cluster": "b"}]),
+        listener("b", "0.0.0.0:81", cluster=None, chains=[{"match": {"ports": [81]}, "cluster": "c"}]),
+        listener("c", "127.0.0.1:82", cluster="a"),
+    ]
+    ends = {"a": ["127.0.0.1:80"], "b": ["127.0.0.1:81"], "c": ["127.0.0.1:82", "10.0.0.1:1"]}
+    assert looping(listeners, end=["10.0.0.1:80"], **ends) == {
+        f"clusters.{name}.endpoints[0]": f"endpoint {place[0]} is listener `{name}`, which leads back to cluster "
+        f"`{name}`: one connection would become thousands"
+        for name, place in ends.items()
+    }
+    assert looping(listeners[:3], end=["10.0.0.1:80"], **ends) == {}
+
+
+def test_a_long_way_that_ends_is_no_loop() -> None:
+    far = 2000
+    listeners = [listener(f"l{n}", f"127.0.0.1:{n + 1}", cluster=f"c{n}") for n in range(far)]
+    ends = {f"c{n}": [f"127.0.0.1:{n + 2}"] for n in range(far)}
+    assert looping(listeners, **ends) == {}
+    ends[f"c{far - 1}"] = ["127.0.0.1:1"]
+    assert len(looping(listeners, **ends)) == MOST_PROBLEMS + 1
 
 
 # A running process

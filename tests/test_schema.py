@@ -30,6 +30,7 @@ from meshproxy.schema.kinds import (
     read_size,
     show_duration,
     show_size,
+    shown,
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, MOST_PROBLEMS, ONE_OR_MANY, Keyed, path_text
 
@@ -162,6 +163,37 @@ def test_problems_are_bounded_in_number_and_length() -> None:
     ((path, message),) = problems({"k" * 10_000: 1}).items()
     assert len(path) < 100
     assert len(message) < 200
+
+
+def test_only_problems_that_are_kept_are_put_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[object] = []
+
+    def counted(path: Any) -> str:
+        rendered.append(path)
+        return path_text(path)
+
+    monkeypatch.setattr("meshproxy.schema.shapes.path_text", counted)
+    for wrong in (
+        {"trees": {f"t{n}": 7 for n in range(1000)}},
+        {"nets": ["x"] * 1000},
+        {f"k{n}": 1 for n in range(1000)},
+    ):
+        rendered.clear()
+        with pytest.raises(Invalid, match="and 900 more problems"):
+            decode(Wood, wrong)
+        assert len(rendered) <= 2 * MOST_PROBLEMS
+
+
+def test_a_value_is_made_short_before_it_is_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    quoted: list[int] = []
+
+    def dumps(value: str) -> str:
+        quoted.append(len(value))
+        return f'"{value}"'
+
+    monkeypatch.setattr("json.dumps", dumps)
+    assert shown("k" * 5_000_000) == '"' + "k" * 58 + "…"
+    assert quoted == [60]
 
 
 def test_a_secret_is_never_in_a_message_nor_in_a_repr() -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 
 from meshproxy.dialects import native, text, variables
 from meshproxy.errors import Invalid
 from meshproxy.model import Document
+from meshproxy.schema.shapes import Path
 
 
 def read(data: bytes, source: str, environment: Mapping[str, str] | None = None) -> Document:
@@ -29,8 +31,8 @@ def read(data: bytes, source: str, environment: Mapping[str, str] | None = None)
 
 def _syntax(content: str) -> ModuleType:
     """JSON where the document begins as only JSON is written: with a brace and a key in quotes."""
-    start = content.lstrip()
-    if start[:1] == "{" and start[1:].lstrip()[:1] in ('"', "}"):
+    brace = text.past_blanks(content, 0)
+    if content.startswith("{", brace) and content.startswith(('"', "}"), text.past_blanks(content, brace + 1)):
         from meshproxy.dialects import json_text
 
         return json_text
@@ -40,15 +42,7 @@ def _syntax(content: str) -> ModuleType:
     return yaml12
 
 
-def _finder(syntax: ModuleType, content: str) -> Callable[[str], int | None]:
+def _finder(syntax: ModuleType, content: str) -> Callable[[Path], int]:
     """Finds the line of a path, or of the nearest one above it that stands in the text."""
-    known: dict[str, int] = {}
-
-    def line_of(path: str) -> int | None:
-        if not known:
-            known.update(syntax.lines(content))
-        while path and path not in known:
-            path = path[: max(path.rfind("."), path.rfind("["), 0)]
-        return known.get(path)
-
-    return line_of
+    lines = cache(lambda: syntax.lines(content))
+    return lambda path: lines().of(path)

@@ -11,50 +11,63 @@ import math
 import re
 from typing import Any
 
-from meshproxy.dialects.text import DEEPEST, LARGEST_NODES, refusal
+from meshproxy.dialects.text import (
+    BLANKS,
+    DEEPEST,
+    LARGEST_NODES,
+    LONGEST_KEY,
+    LONGEST_TEXT,
+    PIECE,
+    refusal,
+    too_long,
+)
+from meshproxy.dialects.trail import Lines, Trail
 from meshproxy.dialects.variables import Expand
 from meshproxy.errors import Invalid, Problem
 from meshproxy.schema.kinds import cut, shown
 from meshproxy.schema.shapes import MOST_PROBLEMS, path_text
 
+_WORDS = {"true": True, "false": False, "null": None}
+_LONGEST_NUMBER = 1000
+
+_CHARACTER = r'(?>[^"\\\x00-\x1f]|\\u[0-9a-fA-F]{4}|\\.)'
+_DIGITS = rf"[0-9]{{1,{_LONGEST_NUMBER + 1}}}+"
+# Every repetition has an end: one call of the matcher must not go through the whole document.
 _TOKEN = re.compile(
-    r"""[ \t\n\r]*(?:
-        (?P<mark>[{}\[\],:])
-      | (?P<string>"(?:[^"\\\x00-\x1f]|\\.)*+")
-      | (?P<number>-?(?:0|[1-9][0-9]*+)(?P<fraction>(?:\.[0-9]++)?(?:[eE][-+]?[0-9]++)?))
-      | (?P<word>[A-Za-z]++)
+    rf"""[ \t\n\r]{{0,{PIECE}}}+(?:
+        (?P<mark>[{{}}\[\],:])
+      | (?P<string>"{_CHARACTER}{{0,{LONGEST_TEXT}}}+")
+      | (?P<number>-?(?:0|(?!0){_DIGITS})(?P<fraction>(?:\.{_DIGITS})?(?:[eE][-+]?{_DIGITS})?))
+      | (?P<word>[A-Za-z]{{1,{PIECE}}}+)
       | (?P<end>\Z)
     )""",
     re.VERBOSE,
 )
-_WORDS = {"true": True, "false": False, "null": None}
-_LONGEST_NUMBER = 1000
+_TOO_LONG = re.compile(rf'"{_CHARACTER}{{{LONGEST_TEXT + 1}}}')
 
 
 def parse(text: str, source: str, expand: Expand | None = None) -> Any:
     """The value in the text, or `Invalid`."""
-    return _Scanner(text, source, expand).document()
+    return _Scanner(text, source, expand, Trail()).document()
 
 
-def lines(text: str) -> dict[str, int]:
-    """The line of every path. It costs another parse, and is for the day when there is a problem to place."""
-    scanner = _Scanner(text, "", None)
-    scanner.lines = {}
-    scanner.document()
-    return scanner.lines
+def lines(text: str) -> Lines:
+    """The line of every place. It costs another parse, and is for the day when there is a problem to place."""
+    found = Lines()
+    _Scanner(text, "", None, found).document()
+    return found
 
 
 class _Scanner:
-    def __init__(self, text: str, source: str, expand: Expand | None) -> None:
+    def __init__(self, text: str, source: str, expand: Expand | None, trail: Trail) -> None:
         self.text = text
         self.source = source
         self.expand = expand
-        self.lines: dict[str, int] | None = None
+        self.trail = trail
         self.problems: list[Problem] = []
-        self.path: list[str | int] = []
         self.size = 0
         self.lexeme = self.kind = self.fraction = ""
-        self.start = self.position = self.counted = 0
+        self.position = self.counted = 0
         self.line = 1
 
     def document(self) -> Any:
@@ -67,27 +80,32 @@ class _Scanner:
         return value
 
     def _advance(self) -> None:
-        found = _TOKEN.match(self.text, self.position)
-        if found is None:
-            blank = re.compile(r"[ \t\n\r]*").match(self.text, self.position)
-            self._move_to(blank.end() if blank else self.position)
-            raise refusal(self.source, f"not JSON: {shown(self.text[self.start : self.start + 20])}", self.line)
+        while (found := _TOKEN.match(self.text, self.position)) is None:
+            self._pass_blanks()
         self.kind = found.lastgroup if found.lastgroup != "fraction" else "number"  # type: ignore[assignment]
         self.lexeme, self.fraction = found[self.kind], found["fraction"] or ""
         self._move_to(found.start(self.kind))
         self.position = found.end()
 
+    def _pass_blanks(self) -> None:
+        """On to the next piece of blanks; if there are none, what stands here is no token."""
+        blanks = BLANKS.match(self.text, self.position)
+        self.position = blanks.end() if blanks else self.position
+        self._move_to(self.position)
+        if _TOO_LONG.match(self.text, self.position):
+            raise too_long("string", LONGEST_TEXT, self.source, self.line)
+        if not blanks:
+            raise refusal(self.source, f"not JSON: {shown(self.text[self.position : self.position + 20])}", self.line)
+
     def _move_to(self, start: int) -> None:
         self.line += self.text.count("\n", self.counted, start)
-        self.start = self.counted = start
+        self.counted = start
 
     def _unexpected(self, expected: str) -> Invalid:
         found = shown(self.lexeme) if self.lexeme else "the end"
         return refusal(self.source, f"not JSON: {expected} is expected, not {found}", self.line)
 
     def _value(self, depth: int) -> Any:
-        if self.lines is not None:
-            self.lines.setdefault(path_text(tuple(self.path)), self.line)
         self.size += 1
         if self.size > LARGEST_NODES:
             raise refusal(self.source, f"more than {LARGEST_NODES} values", self.line)
@@ -121,10 +139,13 @@ class _Scanner:
     def _expanded(self, text: str) -> str:
         assert self.expand
         try:
-            return self.expand(text)
+            expanded = self.expand(text)
         except ValueError as missing:
             self._problem(str(missing))
             return ""
+        if len(expanded) > LONGEST_TEXT:
+            raise too_long("string", LONGEST_TEXT, self.source, self.line)
+        return expanded
 
     def _number(self) -> int | float:
         if len(self.lexeme) > _LONGEST_NUMBER:
@@ -140,9 +161,9 @@ class _Scanner:
         items: list[Any] = []
         self._advance()
         while self.lexeme != "]":
-            self.path.append(len(items))
+            self.trail.enter(len(items), self.line)
             items.append(self._value(depth + 1))
-            self.path.pop()
+            self.trail.leave()
             self._separator("]")
         self._advance()
         return items
@@ -155,18 +176,18 @@ class _Scanner:
             if self.kind != "string":
                 raise self._unexpected("a key in quotes")
             key = self._string()
-            self.path.append(key)
+            if len(key) > LONGEST_KEY:
+                raise too_long("key", LONGEST_KEY, self.source, self.line)
+            self.trail.enter(key, self.line)
             if key in first:
                 self._problem(f"duplicate key `{cut(key)}`: lines {first[key]} and {self.line}")
             first.setdefault(key, self.line)
-            if self.lines is not None:
-                self.lines.setdefault(path_text(tuple(self.path)), self.line)
             self._advance()
             if self.lexeme != ":":
                 raise self._unexpected("`:`")
             self._advance()
             mapping[key] = self._value(depth + 1)
-            self.path.pop()
+            self.trail.leave()
             self._separator("}")
         self._advance()
         return mapping
@@ -181,4 +202,4 @@ class _Scanner:
 
     def _problem(self, message: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(path_text(tuple(self.path)), message, self.source, self.line))
+            self.problems.append(Problem(path_text(self.trail.path), message, self.source, self.line))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from meshproxy.schema.kinds import cut
 
@@ -20,6 +21,7 @@ def expander(environment: Mapping[str, str]) -> Expand:
     left = LARGEST_GROWTH
 
     def replacement(found: re.Match[str]) -> str:
+        nonlocal left
         if found["escaped"]:
             return "${"
         name, default = found["name"], found["default"]
@@ -30,14 +32,10 @@ def expander(environment: Mapping[str, str]) -> Expand:
             return default
         if name not in environment:
             raise ValueError(f"variable `{cut(name)}` is not set, and has no default such as ${{{cut(name)}:-value}}")
-        return value
-
-    def expand(text: str) -> str:
-        nonlocal left
-        expanded = _VARIABLE.sub(replacement, text)
-        left -= len(expanded)
+        # At each variable, for one string can hold ten thousand of them.
+        left -= len(value)
         if left < 0:
             raise ValueError(f"the variables hold more than {LARGEST_GROWTH >> 20} MiB")
-        return expanded
+        return value
 
-    return expand
+    return partial(_VARIABLE.sub, replacement)

@@ -15,18 +15,43 @@ from typing import Any
 
 import yaml
 
-from meshproxy.dialects.text import DEEPEST, LARGEST_NODES, refusal
+from meshproxy.dialects.text import DEEPEST, LARGEST_NODES, LONGEST_KEY, LONGEST_TEXT, PIECE, refusal, too_long
+from meshproxy.dialects.trail import Lines, Trail
 from meshproxy.dialects.variables import Expand
 from meshproxy.errors import Invalid, Problem
 from meshproxy.schema.kinds import cut, shown
 from meshproxy.schema.shapes import MOST_PROBLEMS, path_text
 
 
+class Feed:
+    """The text, as a parser takes it: by pieces, each handed over in Python, so that other threads have their turn.
+
+    A stretch in which the parser comes upon nothing, be it a comment or the beginning of something large, has an end.
+    """
+
+    def __init__(self, text: str, source: str) -> None:
+        self.text = text
+        self.source = source
+        self.position = self.stretch = 0
+        self.line = 1
+
+    def read(self, size: int = PIECE, /) -> str:
+        if self.position - self.stretch > LONGEST_STRETCH:
+            raise refusal(self.source, f"more than {LONGEST_STRETCH} characters without a value", self.line)
+        piece = self.text[self.position : self.position + size]
+        self.position += size
+        return piece
+
+    def came_upon(self, event: Any) -> None:
+        self.stretch = self.position
+        self.line = _line(event)
+
+
 class PurePythonParser(yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser):
     """PyYAML's own parser, for where it was built without libyaml."""
 
-    def __init__(self, text: str) -> None:
-        yaml.reader.Reader.__init__(self, text)
+    def __init__(self, feed: Feed) -> None:
+        yaml.reader.Reader.__init__(self, feed)
         yaml.scanner.Scanner.__init__(self)
         yaml.parser.Parser.__init__(self)
 
@@ -40,21 +65,21 @@ _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
 _LONGEST_NUMBER = 1000
+LONGEST_STRETCH = 128 * 1024
 _TAG = "tag:yaml.org,2002:"
 _CORE: dict[str, type] = {"null": type(None), "bool": bool, "int": int, "float": float}
 
 
 def parse(text: str, source: str, expand: Expand | None = None) -> Any:
     """The one document in the text as plain values, or `Invalid`."""
-    return _Builder(text, source, expand).document()
+    return _Builder(text, source, expand, Trail()).document()
 
 
-def lines(text: str) -> dict[str, int]:
-    """The line of every path. It costs another parse, and is for the day when there is a problem to place."""
-    builder = _Builder(text, "", None)
-    builder.lines = {}
-    builder.document()
-    return builder.lines
+def lines(text: str) -> Lines:
+    """The line of every place. It costs another parse, and is for the day when there is a problem to place."""
+    found = Lines()
+    _Builder(text, "", None, found).document()
+    return found
 
 
 def resolve(text: str) -> Any:
@@ -81,16 +106,16 @@ class _Anchored:
 
 
 class _Builder:
-    """One pass over the events. `path` is where it stands, `size` how many nodes the values have when expanded."""
+    """One pass over the events. `trail` is where it stands, `size` how many nodes the values have when expanded."""
 
-    def __init__(self, text: str, source: str, expand: Expand | None) -> None:
-        self.parser = Parser(text)
+    def __init__(self, text: str, source: str, expand: Expand | None, trail: Trail) -> None:
+        self.feed = Feed(text, source)
+        self.parser = Parser(self.feed)
         self.source = source
         self.expand = expand
-        self.lines: dict[str, int] | None = None
+        self.trail = trail
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored] = {}
-        self.path: list[str | int] = []
         self.size = 0
         self.deepest = 0
 
@@ -111,11 +136,11 @@ class _Builder:
         return value
 
     def _next(self) -> Any:
-        return self.parser.get_event()
+        event = self.parser.get_event()
+        self.feed.came_upon(event)
+        return event
 
     def _node(self, event: Any, depth: int) -> Any:
-        if self.lines is not None:
-            self.lines.setdefault(path_text(tuple(self.path)), _line(event))
         self._grow(1, depth, event)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, depth)
@@ -155,9 +180,9 @@ class _Builder:
     def _sequence(self, depth: int) -> list[Any]:
         items: list[Any] = []
         while not isinstance(event := self._next(), yaml.SequenceEndEvent):
-            self.path.append(len(items))
+            self.trail.enter(len(items), _line(event))
             items.append(self._node(event, depth + 1))
-            self.path.pop()
+            self.trail.leave()
         return items
 
     def _mapping(self, depth: int) -> dict[str, Any]:
@@ -166,14 +191,12 @@ class _Builder:
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._key(event, depth + 1)
             line = _line(event)
-            self.path.append(key)
+            self.trail.enter(key, line)
             if key in first:
                 self._problem(line, f"duplicate key `{cut(key)}`: lines {first[key]} and {line}")
             first.setdefault(key, line)
-            if self.lines is not None:
-                self.lines[path_text(tuple(self.path))] = line
             mapping[key] = self._node(self._next(), depth + 1)
-            self.path.pop()
+            self.trail.leave()
         return mapping
 
     def _key(self, event: Any, depth: int) -> str:
@@ -181,11 +204,11 @@ class _Builder:
         key = self._node(event, depth)
         self.expand = expand
         if isinstance(key, str):
+            if len(key) > LONGEST_KEY:
+                raise too_long("key", LONGEST_KEY, self.source, _line(event))
             return key
         hint = " (quote it)" if isinstance(event, yaml.ScalarEvent) else ""
-        raise refusal(
-            self.source, f"a key must be a string, not {shown(key)}{hint}", _line(event), path_text(tuple(self.path))
-        )
+        raise self._refusal(event, f"a key must be a string, not {shown(key)}{hint}")
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
@@ -195,6 +218,8 @@ class _Builder:
             except ValueError as missing:
                 self._problem(_line(event), str(missing))
                 return ""
+        if len(text) > LONGEST_TEXT:
+            raise too_long("string", LONGEST_TEXT, self.source, _line(event))
         if event.tag is None:
             return text if event.style else resolve(text)
         return self._tagged(event, text)
@@ -207,16 +232,20 @@ class _Builder:
         if tag == "float" and type(value) is int:
             return float(value)
         if tag not in _CORE or _CORE[tag] is not type(value):
-            self._problem(_line(event), f"tag {cut(event.tag)} does not fit {shown(text)}")
+            raise self._refusal(event, f"tag {cut(event.tag)} does not fit {shown(text)}")
         return value
 
     def _collection_tag(self, event: Any, expected: str) -> None:
         if event.tag not in (None, "!", _TAG + expected):
-            self._problem(_line(event), f"tag {cut(event.tag)} is not supported")
+            # At once, for the next ten thousand may have the same tag, and it may be large.
+            raise self._refusal(event, f"tag {cut(event.tag)} is not supported")
+
+    def _refusal(self, event: Any, message: str) -> Invalid:
+        return refusal(self.source, message, _line(event), path_text(self.trail.path))
 
     def _problem(self, line: int, message: str) -> None:
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(path_text(tuple(self.path)), message, self.source, line))
+            self.problems.append(Problem(path_text(self.trail.path), message, self.source, line))
 
     def _syntax(self, error: yaml.YAMLError) -> Invalid:
         mark = getattr(error, "problem_mark", None)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Annotated, Literal
 
 from meshproxy.schema.kinds import Scalar, shown
 
+LONGEST = 256
 LONGEST_UNIX_PATH = 107  # bytes: the kernel's 108, less the final NUL
 _FAMILIES = {"ipv4": "AF_INET", "ipv6": "AF_INET6", "unix": "AF_UNIX"}
+_WILDCARDS = {"ipv4": "0.0.0.0", "ipv6": "::"}  # noqa: S104 - compared, not bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,17 @@ class Address:
 
     @property
     def is_wildcard(self) -> bool:
-        return self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        return self.host == _WILDCARDS.get(self.kind)
+
+    @property
+    def any_port(self) -> bool:
+        """Whether the kernel chooses the port."""
+        return self.kind != "unix" and self.port == 0
+
+    @property
+    def wildcard(self) -> Address:
+        """The same port on every address of the family; a unix socket has no other address."""
+        return replace(self, host=_WILDCARDS.get(self.kind, self.host))
 
     @property
     def is_local(self) -> bool:
@@ -45,6 +57,8 @@ class Address:
 
 def parse(text: str) -> Address:
     """The address that a text names, or `ValueError` in words that follow the name of a key."""
+    if len(text) > LONGEST:
+        raise _refuse(text, f"it is longer than {LONGEST} characters")
     if text.startswith("unix:"):
         return _unix(text)
     host, colon, port_text = text.rpartition(":")
@@ -94,7 +108,7 @@ def _read_listen(value: object) -> Address:
 
 def _read_endpoint(value: object) -> Address:
     address = _read_listen(value)
-    if address.kind != "unix" and (address.port == 0 or address.is_wildcard):
+    if address.any_port or address.is_wildcard:
         raise _refuse(str(value), "nothing can connect to it")
     return address
 

@@ -14,7 +14,8 @@ from typing import Any
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import Address
 from meshproxy.model.config import PROCESS, Cluster, Config, Listener
-from meshproxy.schema.shapes import MOST_PROBLEMS, Path, nearest, path_text
+from meshproxy.model.loops import loops
+from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
 SECTIONS = ("node", *PROCESS, "drain")
 
@@ -26,11 +27,10 @@ class Document:
     source: str
     config: Config
     said: frozenset[str]
-    line_of: Callable[[str], int | None]
+    line_of: Callable[[Path], int | None]
 
     def problem(self, path: Path, message: str) -> Problem:
-        text = path_text(path)
-        return Problem(text, message, self.source, self.line_of(text))
+        return Problem(path_text(path), message, self.source, self.line_of(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,9 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
         *_clashes(documents, config, listeners),
-        *_listener_problems(listeners, {item.value.name: item.value for item in clusters}),
+        *_listener_problems(listeners, Known(item.value for item in clusters)),
         *_endpoint_problems(clusters),
+        *_loop_problems(listeners, clusters),
     ]
     if problems:
         raise Invalid(_bounded(problems))
@@ -128,13 +129,15 @@ def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:
 
 
 def _clashes(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Problem]:
-    """Two on one address. `[::]` is IPv6 only, so it leaves `0.0.0.0` alone; port 0 is always another port."""
-    taken: dict[tuple[str, str, int], dict[str, Place]] = defaultdict(dict)
+    """Two on one address. `[::]` is IPv6 only, so it leaves `0.0.0.0` alone.
+
+    Port 0 is another port for every socket, but listeners that say the same have one socket.
+    """
+    taken: dict[tuple[str, str, int, str], dict[str, Place]] = defaultdict(dict)
     for place in _places(documents, config, listeners):
         address = place.address
-        if address.kind != "unix" and address.port == 0:
-            continue
-        neighbours = taken[place.protocol, address.kind, address.port]
+        alone = address.host if address.any_port else ""
+        neighbours = taken[place.protocol, address.kind, address.port, alone]
         other = neighbours.get(address.host + address.path) or neighbours.get("*")
         if address.is_wildcard:
             other = other or next(iter(neighbours.values()), None)
@@ -159,7 +162,7 @@ class Place:
 def _places(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Place]:
     for name, section in (("admin", config.admin), ("status", config.status)):
         saying = [document for document in documents if name in document.said] or documents[:1]
-        if section and saying:
+        if section and saying and not section.listen.any_port:
             yield Place("tcp", f"`{name}`", section.listen, saying[0], (name, "listen"))
     for item in listeners:
         for index, address in enumerate(item.value.listen):
@@ -167,7 +170,20 @@ def _places(documents: Sequence[Document], config: Config, listeners: Sequence[I
             yield Place(item.value.protocol, f"listener `{item.value.name}`", address, item.document, path)
 
 
-def _listener_problems(listeners: Iterable[Item], clusters: dict[str, Cluster]) -> Iterator[Problem]:
+class Known:
+    """All clusters, with what is asked of them for every listener."""
+
+    def __init__(self, clusters: Iterable[Cluster]) -> None:
+        self.by_name = {cluster.name: cluster for cluster in clusters}
+        self.names = Names(self.by_name)
+        self.unix = {
+            cluster.name
+            for cluster in self.by_name.values()
+            if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints)
+        }
+
+
+def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[Problem]:
     for item in listeners:
         listener: Listener = item.value
         if not listener.cluster and not listener.chains:
@@ -196,14 +212,14 @@ def _udp_problems(item: Item) -> Iterator[Problem]:
             yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")
 
 
-def _target(item: Item, below: Path, name: str, clusters: dict[str, Cluster]) -> Iterator[Problem]:
-    cluster = clusters.get(name)
+def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Problem]:
+    cluster = clusters.by_name.get(name)
     if cluster is None:
-        yield item.problem(below, f"no cluster `{name}`{nearest(name, clusters)}")
+        yield item.problem(below, f"no cluster `{name}`{clusters.names.nearest(name)}")
     elif item.value.protocol == "udp":
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
-        if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints):
+        if name in clusters.unix:
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
 
 
@@ -216,3 +232,13 @@ def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 yield item.problem(
                     ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
                 )
+
+
+def _loop_problems(listeners: Sequence[Item], clusters: Sequence[Item]) -> Iterator[Problem]:
+    for number, index, listener in loops([item.value for item in listeners], [item.value for item in clusters]):
+        name, address = clusters[number].value.name, clusters[number].value.endpoints[index].address
+        yield clusters[number].problem(
+            ("endpoints", index),
+            f"endpoint {address} is listener `{listener.name}`, which leads back to cluster `{name}`: "
+            "one connection would become thousands",
+        )

@@ -7,14 +7,14 @@ from typing import Any, TypeVar
 from meshproxy.errors import Invalid
 from meshproxy.schema.describe import json_schema as json_schema
 from meshproxy.schema.describe import reference as reference
-from meshproxy.schema.shapes import Found, struct_of
+from meshproxy.schema.shapes import Found, Told, struct_of, told
 
 T = TypeVar("T")
 
 
-def decode(cls: type[T], value: object) -> T:
-    """The value as a `cls`, or `Invalid` with every problem in it."""
-    found = Found()
+def decode(cls: type[T], value: object, problem: Told = told) -> T:
+    """The value as a `cls`, or `Invalid` with every problem in it, as `problem` makes it of place and message."""
+    found = Found(problem)
     decoded: T = struct_of(cls).read(value, (), found)
     if found.problems:
         raise Invalid(found.all())

@@ -27,7 +27,10 @@ def shown(value: object) -> str:
         return "a list"
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         return "a number that large"
-    if isinstance(value, bool | int | float | str):
+    if isinstance(value, str):
+        # First made short, then quoted: a value may be large, and stand in a hundred thousand places.
+        return cut(json.dumps(value[:SHOWN_LENGTH]))
+    if isinstance(value, bool | int | float):
         return cut(json.dumps(value))
     return f"a {type(value).__name__}"
 

@@ -15,8 +15,10 @@ import dataclasses
 import difflib
 import types
 import typing
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from meshproxy.errors import Problem
@@ -29,15 +31,13 @@ BAD: Any = object()  # what a reader returns after it has reported why
 
 def path_text(path: Path) -> str:
     """`listeners[0].timeouts.idle`: injective for sane keys, bounded for all."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif step.isidentifier() or step.replace("-", "_").isidentifier():
-            text += f".{cut(step)}" if text else cut(step)
-        else:
-            text += f"[{shown(step)}]"
-    return text
+    return "".join(map(_step_text, path)).removeprefix(".")
+
+
+def _step_text(step: str | int) -> str:
+    if isinstance(step, str):
+        return f".{cut(step)}" if step.replace("-", "_").isidentifier() else f"[{shown(step)}]"
+    return f"[{step}]"
 
 
 def label(path: Path) -> str:
@@ -48,22 +48,60 @@ def label(path: Path) -> str:
     return f"`{path_text(path[start:])}`" if path else "the document"
 
 
-def nearest(word: str, known: typing.Iterable[str]) -> str:
-    """A hint for a message: "; did you mean `listen`?", or nothing."""
-    close = difflib.get_close_matches(cut(word), list(known), n=1)
-    return f"; did you mean `{close[0]}`?" if close else ""
+class Names:
+    """Names of which a wrong one may be a misspelling.
+
+    There may be thousands, of each, and to compare two is slow. So only those are compared that stand beside the wrong
+    one in the alphabet, read forwards or backwards; and there are no more hints than problems that are shown.
+    """
+
+    BESIDE = 16
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = names
+        self._hints = MOST_PROBLEMS
+
+    @cached_property
+    def _sorted(self) -> tuple[list[str], list[str]]:
+        return sorted(self._names), sorted(name[::-1] for name in self._names)
+
+    def nearest(self, word: str) -> str:
+        """A hint for a message: "; did you mean `listen`?", or nothing."""
+        if not self._hints:
+            return ""
+        self._hints -= 1
+        forwards, backwards = self._sorted
+        beside = {*self._beside(word, forwards), *(name[::-1] for name in self._beside(word[::-1], backwards))}
+        close = difflib.get_close_matches(cut(word), sorted(beside), n=1)
+        return f"; did you mean `{close[0]}`?" if close else ""
+
+    def _beside(self, word: str, names: list[str]) -> list[str]:
+        place = bisect(names, word)
+        return names[max(0, place - self.BESIDE) : place + self.BESIDE]
+
+
+Told = Callable[[Path, str], Problem]
+"""How a place and a message become a problem."""
+
+
+def told(path: Path, message: str) -> Problem:
+    return Problem(path_text(path), message)
 
 
 class Found:
-    """Problems as they are found, bounded: a document can be wrong in a million places."""
+    """Problems as they are found, bounded: a document can be wrong in a million places.
 
-    def __init__(self) -> None:
+    Only those that are kept are put in words, for that takes longer than to find them.
+    """
+
+    def __init__(self, problem: Told) -> None:
+        self.problem = problem
         self.problems: list[Problem] = []
         self.unnamed = 0
 
-    def add(self, path: Path, message: str) -> None:
+    def add(self, path: Path, words: Callable[[Path], str]) -> None:
         if len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(Problem(path_text(path), message))
+            self.problems.append(self.problem(path, words(path)))
         else:
             self.unnamed += 1
 
@@ -86,7 +124,8 @@ class Leaf:
         try:
             return self.kind.read(value)
         except ValueError as refusal:
-            found.add(path, f"{label(path)} {refusal}")
+            why = str(refusal)
+            found.add(path, lambda path: f"{label(path)} {why}")
             return BAD
 
     def write(self, value: Any, redact: bool) -> object:
@@ -118,10 +157,10 @@ class Sequence:
             if self.how.one and not isinstance(value, Mapping):
                 only = self.item.read(value, path, found)
                 return BAD if only is BAD else (only,)
-            found.add(path, f"{label(path)} must be a list, not {shown(value)}")
+            found.add(path, lambda path: f"{label(path)} must be a list, not {shown(value)}")
             return BAD
         if len(value) < self.how.least:
-            found.add(path, f"{label(path)} must not be an empty list")
+            found.add(path, lambda path: f"{label(path)} must not be an empty list")
             return BAD
         items = tuple([self.item.read(item, (*path, index), found) for index, item in enumerate(value)])
         return BAD if BAD in items else items
@@ -134,7 +173,7 @@ class Sequence:
 
 def _read_mapping(value: object, path: Path, found: Found) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
-        found.add(path, f"{label(path)} must be a mapping, not {_type_of(value)}")
+        found.add(path, lambda path: f"{label(path)} must be a mapping, not {_type_of(value)}")
         return BAD  # type: ignore[no-any-return]
     return value
 
@@ -223,14 +262,14 @@ class Struct:
         values: dict[str, object] = dict(given or {})
         for key in mapping:
             if key not in self.fields or key in values:
-                found.add((*path, str(key)), self._unknown(str(key)))
+                found.add((*path, str(key)), self._unknown)
         for name, field in self.fields.items():
             if name in values:
                 continue
             if name in mapping:
                 values[name] = self._read_field(field, mapping[name], (*path, name), found)
             elif field.required:
-                found.add((*path, name), f"{label((*path, name))} is missing")
+                found.add((*path, name), lambda path: f"{label(path)} is missing")
                 values[name] = BAD
         return BAD if any(item is BAD for item in values.values()) else self.cls(**values)
 
@@ -240,10 +279,11 @@ class Struct:
             return None
         return field.shape.read(value, path, found)
 
-    def _unknown(self, key: str) -> str:
+    def _unknown(self, path: Path) -> str:
+        key = str(path[-1])
         if key in self.reserved:
             return f"`{key}` is reserved: {self.reserved[key]} is not in this version"
-        return f"unknown key `{cut(key)}`{nearest(key, [name for name in self.fields if name != key])}"
+        return f"unknown key `{cut(key)}`{Names(name for name in self.fields if name != key).nearest(key)}"
 
     def write(self, value: Any, redact: bool, skip: str | None = None) -> object:
         """What differs from the default, so that a key of a later version changes nothing that was written before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from meshproxy.dialects import read
+from meshproxy.dialects import read, text
 from meshproxy.errors import Invalid
 
 YAML = b"""
@@ -70,13 +70,54 @@ def test_what_is_refused(data: bytes, message: str) -> None:
     assert any(line.startswith(message) for line in refused(data)), refused(data)
 
 
+def test_a_character_at_the_seam_of_two_pieces_is_whole() -> None:
+    for shift in range(4):
+        content = "#" * (text.PIECE - shift) + "é中😀\n" + "a: 1"
+        assert text.decode(content.encode(), "f") == content
+    with pytest.raises(Invalid, match="f:3: not UTF-8: byte 0xe4"):
+        text.decode(b"a:\n1\n" + b"#" * (text.PIECE - 6) + b"\xe4\xb8", "f")
+    with pytest.raises(Invalid, match=r"f:4: control character U\+0007"):
+        text.decode(b"a:\n1\n" + b"#" * text.PIECE + b"\n\x07", "f")
+
+
+@pytest.mark.parametrize("size", [text.LONGEST_TEXT + 1, 10_000_000])
+@pytest.mark.parametrize("document", ['{"a": "%s"}', 'a: "%s"', "a: %s", "a: |\n  %s"])
+def test_a_string_has_a_longest(document: str, size: int) -> None:
+    (problem,) = refused((document % ("x" * size)).encode())
+    assert "a string is longer than 65536 characters" in problem or "131072 characters without a value" in problem
+
+
+@pytest.mark.parametrize("document", ['{"%s": [1]}', "? %s\n: [1]"])
+def test_a_key_has_a_longest(document: str) -> None:
+    (problem,) = refused((document % ("x" * (text.LONGEST_KEY + 1))).encode())
+    assert problem == "f:1: a key is longer than 1024 characters"
+    assert "unknown key" in refused((document % ("x" * text.LONGEST_KEY)).encode())[0]
+
+
+@pytest.mark.parametrize("document", [b'{"node": {"zone": "${LONG}"}}', b"node: {zone: '${LONG}'}"])
+def test_a_string_has_a_longest_with_what_variables_hold(document: bytes) -> None:
+    assert refused(document, {"LONG": "x" * (text.LONGEST_TEXT + 1)}) == [
+        "f:1: a string is longer than 65536 characters"
+    ]
+
+
+def test_the_lines_of_a_deep_document_take_no_paths_in_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[object] = []
+    monkeypatch.setattr("meshproxy.dialects.json_text.path_text", rendered.append)
+    monkeypatch.setattr("meshproxy.dialects.yaml12.path_text", rendered.append)
+    deep = '"a": ' + "[" * 60 + "1," * 1000 + "1" + "]" * 60
+    for document in ("{" + deep + "}", deep):
+        assert refused(document.encode()) == ["f:1: a: unknown key `a`"]
+    assert rendered == []
+
+
 def test_files_may_include() -> None:
     assert read(b"include: [a.yaml, conf.d]", "f", {}).config.include == ("a.yaml", "conf.d")
 
 
 def test_a_line_is_that_of_the_key_or_of_the_nearest_above() -> None:
     line_of = read(YAML, "f", {}).line_of
-    assert line_of("listeners[0].max_connections") == 7
-    assert line_of("listeners[0].timeouts.idle") == 3
-    assert line_of("drain.delay") is not None
-    assert line_of("clusters.books.endpoints[4]") == 9
+    assert line_of(("listeners", 0, "max_connections")) == 7
+    assert line_of(("listeners", 0, "timeouts", "idle")) == 3
+    assert line_of(("drain", "delay")) == 1
+    assert line_of(("clusters", "books", "endpoints", 4)) == 9

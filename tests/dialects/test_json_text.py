@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshproxy.dialects import json_text
+from meshproxy.dialects.text import LONGEST_TEXT, PIECE
+from meshproxy.dialects.trail import Mark
 from meshproxy.errors import Invalid
 
 
@@ -98,6 +100,23 @@ def test_every_missing_variable_is_reported_with_its_line() -> None:
     ]
 
 
+def test_the_longest_string_may_be_written_in_escapes() -> None:
+    longest = "\\u00e9\\n" * (LONGEST_TEXT // 2)
+    assert len(json_text.parse(f'["{longest}"]', "f")[0]) == LONGEST_TEXT
+    assert refused(f'["{longest}\\n"]') == ["f:1: a string is longer than 65536 characters"]
+
+
+def test_a_broken_string_of_escapes_is_read_in_one_way_only() -> None:
+    assert refused('["' + "\\u00e9" * 10_000 + '\n"]')[0].startswith('f:1: not JSON: "\\"')
+
+
+def test_blanks_may_be_as_many_as_one_likes() -> None:
+    blanks = "\n" * (3 * PIECE + 1)
+    assert json_text.parse(f"{blanks}[{blanks}1{blanks}]{blanks}", "f") == [1]
+    assert refused(f"[{blanks}?]") == [f'f:{len(blanks) + 1}: not JSON: "?]"']
+
+
 def test_lines_of_paths() -> None:
     text = '{\n"a": {"b":\n[1,\n{"c.d": "x\\ny"}]}}'
-    assert json_text.lines(text) == {"": 1, "a": 2, "a.b": 2, "a.b[0]": 3, "a.b[1]": 4, 'a.b[1]["c.d"]': 4}
+    inner = Mark(2, {0: Mark(3), 1: Mark(4, {"c.d": Mark(4)})})
+    assert json_text.lines(text).top == Mark(1, {"a": Mark(2, {"b": inner})})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from meshproxy.dialects import variables
@@ -41,6 +43,19 @@ def test_what_is_refused(text: str, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         expand(text)
     assert str(caught.value).startswith(message)
+
+
+def test_growth_is_bounded_within_a_string() -> None:
+    asked: list[str] = []
+
+    class Environment(dict[str, str]):
+        def get(self, key: str, default: Any = None) -> Any:
+            asked.append(key)
+            return super().get(key, default)
+
+    with pytest.raises(ValueError, match="more than 16 MiB"):
+        variables.expander(Environment(A="x" * 2**20))("${A}" * 1000)
+    assert len(asked) == 17
 
 
 def test_growth_is_bounded() -> None:

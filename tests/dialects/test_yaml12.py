@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshproxy.dialects import yaml12
+from meshproxy.dialects.trail import Mark
 from meshproxy.errors import Invalid
 
 DEFAULT = yaml12.Parser
@@ -153,18 +154,27 @@ def test_every_missing_variable_is_reported_with_its_line() -> None:
     assert refused("a: ${X}\nb:\n- ${Y}\n", missing) == ["f:1: a: ${X} is missing", "f:3: b[0]: ${Y} is missing"]
 
 
+def test_a_comment_has_a_longest() -> None:
+    assert yaml12.parse("a: 1 #" + "x" * 100_000, "f") == {"a": 1}
+    assert refused("a:\n- #" + "x" * 200_000)[0].endswith("more than 131072 characters without a value")
+
+
+def test_the_text_is_handed_over_by_pieces() -> None:
+    feed = yaml12.Feed("- é中😀\n" * 50_000, "f")
+    parser = yaml12.Parser(feed)
+    for _ in range(10):
+        parser.get_event()
+    assert feed.position <= 50_000
+
+
+def test_a_tag_that_does_not_fit_is_refused_at_once() -> None:
+    assert len(refused("%TAG ! tag:" + "x" * 1000 + "\n---\n" + "- !a b\n" * 1000)) == 1
+
+
 def test_lines_of_paths() -> None:
     text = "a:\n  b:\n  - 1\n  - c: &x\n      d: 2\n'e.f': *x\n"
-    assert yaml12.lines(text) == {
-        "": 1,
-        "a": 1,
-        "a.b": 2,
-        "a.b[0]": 3,
-        "a.b[1]": 4,
-        "a.b[1].c": 4,
-        "a.b[1].c.d": 5,
-        '["e.f"]': 6,
-    }
+    inner = Mark(2, {0: Mark(3), 1: Mark(4, {"c": Mark(4, {"d": Mark(5)})})})
+    assert yaml12.lines(text).top == Mark(1, {"a": Mark(1, {"b": inner}), "e.f": Mark(6)})
 
 
 pieces = st.sampled_from(
@@ -194,4 +204,4 @@ def test_whatever_is_written_raises_nothing_but_invalid(text: str) -> None:
         yaml12.parse(text, "f", str.upper)
     except Invalid:
         return
-    assert yaml12.lines(text)[""] >= 1
+    assert yaml12.lines(text).of(()) == 1

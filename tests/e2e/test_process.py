@@ -217,8 +217,9 @@ def test_bad_documents_are_refused_under_load_and_the_relay_is_undisturbed(start
     assert status == 413
     port_in_use = config(echo)
     port_in_use["listeners"].append(
-        {"name": "clash", "listen": echo.address, "protocol": "tcp", "cluster": "up"}
+        {"name": "clash", "listen": echo.address, "protocol": "tcp", "cluster": "none"}
     )
+    port_in_use["clusters"]["none"] = {"endpoints": []}
     status, answer = proxy.put(port_in_use)
     assert status == 422
     assert "in use" in answer["problems"][0]["message"]
