@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import partial
 from random import Random
 from typing import Any
 
@@ -109,9 +108,11 @@ class Town:
 class Anything(RuleBasedStateMachine):
     """Takes, gives, asks, deaths, joins, reloads and slow messages, in any order."""
 
-    def __init__(self, new_clock: Callable[[], Any]) -> None:
+    new_clock: Callable[[], Any]
+
+    def __init__(self) -> None:
         super().__init__()
-        self.town = Town(new_clock(), 2, {"web": StockTerms(6)})
+        self.town = Town(self.new_clock(), 2, {"web": StockTerms(6)})
         self.joined = 2
         self.lowered = False
         self.taken: list[tuple[Worker, Stock]] = []
@@ -253,9 +254,16 @@ class Anything(RuleBasedStateMachine):
 
 
 def test_anything_may_happen_in_any_order(clock: Any) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        partial(Anything, type(clock)), settings=settings(max_examples=150, stateful_step_count=50, deadline=None)
-    )
+    class Here(Anything):
+        new_clock = type(clock)
+
+    run_state_machine_as_test(Here, settings=settings(max_examples=150, stateful_step_count=50, deadline=None))
+
+
+def deliver(town: Town) -> None:
+    """All that is said, in no time."""
+    while any(worker.hear_one() or worker.say_one() for worker in town.workers.values()):
+        pass
 
 
 def opened(town: Town, worker: int, times: int) -> int:
@@ -432,6 +440,67 @@ def test_the_units_of_a_dead_worker_come_back_to_who_waits(clock: Any) -> None:
     assert answers == [True]
 
 
+def test_who_dies_while_it_waits_or_is_waited_for_holds_up_nobody(clock: Any) -> None:
+    town = Town(clock, 3, {"web": StockTerms(1)})
+    deliver(town)
+    assert opened(town, 1, 1) == 1
+    answers: list[bool] = []
+    for number in (0, 2):
+        town.workers[number].stocks["web"].ask(answers.append)
+        town.workers[number].say_one()
+    town.leave(2)
+    deliver(town)
+    assert answers == [False]
+    town.leave(1)
+    deliver(town)
+    assert opened(town, 0, 2) == 1
+
+
+def test_what_is_freed_during_a_pause_is_told_after_it(clock: Any) -> None:
+    town = Town(clock, 2, {"web": StockTerms(20)})
+    town.settle()
+    assert opened(town, 0, 21) == 20
+    stock, answers = town.workers[1].stocks["web"], list[bool]()
+    for _ in range(2):
+        for _ in range(2):
+            stock.ask(answers.append)
+            deliver(town)
+        town.workers[0].stocks["web"].give()
+        deliver(town)
+    for _ in range(2):
+        stock.ask(answers.append)
+        deliver(town)
+        clock.advance(0.005)
+        deliver(town)
+    assert answers == [False, False, True, False, False, True]
+
+
+def test_several_workers_by_calls_are_eased_after_they_were_recalled(clock: Any) -> None:
+    ledger = Ledger(clock, workers=3)
+    stocks: list[Stock] = []
+    for number in range(3):
+
+        def say(word: Said, number: int = number) -> None:
+            ledger.hear(number, word)
+
+        limits = Limits(clock, say)
+        stocks.append(limits.stock("web"))
+        ledger.join(number, limits.hear)
+    ledger.define({"web": StockTerms(60)})
+    assert stocks[2].take()
+    answers: list[bool] = []
+    while sum(stock.held for stock in stocks) < 60:
+        stocks[0].ask(answers.append)
+    while stocks[0].take():
+        pass
+    stocks[0].ask(answers.append)
+    clock.advance(0.01)
+    assert all(answers)
+    held = stocks[2].held
+    stocks[2].give()
+    assert stocks[2].held == held
+
+
 def test_a_stopped_worker_blocks_nobody_and_answers_late(clock: Any) -> None:
     town = Town(clock, 3, {"web": StockTerms(12)})
     town.settle()
@@ -481,12 +550,6 @@ def test_whoever_joins_while_somebody_is_hungry_keeps_nothing_spare(clock: Any) 
     assert other.used == 1
     other.give()
     assert other.held == 0
-
-
-def deliver(town: Town) -> None:
-    """All that is said, in no time."""
-    while any(worker.hear_one() or worker.say_one() for worker in town.workers.values()):
-        pass
 
 
 def test_nothing_is_said_to_those_who_are_not_there(clock: Any) -> None:
