@@ -1,6 +1,6 @@
 """A small strict HTTP/1.1 server for the admin side: few connections, every one bounded.
 
-`serve` takes listening sockets and a `Site`.  A site sees each request twice: `admit` may refuse it by its head
+A `Server` takes listening sockets and a `Site`.  A site sees each request twice: `admit` may refuse it by its head
 alone, so that a body is only read for those who may send one, and `answer` gives the response.  It runs on
 streams and h11 because its rate is low; the data path has codecs of its own.
 
@@ -15,8 +15,8 @@ import contextlib
 import socket
 import struct
 import time
-from asyncio import StreamReader, StreamWriter, Task
-from collections.abc import Iterable, Mapping
+from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, Task
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -24,6 +24,8 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+from meshproxy.net.clock import LoopClock
+from meshproxy.net.listener import Acceptor
 from meshproxy.observe.log import Log
 
 READ_SIZE = 65536
@@ -99,36 +101,31 @@ class Refused(Exception):
         self.response = Response(status, f"{words}\n".encode(), PLAIN)
 
 
-async def serve(sockets: Iterable[socket.socket], site: Site, log: Log, limits: Limits = DEFAULT_LIMITS) -> Server:
-    """Begin to serve on sockets that listen already; the server owns them from now on."""
-    server = Server(site, log, limits)
-    for sock in sockets:
-        await server.listen(sock)
-    return server
-
-
 class Server:
-    def __init__(self, site: Site, log: Log, limits: Limits) -> None:
+    def __init__(self, site: Site, log: Log, limits: Limits = DEFAULT_LIMITS) -> None:
         self.site = site
         self.log = log
         self.limits = limits
         self.bytes_held = 0
-        self._listening: list[asyncio.Server] = []
+        self._doors: list[Acceptor] = []
         self._tasks: dict[Task[None], _Connection] = {}
         self._turn = asyncio.Lock()
 
-    async def listen(self, sock: socket.socket) -> None:
-        started = await asyncio.start_server(self._accepted, sock=sock, backlog=self.limits.connections)
-        self._listening.append(started)
+    def listen(self, sockets: Sequence[socket.socket]) -> None:
+        """Begin to serve on sockets that listen already; the server owns them from now on."""
+        loop = asyncio.get_running_loop()
+        door = Acceptor(loop, LoopClock(loop), sockets, None)
+        door.serve(self._accepted, lambda error: self.log.limited("accept", 10, "error", "admin-accept", error=error))
+        self._doors.append(door)
 
     @property
     def connections(self) -> int:
         return len(self._tasks)
 
     def stop_listening(self) -> None:
-        """Let nobody in any more; who is in is answered."""
-        for listening in self._listening:
-            listening.close()
+        """Let nobody in any more; who is in, or stands in the queue, is answered."""
+        for door in self._doors:
+            door.retire(grace=1)
 
     async def close(self, grace: float = 1.0) -> None:
         """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
@@ -148,12 +145,12 @@ class Server:
         async with self._turn:
             await asyncio.sleep(0)
 
-    def _accepted(self, reader: StreamReader, writer: StreamWriter) -> None:
+    def _accepted(self, sock: socket.socket, _peer: object) -> None:
         if len(self._tasks) >= self.limits.connections and not self._evict():
             self.log.limited("admin-full", 10, "warning", "admin-full", connections=len(self._tasks))
-            writer.transport.abort()
+            sock.close()
             return
-        connection = _Connection(self, reader, writer)
+        connection = _Connection(self, sock)
         task = asyncio.get_running_loop().create_task(connection.run())
         self._tasks[task] = connection
         task.add_done_callback(self._tasks.pop)
@@ -169,19 +166,24 @@ class Server:
 
 
 class _Connection:
-    def __init__(self, server: Server, reader: StreamReader, writer: StreamWriter) -> None:
+    reader: StreamReader
+    writer: StreamWriter
+
+    def __init__(self, server: Server, sock: socket.socket) -> None:
         self.server = server
         self.limits = server.limits
-        self.reader = reader
-        self.writer = writer
+        self.sock = sock
         self.phase = Phase.HEAD
         self.head_only = False
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head)
-        self.peer_uid = _peer_uid(writer)
-        # `drain` then means that the kernel has it all, and a peer that does not read cannot hold what is left.
-        writer.transport.set_write_buffer_limits(high=0)
+        self.peer_uid = _peer_uid(sock)
 
     async def run(self) -> None:
+        try:
+            self.reader, self.writer = await _streams(self.sock)
+        except BaseException:
+            self.sock.close()
+            raise
         try:
             await self._converse()
         except (OSError, TimeoutError, h11.ProtocolError):
@@ -336,8 +338,17 @@ def _request(event: h11.Request, peer_uid: int | None) -> Request:
     return Request(event.method.decode("ascii"), path, fields, headers, b"", peer_uid)
 
 
-def _peer_uid(writer: StreamWriter) -> int | None:
-    sock = writer.get_extra_info("socket")
+async def _streams(sock: socket.socket) -> tuple[StreamReader, StreamWriter]:
+    loop = asyncio.get_running_loop()
+    reader = StreamReader()
+    protocol = StreamReaderProtocol(reader)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, sock)
+    # `drain` then means that the kernel has it all, and a peer that does not read cannot hold what is left.
+    transport.set_write_buffer_limits(high=0)
+    return reader, StreamWriter(transport, protocol, reader, loop)
+
+
+def _peer_uid(sock: socket.socket) -> int | None:
     if sock.family != socket.AF_UNIX:
         return None
     _pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

@@ -58,8 +58,8 @@ class Acceptor:
             self._listen()
 
     def adopt(self, sock: socket.socket, peer: Any) -> None:
-        """Serve a connection that was accepted elsewhere."""
-        if self._serve is None or not self._sockets:
+        """Serve a connection that was accepted elsewhere; it has come in, even where the door has closed since."""
+        if self._serve is None:
             sock.close()
         else:
             self._serve(sock, peer)

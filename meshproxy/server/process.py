@@ -25,7 +25,7 @@ from typing import Any
 from meshproxy import __version__
 from meshproxy.admin.access import Access
 from meshproxy.admin.api import DEFAULT_LAYER, admin_site, status_site
-from meshproxy.admin.http import Server, Site, serve
+from meshproxy.admin.http import Server, Site
 from meshproxy.admin.reload import Reloader
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Address, Document
@@ -111,7 +111,7 @@ class Process:
         await self._reloader.begin(setting.first, "files")
         for problem in setting.store.problems:
             self._log.warning("record-skipped", problem=problem)
-        await self._serve_admin()
+        self._serve_admin()
         for place in setting.inherited.close_rest():
             self._log.warning("socket-not-needed", address=place.address)
         self._spawn(self._watch())
@@ -225,21 +225,23 @@ class Process:
 
     # The admin side
 
-    async def _serve_admin(self) -> None:
+    def _serve_admin(self) -> None:
         admin, status = self._reloader.config.admin, self._reloader.config.status
         view = View(self, self.fleet, self._reloader, self._setting.store, self._stats, self._log)
         access = Access(admin.listen, admin.token.text if admin.token is not None else None, os.getuid())
-        self.admin_address = await self._serve("admin", admin.listen, admin_site(view, access))
+        self.admin_address = self._serve("admin", admin.listen, admin_site(view, access))
         if status is not None:
-            await self._serve("status", status.listen, status_site(view))
+            self._serve("status", status.listen, status_site(view))
 
-    async def _serve(self, section: str, address: Address, site: Site) -> str:
+    def _serve(self, section: str, address: Address, site: Site) -> str:
         try:
             inherited = self._setting.inherited.take(Place(address, socket.SOCK_STREAM))
             bound = inherited or bind(address, socket.SOCK_STREAM)
         except OSError as error:
             raise CannotBind([Problem(f"{section}.listen", str(error.strerror))]) from None
-        self._servers.append((await serve(list(bound.sockets), site, self._log), bound))
+        server = Server(site, self._log)
+        server.listen(tuple(sock.dup() for sock in bound.sockets))
+        self._servers.append((server, bound))
         return words(bound.sockets[0].getsockname())
 
     # Work beside the traffic

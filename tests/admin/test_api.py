@@ -15,7 +15,7 @@ import pytest
 
 from meshproxy.admin.access import Access
 from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Applied, Conflict, Missing, admin_site, status_site
-from meshproxy.admin.http import serve
+from meshproxy.admin.http import Server
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import parse
 from meshproxy.observe.log import Log
@@ -133,7 +133,9 @@ async def stage(
     proxy = FakeProxy()
     sock = socket.create_server(("127.0.0.1", 0))
     site = status_site(proxy) if status else admin_site(proxy, Access(parse(listen), token, uid=1000))
-    server = await serve([sock], site, Log(list[str]().append))
+    sock.setblocking(False)
+    server = Server(site, Log(list[str]().append))
+    server.listen([sock])
     try:
         yield Stage(proxy, sock.getsockname())
     finally:

@@ -16,7 +16,7 @@ from typing import Any
 import h11
 import pytest
 
-from meshproxy.admin.http import Limits, Request, Response, Server, serve
+from meshproxy.admin.http import Limits, Request, Response, Server
 from meshproxy.observe.log import Log
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -74,8 +74,9 @@ async def stage(limits: Limits = Limits(), sock: socket.socket | None = None) ->
     if sock is None:
         sock = socket.create_server(("127.0.0.1", 0))
     site, lines = Echo(), list[str]()
-    it = Stage(await serve([], site, Log(lines.append), limits), site, sock, lines)
-    await it.server.listen(sock)
+    it = Stage(Server(site, Log(lines.append), limits), site, sock, lines)
+    sock.setblocking(False)
+    it.server.listen([sock])
     try:
         yield it
     finally:

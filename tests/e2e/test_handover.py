@@ -55,11 +55,12 @@ def test_the_number_of_workers_may_change_and_old_connections_go_on(start: Start
 
 def test_a_successor_that_fails_changes_nothing(start: Start, echo: Any) -> None:
     proxy = start(config(echo), "--state-dir", str(start.directory / "state"))
-    taken = "{}:{}".format(*echo.sock.getsockname())
     wrong = config(echo)
-    wrong["listeners"].append({"name": "clash", "listen": taken, "protocol": "tcp", "cluster": "up"})
-    failed = start(wrong, "--state-dir", str(start.directory / "state"), "--take-over", wait=False)
-    assert failed.exit_code() == 4
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = "{}:{}".format(*taken.getsockname())
+        wrong["listeners"].append({"name": "clash", "listen": where, "protocol": "tcp", "cluster": "up"})
+        failed = start(wrong, "--state-dir", str(start.directory / "state"), "--take-over", wait=False)
+        assert failed.exit_code() == 4
     poll(lambda: "successor-failed" in proxy.log.read_text(), "the old one knows")
     with proxy.connect() as sock:
         assert say(sock, b"x") == b"x"

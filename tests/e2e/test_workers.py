@@ -230,9 +230,9 @@ def test_a_listener_comes_and_goes_on_every_worker(start: Start, echo: Any) -> N
     assert proxy.put(changed(echo, 1))[0] == 200
     with socket.socket() as late:
         assert late.connect_ex(address) != 0
-    taken = "{}:{}".format(*echo.sock.getsockname())
-    more["listeners"][1]["listen"] = taken
-    status, answer = proxy.put(more)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        more["listeners"][1]["listen"] = "{}:{}".format(*taken.getsockname())
+        status, answer = proxy.put(more)
     assert (status, "in use" in answer["problems"][0]["message"]) == (422, True)
 
 
