@@ -88,6 +88,14 @@ def test_the_denied_are_refused_without_asking_until_there_is_something(scene: S
     assert (scene.answers, scene.heard()) == ([False, False], [("need", 1)])
 
 
+def test_a_recall_brings_no_hope_to_the_denied(scene: Scene) -> None:
+    scene.ask()
+    scene.hear("deny")
+    scene.hear("recall")
+    scene.ask()
+    assert (scene.answers, scene.heard()) == ([False, False], [("need", 1), ("spare", 0)])
+
+
 def test_a_flow_is_refused_for_as_long_as_it_was_said(scene: Scene, clock: Any) -> None:
     flow = scene.limits.flow("rate")
     flow.ask(scene.answers.append)
