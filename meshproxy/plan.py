@@ -16,6 +16,8 @@ from meshproxy import model
 from meshproxy.cluster.balance import BALANCERS
 from meshproxy.cluster.cluster import Cluster, ClusterState
 from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.core.ledger import FlowTerms, StockTerms, Terms
+from meshproxy.core.limit import Flow, Limits
 from meshproxy.core.table import Claims
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place, Sockets
@@ -45,6 +47,7 @@ class Rim:
     stats: Stats
     pipes: Pipes
     guests: Guests
+    limits: Limits
     elsewhere: Callable[[Place], Elsewhere | None]
     """Who takes connections that are accepted at a place, if this worker has too many."""
 
@@ -86,6 +89,29 @@ def places(said: model.Listener) -> tuple[Place, ...]:
     return tuple(Place(address, kind) for address in said.listen)
 
 
+def terms(config: model.Config) -> dict[str, Terms]:
+    """The limits that hold for all workers together."""
+    found: dict[str, Terms] = {}
+    for listener in config.listeners:
+        found[connections_of("listener", listener.name)] = StockTerms(listener.max_connections)
+        for each in listener.filters:
+            if each.rate_limit is not None:
+                said = each.rate_limit
+                found[rate_of(listener.name)] = FlowTerms(said.connections, said.per, said.burst or said.connections)
+    for cluster in config.clusters:
+        found[connections_of("cluster", cluster.name)] = StockTerms(cluster.breaker.max_connections)
+    return found
+
+
+def connections_of(what: str, name: str) -> str:
+    """What the limit of connections at a time is called."""
+    return f"{what}/{name}/connections"
+
+
+def rate_of(listener: str) -> str:
+    return f"listener/{listener}/rate"
+
+
 def compile_config(
     config: model.Config, claims: Claims, rim: Rim, share: Share
 ) -> Generator[None, None, Snapshot]:
@@ -105,12 +131,13 @@ def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
     state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
     endpoints = [(_endpoint(state, member, claims, rim), member.weight) for member in said.endpoints]
     pick = BALANCERS[said.balance]([(endpoint, weight) for endpoint, weight in endpoints if weight])
+    key = connections_of("cluster", said.name)
     cluster = Cluster(
         said.name,
         state.stats,
         pick,
+        claims.claim(("limit", key), lambda: rim.limits.stock(key)),
         connect_timeout=said.connect_timeout,
-        max_connections=said.breaker.max_connections,
         keepalive=said.keepalive,
     )
     return Group(said, cluster)
@@ -133,8 +160,11 @@ def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Ri
 def _listener(
     said: model.Listener, clusters: Mapping[str, Group], claims: Claims, rim: Rim, share: Share
 ) -> Listener:
+    key = connections_of("listener", said.name)
+    limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
     state = claims.claim(
-        ("listener", said.name), lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock)
+        ("listener", said.name),
+        lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit),
     )
     build = _udp_doors if said.protocol == "udp" else _tcp_doors
     return Listener(said, state, build(said, state, clusters, claims, rim, share))
@@ -158,7 +188,7 @@ def _tcp_doors(
         if chain.cluster
     ]
     entry = Entry(
-        rim.loop, rim.clock, state, said.max_connections, _header(said.proxy_protocol), chooser(rules)
+        rim.loop, rim.clock, state, _rate(said, claims, rim), _header(said.proxy_protocol), chooser(rules)
     )
 
     def door(place: Place) -> Door:
@@ -167,6 +197,13 @@ def _tcp_doors(
         return Door(live, lambda: live.serve(accept, entry.accept_failed))
 
     return tuple(map(door, places(said)))
+
+
+def _rate(said: model.Listener, claims: Claims, rim: Rim) -> Flow | None:
+    if not any(each.rate_limit for each in said.filters):
+        return None
+    key = rate_of(said.name)
+    return claims.claim(("limit", key), lambda: rim.limits.flow(key))
 
 
 def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
@@ -208,7 +245,7 @@ def _udp_doors(
         clusters[only.cluster].cluster,
         idle=only.timeouts.idle or inf,
         lifetime=only.timeouts.lifetime or inf,
-        max_sessions=said.max_connections,
+        rate=_rate(said, claims, rim),
     )
 
     def door(place: Place) -> Door:

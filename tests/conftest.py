@@ -14,7 +14,6 @@ import pytest
 from meshproxy.model import Config, decode
 from meshproxy.net.doors import Doors
 from meshproxy.server.fleet import Solo
-from meshproxy.server.worker import Worker
 
 LOOPS = ("asyncio", "uvloop")
 LONGEST = 30.0
@@ -107,9 +106,9 @@ class World:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.worker = Worker(asyncio.get_running_loop(), clock, [0], 0)
+        self.fleet = Solo(asyncio.get_running_loop(), clock, Doors())
+        self.worker = self.fleet.worker
         self.stats = self.worker.stats
-        self.fleet = Solo(self.worker, Doors())
         _opened.append(self.end)
 
     async def apply(self, config: dict[str, Any]) -> None:

@@ -30,6 +30,7 @@ from meshproxy.model import (
     version,
 )
 from meshproxy.model.address import parse
+from meshproxy.model.config import Filter, RateLimit
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
@@ -117,6 +118,22 @@ def test_nothing_can_connect_to_port_0_nor_to_a_wildcard() -> None:
 
 
 # What can be said
+
+
+def test_a_filter_is_called_by_its_only_key() -> None:
+    wrong = listener(filters=[{}, {"rate_limit": None}, {"rate_limit": {}}, {"rate_limt": {"connections": 1}}])
+    assert undecoded(listeners=[wrong]) == {
+        "listeners[0].filters[0]": "`filters[0]` must say exactly one of rate_limit",
+        "listeners[0].filters[1]": "`filters[1]` must say exactly one of rate_limit",
+        "listeners[0].filters[2].rate_limit.connections": "`connections` is missing",
+        "listeners[0].filters[3].rate_limt": "unknown key `rate_limt`; did you mean `rate_limit`?",
+    }
+
+
+def test_one_listener_has_one_rate() -> None:
+    limit = {"rate_limit": {"connections": 5}}
+    (problem,) = problems(document(listeners=[listener(filters=[limit, limit])], clusters={"books": BOOKS}))
+    assert problem.path == "listeners[0].filters[1]"
 
 
 def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> None:
@@ -546,6 +563,7 @@ listeners = st.builds(
     st.none() | names,
     st.lists(chains, max_size=2).map(tuple),
     st.integers(1, 10**7),
+    st.just(()) | st.tuples(st.builds(Filter, st.builds(RateLimit, st.integers(1, 9), durations, st.none()))),
     timeouts,
 )
 clusters = st.builds(

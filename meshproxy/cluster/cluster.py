@@ -6,11 +6,11 @@ from collections.abc import Collection
 
 from meshproxy.cluster.balance import Pick
 from meshproxy.cluster.endpoint import Endpoint, User
+from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure, Origin
 from meshproxy.observe.metrics import ClusterStats
 
 NO_ENDPOINT = Failure("no_endpoint", Origin.PROXY, 503)
-OVERFLOW = Failure("limit", Origin.PROXY, 503)
 
 
 class ClusterState:
@@ -64,30 +64,28 @@ class Lease:
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints."""
 
-    __slots__ = ("_pick", "connect_timeout", "keepalive", "max_connections", "name", "stats")
+    __slots__ = ("_pick", "connect_timeout", "keepalive", "limit", "name", "stats")
 
     def __init__(
         self,
         name: str,
         stats: ClusterStats,
         pick: Pick,
+        limit: Stock,
         *,
         connect_timeout: float,
-        max_connections: int,
         keepalive: bool,
     ) -> None:
+        """Whoever picks has taken a unit of the limit before, and gives it back when nothing is picked any more."""
         self.name = name
         self.stats = stats
         self.connect_timeout = connect_timeout
-        self.max_connections = max_connections
+        self.limit = limit
         self.keepalive = keepalive
         self._pick = pick
 
     def pick(self, user: User, tried: Collection[Endpoint] = ()) -> Lease | Failure:
         stats = self.stats
-        if stats.connections_active >= self.max_connections:
-            stats.overflow_total += 1
-            return OVERFLOW
         endpoint = self._pick(tried)
         if endpoint is None:
             stats.no_endpoint_total += 1

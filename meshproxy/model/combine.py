@@ -192,6 +192,8 @@ def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[P
             yield from _target(item, ("cluster",), listener.cluster, clusters)
         if listener.protocol == "udp":
             yield from _udp_problems(item)
+        if len(listener.filters) > 1:
+            yield item.problem(("filters", 1), "`rate_limit` is there twice")
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
             if chain.cluster:

@@ -153,6 +153,24 @@ class ProxyProtocol:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """So many connections (for udp: sessions) in a time; more are refused."""
+
+    connections: Annotated[Count, "how many"]
+    per: Annotated[PositiveDuration, "in which time"] = 1.0
+    burst: Annotated[Count | None, "how many may come at once; absent: as many as `connections`"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """One thing that is done to all connections of a listener, called by its only key."""
+
+    CHOICE: ClassVar[bool] = True
+
+    rate_limit: Annotated[RateLimit | None, "refuses what comes too fast, whatever the number of workers"] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """What a chain applies to; everything that is said must hold."""
 
@@ -186,7 +204,6 @@ class Listener:
         "routes": "HTTP routing",
         "tls": "TLS",
         "transparent": "the original destination",
-        "filters": "the filter chain",
         "codec": "the choice of an HTTP codec",
     }
 
@@ -198,6 +215,7 @@ class Listener:
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
     chains: Annotated[tuple[Chain, ...], "the first whose match holds decides"] = ()
     max_connections: Annotated[Count, "connections at a time (for udp: sessions); more are refused"] = 16384
+    filters: Annotated[tuple[Filter, ...], "what is done to every connection, in this order"] = ()
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
 

@@ -7,8 +7,10 @@ import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
+from meshproxy.core.limit import Flow
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.relay.live import ListenerState
@@ -85,17 +87,40 @@ class Entry:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     state: ListenerState
-    max_connections: int
+    rate: Flow | None
     header: ProxyHeader | None
     choose: Choose
 
     def accept(self, port: int | None, sock: socket.socket, peer: Any) -> None:
         """`port` is the listening socket's; a unix socket has none."""
         conn = Conn(self.loop, sock)
-        if not self.state.admits(self.max_connections):
-            conn.abort()
-            return
         origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port)
+        if self.state.limit.take():
+            self._within_limit(conn, origin, True)
+        else:
+            self.state.limit.ask(partial(self._within_limit, conn, origin))
+
+    def _within_limit(self, conn: Conn, origin: Origin, granted: bool) -> None:
+        if not granted:
+            self._turn_away(conn, "limit")
+        elif self.rate is None or self.rate.take():
+            self._let_in(conn, origin)
+        else:
+            self.rate.ask(partial(self._within_rate, conn, origin))
+
+    def _within_rate(self, conn: Conn, origin: Origin, granted: bool) -> None:
+        if granted:
+            self._let_in(conn, origin)
+        else:
+            self.state.limit.give()
+            self._turn_away(conn, "rate_limit")
+
+    def _turn_away(self, conn: Conn, reason: str) -> None:
+        conn.abort()
+        self.state.stats.rejected[reason] += 1
+
+    def _let_in(self, conn: Conn, origin: Origin) -> None:
+        self.state.came()
         if self.header is None:
             self.hand_on(conn, origin)
         else:

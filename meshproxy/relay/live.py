@@ -7,6 +7,7 @@ from math import inf
 from typing import Protocol
 
 from meshproxy.cluster.endpoint import User, drain_after
+from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.observe.metrics import ListenerStats
 
@@ -43,10 +44,13 @@ class Guests:
 class ListenerState:
     """Live, keyed by the listener's name."""
 
-    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "name", "stats")
+    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "limit", "name", "stats")
 
-    def __init__(self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock) -> None:
+    def __init__(
+        self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock, limit: Stock
+    ) -> None:
         self.name = name
+        self.limit = limit
         self.stats = ListenerStats()
         self.connections: set[Connection] = set()
         self._registry = registry
@@ -56,15 +60,11 @@ class ListenerState:
         registry[name] = self.stats
         guests.states.add(self)
 
-    def admits(self, most: int) -> bool:
-        """Count a connection in, unless there are too many."""
-        if self.stats.connections_active >= most:
-            self.stats.rejected["limit"] += 1
-            return False
+    def came(self) -> None:
+        """A unit of the limit is taken for it, and it is counted in."""
         self.stats.connections_total += 1
         self.stats.connections_active += 1
         self._guests.came()
-        return True
 
     def rejected(self, reason: str) -> None:
         """It had been counted in, and is not relayed."""
@@ -79,6 +79,7 @@ class ListenerState:
         self.stats.connections_active -= 1
         self.stats.closed[reason] += 1
         self._guests.left()
+        self.limit.give()
         self._forget_if_over()
 
     def account(self) -> None:

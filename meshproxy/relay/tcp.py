@@ -1,6 +1,6 @@
 """One TCP connection relayed to one endpoint.
 
-    start -> pick -> dial (another endpoint if that fails) -> joined both ways -> both have ended
+    a unit of the cluster's limit -> pick -> dial (another endpoint if that fails) -> joined -> both have ended
 
 The client is not read before the upstream is there: its early bytes wait in the kernel.  An end is passed on as an end,
 a failure as a failure.
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from meshproxy.cluster.cluster import Cluster, Lease
 from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
@@ -48,7 +49,7 @@ class TcpService:
     announce: Announce | None
 
     def start(self, conn: Conn, origin: Origin) -> None:
-        TcpRelay(self, conn, origin).dial()
+        TcpRelay(self, conn, origin).begin()
 
 
 class TcpRelay:
@@ -63,6 +64,7 @@ class TcpRelay:
         "_over",
         "_service",
         "_tried",
+        "_unit",
         "_up",
     )
 
@@ -71,6 +73,7 @@ class TcpRelay:
         self._origin = origin
         self._down = conn
         self._up: Conn | None = None
+        self._unit: Stock | None = None
         self._lease: Lease | None = None
         self._dial: Dial | None = None
         self._dialled_at = 0.0
@@ -84,7 +87,26 @@ class TcpRelay:
 
     # Towards the upstream
 
-    def dial(self) -> None:
+    def begin(self) -> None:
+        limit = self._service.cluster.limit
+        if limit.take():
+            self._enter(True)
+        else:
+            limit.ask(self._enter)
+
+    def _enter(self, granted: bool) -> None:
+        service = self._service
+        if granted and self not in service.state.connections:
+            service.cluster.limit.give()  # it has ended while it waited
+        elif granted:
+            self._unit = service.cluster.limit
+            self._try_next()
+        elif self in service.state.connections:
+            service.cluster.stats.overflow_total += 1
+            service.state.stats.rejected["limit"] += 1
+            self._finish("error")
+
+    def _try_next(self) -> None:
         service = self._service
         lease = service.cluster.pick(self, self._tried)
         if isinstance(lease, Failure):
@@ -118,7 +140,7 @@ class TcpRelay:
             lease.done()
             self._tried += (lease.endpoint,)
             if len(self._tried) < DIAL_ATTEMPTS:
-                self.dial()
+                self._try_next()
             else:
                 self._finish("connect")
         else:
@@ -187,4 +209,7 @@ class TcpRelay:
         if self._lease is not None:
             self._lease.done()
             self._lease = None
+        if self._unit is not None:
+            self._unit.give()
+            self._unit = None
         self._service.state.closed(self, reason)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from meshproxy.cluster.cluster import Cluster, Lease
+from meshproxy.core.limit import Flow, Stock
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.udp import DatagramDoor, DatagramPeer
@@ -38,7 +39,7 @@ class UdpService:
         *,
         idle: float,
         lifetime: float,
-        max_sessions: int,
+        rate: Flow | None,
     ) -> None:
         self.loop = loop
         self.clock = clock
@@ -47,7 +48,7 @@ class UdpService:
         self.cluster = cluster
         self.idle = idle
         self.lifetime = lifetime
-        self._max_sessions = max_sessions
+        self._rate = rate
 
     def receive(self, door: DatagramDoor, data: bytes, peer: Any) -> None:
         self.state.stats.datagrams_received_total += 1
@@ -56,22 +57,39 @@ class UdpService:
             session.send(data)
 
     def _open(self, door: DatagramDoor, peer: Any) -> UdpSession | None:
-        if not self.state.admits(self._max_sessions):
+        """A datagram does not wait for a unit: it is dropped, and the next one may find what was asked for."""
+        if not self._may_open():
             return None
+        self.state.came()
         session = UdpSession(self, door, peer)
         self.sessions[door, peer] = session
         self.state.connections.add(session)
         return session if session.open() else None
 
 
+    def _may_open(self) -> bool:
+        stats, limit, rate = self.state.stats, self.state.limit, self._rate
+        if not limit.take():
+            limit.ask(lambda granted: limit.give() if granted else None)
+            stats.rejected["limit"] += 1
+            return False
+        if rate is not None and not rate.take():
+            rate.ask(lambda _granted: None)
+            limit.give()
+            stats.rejected["rate_limit"] += 1
+            return False
+        return True
+
+
 class UdpSession:
-    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_name", "_peer", "_service")
+    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_name", "_peer", "_service", "_unit")
 
     def __init__(self, service: UdpService, door: DatagramDoor, name: Any) -> None:
         self._service = service
         self._door = door
         self._name = name
         self._moved = False
+        self._unit: Stock | None = None
         self._lease: Lease | None = None
         self._peer: DatagramPeer | None = None
         self._lifespan = Lifespan(
@@ -80,6 +98,14 @@ class UdpSession:
 
     def open(self) -> bool:
         service = self._service
+        limit = service.cluster.limit
+        if not limit.take():
+            limit.ask(lambda granted: limit.give() if granted else None)
+            service.cluster.stats.overflow_total += 1
+            service.state.stats.rejected["limit"] += 1
+            self._finish("error")
+            return False
+        self._unit = limit
         lease = service.cluster.pick(self)
         if isinstance(lease, Failure):
             service.state.stats.rejected[lease.reason] += 1
@@ -134,5 +160,8 @@ class UdpSession:
         if self._lease is not None:
             self._lease.done()
             self._lease = None
+        if self._unit is not None:
+            self._unit.give()
+            self._unit = None
         del self._service.sessions[self._door, self._name]
         self._service.state.closed(self, reason)

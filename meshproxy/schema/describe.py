@@ -60,6 +60,8 @@ def _object(struct: Struct, definitions: dict[str, object], key: str | None) -> 
     required = [name for name, field in fields.items() if field.required]
     if required:
         mapping["required"] = required
+    if struct.choice:
+        mapping["minProperties"] = mapping["maxProperties"] = 1
     if struct.shorthand:
         short = _schema(struct.fields[struct.shorthand].shape, definitions)
         return {"anyOf": [short, mapping]}

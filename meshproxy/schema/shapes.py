@@ -252,6 +252,7 @@ class Struct:
     fields: Mapping[str, Field]
     reserved: Mapping[str, str]
     shorthand: str | None
+    choice: bool
 
     def read(self, value: object, path: Path, found: Found, given: Mapping[str, object] | None = None) -> Any:
         if self.shorthand and not isinstance(value, Mapping):
@@ -263,6 +264,9 @@ class Struct:
         for key in mapping:
             if key not in self.fields or key in values:
                 found.add((*path, str(key)), self._unknown)
+        if self.choice and sum(value is not None for value in mapping.values()) != 1:
+            found.add(path, lambda path: f"{label(path)} must say exactly one of {', '.join(self.fields)}")
+            return BAD
         for name, field in self.fields.items():
             if name in values:
                 continue
@@ -314,7 +318,9 @@ def _inspect(cls: type[Any]) -> Struct:
         hint = hints[field.name]
         doc = next((note for note in _notes(hint) if isinstance(note, str)), "")
         fields[field.name] = Field(_shape_of(hint), _is_optional(hint), field.default, doc)
-    return Struct(cls, fields, getattr(cls, "RESERVED", {}), getattr(cls, "SHORTHAND", None))
+    return Struct(
+        cls, fields, getattr(cls, "RESERVED", {}), getattr(cls, "SHORTHAND", None), getattr(cls, "CHOICE", False)
+    )
 
 
 def _shape_of(hint: Any) -> Shape:

@@ -13,8 +13,12 @@ import asyncio
 import json
 from collections.abc import Coroutine, Iterable, MutableSequence
 from contextlib import suppress
+from functools import partial
+from itertools import count
 from typing import Any
 
+from meshproxy.core.ledger import Ledger, Terms
+from meshproxy.core.limit import Said
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
@@ -22,6 +26,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
+from meshproxy.plan import terms
 from meshproxy.server.board import ABSENT
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.nursery import Death, Nursery
@@ -49,6 +54,8 @@ class Berth:
         self.born = 0.0
         self.deaths = 0
         """Of workers that did not live long, in a row."""
+        self.lessee: int | None = None
+        """As whom the ledger of limits knows it; there it has no predecessor."""
         self.serves: frozenset[Place] = frozenset()
         self.counted: dict[str, Any] | None = None
 
@@ -66,9 +73,12 @@ class Crew:
         self._loop = asyncio.get_running_loop()
         self._turn = asyncio.Lock()
         """Held while the crew changes: from prepare to commit or abort, and while a berth is filled."""
+        self._lessees = count()
         self._berths = [Berth(number) for number in range(len(board))]
         self._next = b""
         self._in_force = b""
+        self._ledger = Ledger(clock, len(board))
+        self._next_terms: dict[str, Terms] = {}
         self._departed: dict[str, Any] = Stats().snapshot()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = False
@@ -83,6 +93,7 @@ class Crew:
         try:
             open_doors(config, self.doors)
             self._next = json.dumps(encode(config)).encode()
+            self._next_terms = terms(config)
             if not self._in_force:
                 for berth in self._berths:
                     if berth.peer is None:
@@ -97,6 +108,7 @@ class Crew:
         self._in_force = self._next
         # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
         self.doors.commit()
+        self._ledger.define(self._next_terms)
         try:
             await asyncio.gather(*(self._commit_or_kill(berth) for berth in self._manned()))
         finally:
@@ -127,9 +139,13 @@ class Crew:
             raise Invalid([Problem("", f"{complaint}died")]) from None
 
     async def _commit(self, berth: Berth) -> None:
-        if berth.peer is None:
+        peer = berth.peer
+        if peer is None:
             raise Gone
-        await berth.peer.ask("commit", within=COMMIT_WITHIN)
+        if berth.lessee is None:
+            berth.lessee = next(self._lessees)
+            self._ledger.join(berth.lessee, partial(_tell_of_limit, peer))
+        await peer.ask("commit", within=COMMIT_WITHIN)
         berth.serves = frozenset(self.doors.places)
 
     async def _commit_or_kill(self, berth: Berth) -> None:
@@ -160,7 +176,8 @@ class Crew:
 
     def _fill(self, berth: Berth) -> None:
         channel = Channel(self._loop, self._nursery.fork(berth.number))
-        peer = Peer(channel, {"pass": self._pass_on}, lambda: self._empty(berth))
+        handlers = {"pass": self._pass_on, "limit": lambda message: self._hear_of_limit(berth, message)}
+        peer = Peer(channel, handlers, lambda: self._empty(berth))
         berth.peer = peer
         berth.pid = 0
         berth.born = self._clock.now()
@@ -173,6 +190,9 @@ class Crew:
         """Its worker is gone."""
         berth.peer = None
         self._board[berth.number] = ABSENT
+        if berth.lessee is not None:
+            self._ledger.leave(berth.lessee)
+            berth.lessee = None
         self._process.workers -= 1
         if berth.counted is not None:
             self._departed = merged([self._departed, without_gauges(berth.counted)])
@@ -248,6 +268,10 @@ class Crew:
                 break
         sock.close()
 
+    def _hear_of_limit(self, berth: Berth, message: Message) -> None:
+        if berth.lessee is not None:
+            self._ledger.hear(berth.lessee, Said(*message.fields["said"]))
+
     async def stats(self) -> dict[str, Any]:
         await asyncio.gather(*(self._ask_stats(berth) for berth in self._manned()))
         serving = merged([Stats().snapshot(), *(berth.counted for berth in self._berths if berth.counted is not None)])
@@ -297,6 +321,10 @@ class Crew:
             peer.tell("drain", within=0)
             peer.close()
         self._nursery.close()
+
+
+def _tell_of_limit(peer: Peer, said: Said) -> None:
+    peer.tell("limit", said=said)
 
 
 def _within(counted: Any, serving: Any) -> Any:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
+from meshproxy.core.ledger import Ledger
 from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
-from meshproxy.net.clock import LoopClock
+from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level
-from meshproxy.plan import places
+from meshproxy.plan import places, terms
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -70,19 +71,23 @@ class Solo:
 
     broken = ""
 
-    def __init__(self, worker: Worker, doors: Doors) -> None:
-        self.worker = worker
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors) -> None:
+        ledger = Ledger(clock)
+        self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said))
+        ledger.join(0, self.worker.limits.hear)
+        self._ledger = ledger
         self.doors = doors
 
     @classmethod
     def here(cls, inherited: Inherited | None = None) -> Solo:
         loop = asyncio.get_running_loop()
-        worker = Worker(loop, LoopClock(loop), [0], 0)
-        worker.measure_lag()
-        return cls(worker, Doors(inherited=inherited))
+        solo = cls(loop, LoopClock(loop), Doors(inherited=inherited))
+        solo.worker.measure_lag()
+        return solo
 
     async def prepare(self, config: Config) -> None:
         open_doors(config, self.doors)
+        self._terms = terms(config)
         try:
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
@@ -92,6 +97,7 @@ class Solo:
     async def commit(self) -> None:
         # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
         self.doors.commit()
+        self._ledger.define(self._terms)
         await self.worker.commit()
 
     def abort(self) -> None:

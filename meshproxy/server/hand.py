@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, MutableSequence
 from typing import Any
 
+from meshproxy.core.limit import Said
 from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
 from meshproxy.net.channel import Channel, Message
@@ -48,7 +49,7 @@ class Hand:
         self._log = log
         self._board = board
         self._number = number
-        self._worker = Worker(loop, LoopClock(loop), board, number, self._elsewhere)
+        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, self._elsewhere)
         self._worker.measure_lag()
         self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
         self._over = asyncio.Event()
@@ -61,18 +62,26 @@ class Hand:
                 "commit": self._commit,
                 "abort": self._abort,
                 "adopt": self._adopt,
+                "limit": lambda message: self._worker.limits.hear(Said(*message.fields["said"])),
                 "stats": self._stats,
                 "ping": self._pong,
                 "level": self._set_level,
                 "drain": lambda message: self._leave(message.fields["within"]),
             },
-            lambda: self._leave(ORPHANS_MAY_TAKE / 2),
+            self._orphaned,
         )
 
     async def run(self) -> None:
         await self._over.wait()
         self._worker.close()
         self._supervisor.close()
+
+    def _say(self, said: Said) -> None:
+        self._supervisor.tell("limit", said=said)
+
+    def _orphaned(self) -> None:
+        self._worker.limits.orphaned()
+        self._leave(ORPHANS_MAY_TAKE / 2)
 
     # Configurations
 

@@ -65,15 +65,20 @@ class Peer:
         if message.kind == "answer":
             self._take_answer(message)
             return
-        work = self._handlers[message.kind](message)
-        if work is not None:
-            task = asyncio.ensure_future(self._answer(message.fields["id"], work))
+        handler = self._handlers[message.kind]
+        if "id" in message.fields:
+            task = asyncio.ensure_future(self._answer(handler, message))
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
+        else:
+            handler(message)
 
-    async def _answer(self, number: int, work: Awaitable[bytes | None]) -> None:
+    async def _answer(self, handler: Handler, message: Message) -> None:
+        number = message.fields["id"]
         try:
-            self._channel.send("answer", body=await work or b"", id=number)
+            work = handler(message)
+            answer = await work if work is not None else None
+            self._channel.send("answer", body=answer or b"", id=number)
         except Invalid as invalid:
             problems = json.dumps([problem.as_json() for problem in invalid.problems]).encode()
             self._channel.send("answer", body=problems, id=number, invalid=True)

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, MutableSequence
 from typing import Any
 
+from meshproxy.core.limit import Limits, Said
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
@@ -32,13 +33,18 @@ class Worker:
         clock: Clock,
         board: MutableSequence[int],
         number: int,
+        say: Callable[[Said], None],
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
     ) -> None:
-        """`board` says how many connections each worker has; this one's stand at `number`."""
+        """`board` says how many connections each worker has; this one's stand at `number`.
+
+        `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.
+        """
+        self.limits = Limits(clock, say)
         self.stats = Stats()
         self._clock = clock
         self._guests = Guests(board, number)
-        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests, elsewhere)
+        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests, self.limits, elsewhere)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -272,3 +272,57 @@ def test_workers_follow_the_log_level(start: Start, echo: Any) -> None:
     proxy = start(config(echo))
     assert proxy.ask("POST", "/logging?level=debug") == (200, {"level": "debug"})
     assert len(pids_of(proxy)) == 2
+
+
+def admitted(sock: socket.socket) -> bool:
+    """Whether a connection is served, or was turned away."""
+    return say(sock, b"?") == b"?"
+
+
+def test_a_total_is_the_total_whatever_the_number_of_workers(start: Start, echo: Any) -> None:
+    said = config(echo)
+    said["listeners"][0]["max_connections"] = 100
+    proxy = start(said)
+    address = proxy.address()
+    crowd = [socket.create_connection(address, 10) for _ in range(130)]
+    inside = [sock for sock in crowd if admitted(sock)]
+    assert len(inside) == 100
+    for sock in inside[:30]:
+        sock.close()
+    poll(lambda: sum(row["connections"] for row in workers_of(proxy)) == 70, "30 have left")
+    more = [socket.create_connection(address, 10) for _ in range(40)]
+    assert sum(map(admitted, more)) == 30
+    assert 'rejected_total{listener="in",reason="limit"} 40' in proxy.ask("GET", "/metrics")[1]
+    for sock in (*crowd, *more):
+        sock.close()
+
+
+def test_a_total_survives_the_death_of_a_worker(start: Start, echo: Any) -> None:
+    said = config(echo)
+    said["listeners"][0]["max_connections"] = 40
+    proxy = start(said)
+    address = proxy.address()
+    crowd = [socket.create_connection(address, 10) for _ in range(50)]
+    assert sum(map(admitted, crowd)) == 40
+    before = pids_of(proxy)
+    os.kill(min(before), signal.SIGKILL)
+    poll(partial(replaced, proxy, before), "a successor")
+    kept = sum(map(admitted, crowd))
+    more = [socket.create_connection(address, 10) for _ in range(50)]
+    assert kept + sum(map(admitted, more)) == 40
+    for sock in (*crowd, *more):
+        sock.close()
+
+
+def test_a_rate_is_the_rate_whatever_the_number_of_workers(start: Start, echo: Any) -> None:
+    said = config(echo)
+    said["listeners"][0]["filters"] = [{"rate_limit": {"connections": 200, "per": "1s", "burst": 10}}]
+    proxy = start(said)
+    address = proxy.address()
+    began = time.monotonic()
+    inside = 0
+    while time.monotonic() - began < 3:
+        with suppress(ConnectionError), socket.create_connection(address, 10) as sock:
+            inside += admitted(sock)
+    due = 200 * (time.monotonic() - began) + 10
+    assert 0.95 * due <= inside <= 1.05 * due, (inside, due)

@@ -446,3 +446,29 @@ def test_no_connection_leaves_a_cycle_behind(run: Run, world: World, upstream: U
             gc.enable()
 
     run(scenario())
+
+
+def test_a_rate_of_connections_is_held_and_comes_back_with_time(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        rate = {"rate_limit": {"connections": 10, "per": "1s", "burst": 3}}
+        await w.apply(config(up.address, listener={"filters": [rate]}))
+        stats = w.stats.listeners["in"]
+
+        async def come(most: int) -> int:
+            """How many of them get in."""
+            before = stats.connections_total
+            seen = before + stats.rejected["rate_limit"]
+            clients = [socket.create_connection(w.address()) for _ in range(most)]
+            await w.until(lambda: stats.connections_total + stats.rejected["rate_limit"] == seen + most)
+            for client in clients:
+                client.close()
+            return int(stats.connections_total - before)
+
+        assert await come(5) == 3
+        w.clock.advance(0.2)
+        assert await come(5) == 2
+        w.clock.advance(60)
+        assert await come(5) == 3
+
+    run(scenario())

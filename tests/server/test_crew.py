@@ -1,0 +1,217 @@
+"""The two steps of a change over several workers, a fault at any of them: all serve the new one, or all the old."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, decode
+from meshproxy.net.channel import Channel, Message, pair
+from meshproxy.net.clock import LoopClock
+from meshproxy.net.doors import Doors
+from meshproxy.observe.log import Log
+from meshproxy.observe.metrics import ProcessStats
+from meshproxy.server import crew
+from meshproxy.server.board import ABSENT
+from meshproxy.server.crew import Crew
+from meshproxy.server.nursery import Death, Nursery
+from meshproxy.server.peer import Peer
+
+WORKERS = 3
+MOMENT = 0.03
+
+Fault = Literal["", "refuses", "hangs", "dies"]
+
+
+class Hand:
+    """A worker that does what a script says, at the other end of a real channel."""
+
+    def __init__(self, nursery: FakeNursery, number: int, pid: int, sock: socket.socket) -> None:
+        self.number = number
+        self.pid = pid
+        self.serves: str | None = None
+        self.alive = True
+        self._nursery = nursery
+        self._prepared: str | None = None
+        self._peer = Peer(
+            Channel(asyncio.get_running_loop(), sock),
+            {
+                "level": lambda _: None,
+                "prepare": self._prepare,
+                "commit": self._commit,
+                "abort": self._abort,
+                "ping": self._ping,
+                "drain": lambda _: self.die(),
+            },
+            self.die,
+        )
+
+    def die(self) -> None:
+        if self.alive:
+            self.alive = False
+            self._peer.close()
+            self._nursery.died(Death(self.pid, "script"))
+
+    async def _prepare(self, message: Message) -> None:
+        await self._suffer(self._nursery.faults.pop(("prepare", self.number), ""))
+        self._prepared = json.loads(message.body)["node"]["zone"]
+
+    async def _commit(self, _message: Message) -> None:
+        await self._suffer(self._nursery.faults.pop(("commit", self.number), ""))
+        self.serves = self._prepared
+
+    def _abort(self, _message: Message) -> None:
+        self._prepared = None
+
+    async def _ping(self, _message: Message) -> None:
+        """Alive."""
+
+    async def _suffer(self, fault: Fault) -> None:
+        if fault == "refuses":
+            raise Invalid([Problem("node", "not this one")])
+        if fault == "hangs":
+            await asyncio.Event().wait()
+        if fault == "dies":
+            self.die()
+            await asyncio.Event().wait()
+
+
+class FakeNursery(Nursery):
+    """Makes such workers in this process."""
+
+    def __init__(self) -> None:
+        self.hands: dict[int, Hand] = {}
+        self.faults: dict[tuple[str, int], Fault] = {}
+        self.pid = 0
+        self._pids = 0
+
+    def open(self, loop: Any, *, born: Callable[[int, int], None], died: Callable[[Death], None], lost: Any) -> None:
+        self._born, self.died = born, died
+
+    def fork(self, number: int) -> socket.socket:
+        ours, theirs = pair()
+        self._pids += 1
+        self.hands[number] = Hand(self, number, self._pids, theirs)
+        self._born(number, self._pids)
+        return ours
+
+    def kill(self, pid: int) -> None:
+        for hand in self.hands.values():
+            if hand.pid == pid:
+                hand.die()
+
+    def close(self) -> None:
+        """There is no process."""
+
+    @property
+    def serving(self) -> set[str | None]:
+        return {hand.serves for hand in self.hands.values() if hand.alive}
+
+
+def zone(name: str) -> Config:
+    found: Config = decode(Config, {"node": {"zone": name}})
+    return found
+
+
+async def change(fleet: Crew, name: str) -> bool:
+    try:
+        await fleet.prepare(zone(name))
+    except Invalid:
+        return False
+    await fleet.commit()
+    return True
+
+
+async def manned(nursery: FakeNursery, in_force: str) -> None:
+    """Every berth is filled again, and serves what is in force."""
+    async with asyncio.timeout(10):
+        while not all(hand.alive and hand.serves == in_force for hand in nursery.hands.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "PREPARE_WITHIN", MOMENT)
+    monkeypatch.setattr(crew, "COMMIT_WITHIN", MOMENT)
+    monkeypatch.setattr(crew, "HUNG_AFTER", 5.0)
+    monkeypatch.setattr(crew, "FIRST_BACK_OFF", 0.001)
+    monkeypatch.setattr(crew, "LONGEST_BACK_OFF", 0.001)
+
+
+def a_crew(nursery: FakeNursery, lines: list[str]) -> Crew:
+    clock = LoopClock(asyncio.get_running_loop())
+    board = [ABSENT] * WORKERS
+    return Crew(nursery, board, Doors(WORKERS), ProcessStats("test"), Log(lines.append), clock)
+
+
+faults_of_one = st.dictionaries(
+    st.tuples(st.sampled_from(["prepare", "commit"]), st.integers(0, WORKERS - 1)),
+    st.sampled_from(["refuses", "hangs", "dies"]),
+    max_size=3,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(faults_of_one, min_size=1, max_size=4))
+def test_with_any_fault_at_any_step_all_serve_the_same(script: list[dict[tuple[str, int], Fault]]) -> None:
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        assert await change(fleet, "0")
+        in_force = "0"
+        for turn, faults in enumerate(script, 1):
+            nursery.faults = dict(faults)
+            taken = await change(fleet, str(turn))
+            in_force = str(turn) if taken else in_force
+            assert nursery.serving <= {in_force, None}, "nobody who lives serves anything else"
+            assert taken == (not any(step == "prepare" for step, _ in faults))
+            nursery.faults.clear()
+            await manned(nursery, in_force)
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_hangs_is_found_and_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(crew, "HUNG_AFTER", MOMENT)
+        monkeypatch.setattr(crew, "PING_EVERY", 0.001)
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        assert await change(fleet, "0")
+        hung = nursery.hands[1]
+
+        async def never(_message: Message) -> None:
+            await asyncio.Event().wait()
+
+        hung._peer._handlers = {**hung._peer._handlers, "ping": never}
+        async with asyncio.timeout(10):
+            while nursery.hands[1] is hung:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        await manned(nursery, "0")
+        assert any("worker-killed" in line and "did not answer" in line for line in lines)
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_first_configuration_that_is_refused_by_one_is_in_force_nowhere() -> None:
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        nursery.faults = {("prepare", 2): "refuses"}
+        assert not await change(fleet, "0")
+        assert nursery.serving == {None}
+        assert await change(fleet, "1")
+        assert nursery.serving == {"1"}
+        fleet.close()
+
+    asyncio.run(scenario())
