@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import idle, reload, report, tcp
+from benchmarks import idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import conn
 from benchmarks.peers import PEERS
@@ -18,6 +18,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
     "idle": idle.run,
     "reload": reload.run,
+    "workers": workers.run,
     "micro conn": conn.run,
 }
 
@@ -28,7 +29,7 @@ def main() -> int:
         for name, bench in BENCHES.items():
             print(f"{name:12}{summary(bench)}")
         return 0
-    plan = Plan(args.rounds, args.seconds, only=args.only, peers=args.peers)
+    plan = Plan(args.rounds, args.seconds, only=args.only, peers=args.peers, workers=args.workers)
     os.sched_setaffinity(0, {plan.cores.load})
     load = os.getloadavg()
     results = [result for name in args.names for result in BENCHES[name](plan)]
@@ -52,6 +53,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--only", type=works, default=frozenset(), help=f"works of tcp: {','.join(tcp.WORKS)}")
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
+    parser.add_argument("--workers", type=positive, default=1, help="processes of ours that carry traffic, in reload")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     args = parser.parse_args()

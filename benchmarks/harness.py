@@ -29,6 +29,7 @@ class Plan:
     seconds: float
     only: frozenset[str] = frozenset()
     peers: frozenset[str] = frozenset()
+    workers: int = 1
     cores: Cores = field(default_factory=Cores.of_this_machine)
 
     def chosen(self, works: Sequence[str]) -> list[str]:

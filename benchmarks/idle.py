@@ -18,8 +18,8 @@ from benchmarks.harness import Plan, Result, interleave, note
 from benchmarks.peers import Meshproxy, Peer
 
 CONFIG = process.ROOT / "configs" / "tcp.yaml"
-SETTLE = 0.3
-"""Seconds after which an idle process has freed what only its start needed."""
+SETTLE = 1.5
+"""Seconds after which an idle process has freed what only its start needed, and ours has looked at its files once."""
 
 
 def run(plan: Plan) -> list[Result]:

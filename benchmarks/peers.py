@@ -85,9 +85,10 @@ class Meshproxy(Peer):
     name = "meshproxy"
     file = "meshproxy.yaml"
 
-    def __init__(self, upstream: int, core: int, config: str | None = None) -> None:
+    def __init__(self, upstream: int, core: int, config: str | None = None, workers: int = 1) -> None:
         """`config` stands in for the one relay; its admin address must be `self.admin`."""
         super().__init__(upstream, core)
+        self.workers = workers
         self.admin = process.free_port()
         self.given = config
 
@@ -111,7 +112,9 @@ class Meshproxy(Peer):
         }
 
     def config(self) -> str:
-        return self.given or json.dumps({"admin": {"listen": f"127.0.0.1:{self.admin}"}, **self.relay()})
+        return self.given or json.dumps(
+            {"workers": self.workers, "admin": {"listen": f"127.0.0.1:{self.admin}"}, **self.relay()}
+        )
 
     def command(self, config: Path) -> list[str]:
         return [sys.executable, "-m", "meshproxy", "run", "-c", str(config)]

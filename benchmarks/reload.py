@@ -30,7 +30,10 @@ def run(plan: Plan) -> list[Result]:
     if Meshproxy not in plan.present():
         return []
     note(f"reload: {plan.rounds} rounds of {plan.seconds:g} s, {CLUSTERS} clusters, {CONNECTIONS} connections")
-    with upstream.running(plan.cores.load) as ports, Meshproxy(ports["echo"], plan.cores.proxy) as proxy:
+    with (
+        upstream.running(plan.cores.load) as ports,
+        Meshproxy(ports["echo"], plan.cores.proxy, workers=plan.workers) as proxy,
+    ):
         put(proxy, document(proxy, 0))
         memory = [process.memory_kib(proxy.pids, "Pss") / 1024]
         calm, busy = [], []

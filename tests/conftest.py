@@ -66,6 +66,16 @@ class FakeTimer:
         self.action = None
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="do what is done often as often as the promises say")
+
+
+@pytest.fixture
+def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often: the first number, or with --long the second."""
+    return lambda short, long: long if request.config.getoption("--long") else short
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()

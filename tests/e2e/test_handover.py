@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import pytest
 
 from tests.e2e.conftest import Start, poll
 from tests.e2e.test_workers import config, crowd, say
+
+Often = Callable[[int, int], int]
 
 
 def successor(proxy: Any, start: Start, said: dict[str, Any] | None, *options: str) -> Any:
@@ -25,12 +28,12 @@ def successor(proxy: Any, start: Start, said: dict[str, Any] | None, *options: s
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_restarts_under_load_refuse_nobody(start: Start, echo: Any, workers: int) -> None:
+def test_restarts_under_load_refuse_nobody(start: Start, echo: Any, often: Often, workers: int) -> None:
     said = config(echo, workers)
     proxy = start(said, "--state-dir", str(start.directory / "state"))
     address = proxy.address()
     with crowd(proxy) as clients:
-        for _ in range(5):
+        for _ in range(often(3, 50)):
             heir = successor(proxy, start, None)
             assert proxy.exit_code() == 0
             proxy = heir
