@@ -139,7 +139,7 @@ class Echo:
     """A TCP server that sends back what it gets, a thread for each connection."""
 
     def __init__(self) -> None:
-        self.sock = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.sock = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self.address = "{}:{}".format(*self.sock.getsockname())
         threading.Thread(target=self._accept, daemon=True).start()
 
