@@ -154,6 +154,20 @@ def test_what_an_upstream_said_before_it_died_still_arrives(run: Run, world: Wor
     run(scenario())
 
 
+def test_an_address_that_cannot_even_be_tried_is_a_failed_attempt(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        nowhere = "[fe80::1%nope]:80"
+        await w.apply(config({"address": nowhere, "weight": 100}, up.address))
+        client = await w.connect()
+        server = await up.accept()
+        await client.send(b"x")
+        assert await server.recv() == b"x"
+        assert w.stats.clusters["up"].endpoints[nowhere].connect_failures_total == 1
+
+    run(scenario())
+
+
 def test_the_next_endpoint_is_tried(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up, gone = world(), upstream(), upstream()
