@@ -127,6 +127,11 @@ class Conn:
     # What others ask for
 
     @property
+    def full(self) -> bool:
+        """Whether bytes wait here that the peer has not taken."""
+        return self._backlog is not None
+
+    @property
     def local(self) -> tuple[str, int] | None:
         """The address that the peer connected to; None for a unix socket."""
         name = self.sock.getsockname()

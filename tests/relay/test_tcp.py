@@ -154,6 +154,44 @@ def test_what_an_upstream_said_before_it_died_still_arrives(run: Run, world: Wor
     run(scenario())
 
 
+async def fill(sender: Any, sink: Conn) -> None:
+    """Send until the bytes wait in the proxy, since the reader does not read."""
+    while not sink.full:
+        try:
+            sender.sock.send(bytes(1 << 16))
+        except BlockingIOError:
+            await asyncio.sleep(0.001)
+
+
+async def joined(w: Any) -> TcpRelay:
+    """The only relay, when it has both its ends."""
+    await w.until(lambda: w.stats.clusters["up"].connections_total)
+    ((relay,),) = (state.connections for state in w.worker._guests.states)
+    assert isinstance(relay, TcpRelay)
+    return relay
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_silence_with_bytes_on_their_way_is_a_failure(run: Run, world: World, upstream: Upstream, side: str) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address, listener={"timeouts": {"idle": "100s"}}))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        if side == "client":
+            await fill(server, relay._down)
+        else:
+            await fill(client, relay._up)
+        w.clock.advance(200)
+        assert w.closed() == {"idle": 1}
+        with pytest.raises(ConnectionResetError):
+            await (client if side == "client" else server).recv_all()
+
+    run(scenario())
+
+
 def test_an_address_that_cannot_even_be_tried_is_a_failed_attempt(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
