@@ -254,8 +254,7 @@ class Conn:
         try:
             size = pipe.fill(self.fd)
         except (BlockingIOError, InterruptedError):
-            pipe.release()
-            return
+            size = 0
         except OSError as error:
             pipe.release()
             self._lost(error)
@@ -267,8 +266,9 @@ class Conn:
         if size:
             sink._write_from(pipe)
         else:
+            # To splice, an urgent byte is an end, or nothing for ever.  `recv` steps over it, and knows a real end.
             pipe.release()
-            self._read_end()
+            self._read_to_sink()
 
     def _read_end(self) -> None:
         self._pause(_ENDED)

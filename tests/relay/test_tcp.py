@@ -171,6 +171,44 @@ async def joined(w: Any) -> TcpRelay:
     return relay
 
 
+@pytest.mark.parametrize("ends", [False, True])
+def test_urgent_bytes_stop_nothing(run: Run, world: World, upstream: Upstream, ends: bool) -> None:
+    """They are no part of the stream; whatever stands around them is."""
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        # What waits is spliced, and so is what follows.
+        await fill(client, relay._up)
+        before = relay._down.received
+
+        async def pour() -> None:
+            for _ in range(10):
+                await client.send(b"x" * 200_000)
+                client.sock.send(b"!", socket.MSG_OOB)
+                await client.send(b"x" * 200_000)
+            if ends:
+                client.end()
+
+        async def drink() -> None:
+            heard = 0
+            while heard < 4_000_000:
+                piece = await server.recv(1 << 18)
+                assert piece
+                heard += piece.count(b"x")
+            if ends:
+                assert not (await server.recv_all()).strip(b"!")
+
+        await asyncio.gather(pour(), drink())
+        assert relay._down.received > before + 4_000_000
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("side", ["client", "server"])
 def test_silence_with_bytes_on_their_way_is_a_failure(run: Run, world: World, upstream: Upstream, side: str) -> None:
     async def scenario() -> None:
