@@ -132,12 +132,12 @@ class TcpRelay:
         down.handler = up.handler = self
         down.relay_to(up, service.pipes)
         up.relay_to(down, service.pipes)
+        down.start()
+        up.start()
         if service.announce is not None:
             up.write(service.announce(origin.source, origin.destination or down.local))
         if origin.early:
             up.write(origin.early)
-        down.start()
-        up.start()
 
     # While joined
 

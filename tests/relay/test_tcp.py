@@ -171,6 +171,72 @@ async def joined(w: Any) -> TcpRelay:
     return relay
 
 
+@pytest.fixture
+def alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is watched nearly at once."""
+    monkeypatch.setattr("meshproxy.net.conn.YOUTH", 0.01)
+
+
+@pytest.mark.usefixtures("alert")
+@pytest.mark.parametrize("upstream_writes", [False, True], ids=["silent upstream", "echo"])
+def test_a_reset_is_heard_while_nobody_reads(
+    run: Run, world: World, upstream: Upstream, upstream_writes: bool
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        await fill(client, relay._up)
+        if upstream_writes:
+            await fill(server, relay._down)
+        del relay
+        client.reset()
+        await w.until(lambda: w.closed() == {"reset": 1})
+        with pytest.raises(ConnectionResetError):
+            await server.recv_all()
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("alert")
+@pytest.mark.parametrize("size", [5, 50_000])
+def test_a_reset_right_behind_the_last_bytes_is_heard(
+    run: Run, world: World, upstream: Upstream, size: int
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        await joined(w)
+        server.sock.send(bytes(size))
+        server.reset()  # and the proxy learns both in one turn
+        assert await client.recv_exactly(size) == bytes(size)
+        with pytest.raises(ConnectionResetError):
+            await client.recv()
+        assert w.closed() == {"reset": 1}
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("alert")
+def test_a_peer_that_has_ended_and_then_fails_is_heard(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        client.end()
+        assert await server.recv() == b""
+        client.reset()
+        await w.until(lambda: w.closed() == {"reset": 1})
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("ends", [False, True])
 def test_urgent_bytes_stop_nothing(run: Run, world: World, upstream: Upstream, ends: bool) -> None:
     """They are no part of the stream; whatever stands around them is."""
