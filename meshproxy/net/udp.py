@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,9 @@ from meshproxy.net.address import new_socket, sockaddr, words
 LARGEST = 65535
 DATAGRAMS_A_TURN = 64
 """So that one busy socket does not starve the others."""
+
+LOST_HERE = {errno.EAGAIN, errno.EMSGSIZE, errno.ENOBUFS}
+"""What became of a datagram, as datagrams may be lost; it says nothing of the peer."""
 
 
 class DatagramDoor:
@@ -81,10 +85,9 @@ class DatagramPeer:
     def send(self, data: bytes) -> bool:
         try:
             self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return False
         except OSError as error:
-            self._on_error(error)
+            if error.errno not in LOST_HERE:
+                self._on_error(error)
             return False
         return True
 

@@ -127,3 +127,19 @@ def test_a_session_goes_on_over_a_reload(run: Run, world: World, udp: Callable[[
         assert await receive(server) == (b"y", before)
 
     run(scenario())
+
+
+def test_what_the_endpoint_cannot_take_is_dropped(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server = world(), udp()
+        await w.apply(config(name(server), listen="[::1]:0"))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.sendto(b"before", w.address())
+            _, source = await receive(server)
+            client.sendto(bytes(65_527), w.address())
+            client.sendto(b"after", w.address())
+            assert await receive(server) == (b"after", source)
+        assert w.closed() == {}
+        assert w.stats.clusters["up"].connect_failures_total == 0
+
+    run(scenario())
