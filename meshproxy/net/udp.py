@@ -6,7 +6,7 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from meshproxy.model import Address
 from meshproxy.net.address import new_socket, sockaddr, words
@@ -19,6 +19,12 @@ LOST_HERE = {errno.EAGAIN, errno.EMSGSIZE, errno.ENOBUFS}
 """What became of a datagram, as datagrams may be lost; it says nothing of the peer."""
 
 
+class User(Protocol):
+    """Who answers through a door, and has nothing to do without it."""
+
+    def drain(self) -> None: ...
+
+
 class DatagramDoor:
     """Live: one address, bound while it is in use, whatever is served behind it."""
 
@@ -26,6 +32,7 @@ class DatagramDoor:
         self._loop = loop
         self._sockets = sockets
         self._serve: Callable[[bytes, Any], None] | None = None
+        self.users: set[User] = set()
         self.local = words(sockets[0].getsockname())
 
     def serve(self, serve: Callable[[bytes, Any], None]) -> None:
@@ -39,15 +46,16 @@ class DatagramDoor:
         """False if the datagram was lost here, as datagrams may be."""
         try:
             self._sockets[0].sendto(data, peer)
-        except (OSError, IndexError):
+        except OSError:
             return False
         return True
 
     def retire(self, grace: float) -> None:
+        for user in tuple(self.users):
+            user.drain()
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
-        self._sockets = ()
 
     def _readable(self, sock: socket.socket) -> None:
         assert self._serve is not None

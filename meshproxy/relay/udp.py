@@ -61,6 +61,7 @@ class UdpService:
         session = UdpSession(self, door, peer)
         self.sessions[door, peer] = session
         self.state.connections.add(session)
+        door.users.add(session)
         return session if session.open() else None
 
 
@@ -103,9 +104,9 @@ class UdpSession:
 
     def _receive(self, data: bytes) -> None:
         assert self._lease is not None
-        self._moved = True
         self._lease.moved(0, len(data))
         if self._door.reply(data, self._name):
+            self._moved = True
             stats = self._service.state.stats
             stats.datagrams_sent_total += 1
             stats.bytes_sent_total += len(data)
@@ -134,5 +135,6 @@ class UdpSession:
         if self._lease is not None:
             self._lease.done()
             self._lease = None
+        self._door.users.discard(self)
         del self._service.sessions[self._door, self._name]
         self._service.state.closed(self, reason)

@@ -129,6 +129,42 @@ def test_a_session_goes_on_over_a_reload(run: Run, world: World, udp: Callable[[
     run(scenario())
 
 
+@pytest.mark.parametrize("how", ["moved", "removed"])
+def test_sessions_end_with_their_door(run: Run, world: World, udp: Callable[[], socket.socket], how: str) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        await receive(server)
+        stats = w.stats.listeners["in"]
+        after = config(name(server), listen="127.0.0.2:0")
+        await w.apply(after if how == "moved" else {**after, "listeners": []})
+        await w.until(lambda: stats.closed["drain"] == 1)
+        assert stats.connections_active == 0
+        assert w.stats.clusters["up"].connections_active == 0
+
+    run(scenario())
+
+
+def test_replies_that_nobody_gets_are_no_movement(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        _, source = await receive(server)
+        assert w.worker.current is not None
+        door = w.worker.current.listeners[0].doors[0].live
+        door.reply = lambda data, source: False
+        for _ in range(5):
+            w.clock.advance(15)
+            before = w.stats.clusters["up"].bytes_received_total
+            server.sendto(b"tick", source)
+            await w.until(lambda before=before: w.stats.clusters["up"].bytes_received_total > before or w.closed())
+        assert w.closed() == {"idle": 1}
+
+    run(scenario())
+
+
 def test_what_the_endpoint_cannot_take_is_dropped(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
     async def scenario() -> None:
         w, server = world(), udp()
