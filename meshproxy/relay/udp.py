@@ -12,7 +12,7 @@ from meshproxy.net.udp import DatagramDoor, DatagramPeer
 from meshproxy.relay.live import Lifespan, ListenerState
 
 Source = tuple[DatagramDoor, Any]
-"""Where it came in, and from whom: one peer may talk to two addresses of a listener."""
+"""Where it came in, and what the door calls its source: one peer may talk to two addresses of a listener."""
 
 
 class UdpSessions:
@@ -49,29 +49,29 @@ class UdpService:
         self.lifetime = lifetime
         self._max_sessions = max_sessions
 
-    def receive(self, door: DatagramDoor, data: bytes, peer: Any) -> None:
+    def receive(self, door: DatagramDoor, data: bytes, source: Any) -> None:
         self.state.stats.datagrams_received_total += 1
-        session = self.sessions.get((door, peer)) or self._open(door, peer)
+        session = self.sessions.get((door, source)) or self._open(door, source)
         if session is not None:
             session.send(data)
 
-    def _open(self, door: DatagramDoor, peer: Any) -> UdpSession | None:
+    def _open(self, door: DatagramDoor, source: Any) -> UdpSession | None:
         if not self.state.admits(self._max_sessions):
             return None
-        session = UdpSession(self, door, peer)
-        self.sessions[door, peer] = session
+        session = UdpSession(self, door, source)
+        self.sessions[door, source] = session
         self.state.connections.add(session)
         door.users.add(session)
         return session if session.open() else None
 
 
 class UdpSession:
-    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_name", "_peer", "_service")
+    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_peer", "_service", "_source")
 
-    def __init__(self, service: UdpService, door: DatagramDoor, name: Any) -> None:
+    def __init__(self, service: UdpService, door: DatagramDoor, source: Any) -> None:
         self._service = service
         self._door = door
-        self._name = name
+        self._source = source
         self._moved = False
         self._lease: Lease | None = None
         self._peer: DatagramPeer | None = None
@@ -105,7 +105,7 @@ class UdpSession:
     def _receive(self, data: bytes) -> None:
         assert self._lease is not None
         self._lease.moved(0, len(data))
-        if self._door.reply(data, self._name):
+        if self._door.reply(data, self._source):
             self._moved = True
             stats = self._service.state.stats
             stats.datagrams_sent_total += 1
@@ -136,5 +136,5 @@ class UdpSession:
             self._lease.done()
             self._lease = None
         self._door.users.discard(self)
-        del self._service.sessions[self._door, self._name]
+        del self._service.sessions[self._door, self._source]
         self._service.state.closed(self, reason)

@@ -179,3 +179,38 @@ def test_what_the_endpoint_cannot_take_is_dropped(run: Run, world: World, udp: C
         assert w.stats.clusters["up"].connect_failures_total == 0
 
     run(scenario())
+
+
+def test_a_reply_comes_from_the_address_that_was_spoken_to(
+    run: Run, world: World, udp: Callable[[], socket.socket]
+) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server), listen="0.0.0.0:0"))
+        _, port = w.address()
+        for host in ("127.0.0.2", "127.0.0.3"):
+            client.sendto(host.encode(), (host, port))
+            data, source = await receive(server)
+            server.sendto(data, source)
+            assert await receive(client) == (host.encode(), (host, port))
+        assert w.stats.listeners["in"].connections_active == 2
+        client.sendto(b"again", ("127.0.0.2", port))
+        await receive(server)
+        assert w.stats.listeners["in"].connections_total == 2
+
+    run(scenario())
+
+
+def test_a_wildcard_of_ipv6_replies(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server = world(), udp()
+        await w.apply(config(name(server), listen="[::]:0"))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(("::1", w.address()[1]))
+            client.send(b"x")
+            data, source = await receive(server)
+            server.sendto(data, source)
+            assert (await receive(client))[0] == b"x"
+
+    run(scenario())
