@@ -10,9 +10,11 @@ tells a `Handler` how it ends.  Rules:
    connection (`fed_by`) is paused until it is gone.  A connection keeps the set of reasons for which it is paused and
    reads when the set is empty; so it never holds more than one read for its peer.
 4. The two directions end apart.  `on_end` says that the peer will send no more; `end()` tells the peer the same, once
-   everything before it is out.  A peer that takes no more may have sent something before: that is still read.
+   everything before it is out.
 5. `on_lost` comes once and is the last thing a handler hears: with an error, or with None when both directions have
    ended in good order.  It is answered by `close()` or `abort()`, and after these a handler hears nothing at all.
+6. A failure is heard whether anything is read or written at the time or not (`_Alarm`), and is one of both directions.
+   What the peer had sent before it is still read, but nobody is waited for: as much as is taken at once.
 
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
@@ -21,11 +23,14 @@ spliced, reads that keep filling the buffer move into the kernel (`net/splice.py
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
 from enum import IntFlag
+from functools import lru_cache
 from typing import Protocol
 
 from meshproxy.net.splice import Pipe, Pipes
@@ -33,6 +38,9 @@ from meshproxy.net.splice import Pipe, Pipes
 SMALL_READ = 16 * 1024
 LARGE_READ = 256 * 1024
 """A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest."""
+
+YOUTH = 1.0
+"""Seconds at most before the alarm watches a connection.  Most are over by then, and have not paid for it."""
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -42,12 +50,13 @@ class Pause(IntFlag):
 
     NOT_STARTED = 1
     PEER_FULL = 2
-    PEER_GONE = 4
-    ENDED = 8
+    ENDED = 4
+    FAILED = 8
+    CLOSED = 16
 
 
 # Combining IntFlags costs a microsecond; the connection keeps the plain integers.
-_NOT_STARTED, _PEER_FULL, _PEER_GONE, _ENDED = map(int, Pause)
+_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED = map(int, Pause)
 
 
 class Handler(Protocol):
@@ -72,10 +81,55 @@ class _Nobody:
 _NOBODY = _Nobody()
 
 
+class _Alarm:
+    """Tells connections that their socket has failed; one for each loop.
+
+    A loop tells that only to whoever reads or writes, and uvloop calls the reader of a socket that has failed a single
+    time, whatever it leaves unread.  An epoll of our own is asked for nothing, and is told of failures all the same.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._later = loop.call_later
+        self._epoll = select.epoll()
+        self._young: dict[int, Conn] = {}
+        self._watched: dict[int, Conn] = {}
+        self._growing = False
+        loop.add_reader(self._epoll.fileno(), self._ring)
+
+    def watch(self, conn: Conn) -> None:
+        self._young[conn.fd] = conn
+        if not self._growing:
+            self._growing = True
+            self._later(YOUTH, self._come_of_age)
+
+    def forget(self, conn: Conn) -> None:
+        """Closing its socket does the rest."""
+        if self._young.pop(conn.fd, None) is None:
+            del self._watched[conn.fd]
+
+    def _come_of_age(self) -> None:
+        self._growing = False
+        grown, self._young = self._young, {}
+        self._watched |= grown
+        for fd in grown:
+            self._epoll.register(fd, select.EPOLLET)
+
+    def _ring(self) -> None:
+        for fd, _ in self._epoll.poll(0):
+            if (conn := self._watched.get(fd)) is not None:
+                conn._look_for_failure()
+
+
+@lru_cache(maxsize=1)
+def _alarm_of(loop: asyncio.AbstractEventLoop) -> _Alarm:
+    """A process has one loop; a test that has another gets another."""
+    return _Alarm(loop)
+
+
 class Conn:
     __slots__ = (
+        "_alarm",
         "_backlog",
-        "_closed",
         "_ending",
         "_loop",
         "_paused",
@@ -87,7 +141,6 @@ class Conn:
         "_send",
         "_sink",
         "_take",
-        "_write_error",
         "_write_over",
         "fd",
         "fed_by",
@@ -102,7 +155,7 @@ class Conn:
         self.sock = sock
         self.fd = sock.fileno()
         self.handler: Handler = _NOBODY
-        self._closed = False
+        self._alarm: _Alarm | None = None
 
         # Reading
         self.received = 0
@@ -122,9 +175,13 @@ class Conn:
         self._backlog: deque[bytes | memoryview] | None = None
         self._ending = False
         self._write_over = False
-        self._write_error: OSError | None = None
 
     # What others ask for
+
+    @property
+    def full(self) -> bool:
+        """Whether bytes wait here that the peer has not taken."""
+        return self._backlog is not None
 
     @property
     def local(self) -> tuple[str, int] | None:
@@ -149,6 +206,8 @@ class Conn:
         self._sink = sink
         self._pipes = pipes
         sink.fed_by = self
+        self._alarm = _alarm_of(self._loop)
+        self._alarm.watch(self)
         self._read_by(self._read_to_sink)
 
     def write(self, data: bytes) -> None:
@@ -162,7 +221,7 @@ class Conn:
         except (BlockingIOError, InterruptedError):
             size = 0
         except OSError as error:
-            self._write_failed(error)
+            self._failed(error)
             return
         self.sent += size
         if size < len(data):
@@ -175,10 +234,10 @@ class Conn:
             self._shut()
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            if not self._paused:
-                self._loop.remove_reader(self.fd)
+        if not self._paused & _CLOSED:
+            self._pause(_CLOSED)
+            if self._alarm is not None:
+                self._alarm.forget(self)
             self._drop_backlog()
             self.sock.close()
             # Who is closed refers to nobody, so that counting references is enough to free it.
@@ -187,7 +246,7 @@ class Conn:
 
     def abort(self) -> None:
         """Close so that the peer sees a failure, not an end."""
-        if not self._closed:
+        if not self._paused & _CLOSED:
             if self.sock.family != socket.AF_UNIX:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.close()
@@ -195,14 +254,14 @@ class Conn:
     # Reading
 
     def _pause(self, reason: int) -> None:
-        if not self._paused and not self._closed:
+        if not self._paused:
             self._loop.remove_reader(self.fd)
         self._paused |= reason
 
     def _resume(self, reason: int) -> None:
         if self._paused & reason:
             self._paused &= ~reason
-            if not self._paused and not self._closed:
+            if not self._paused:
                 self._loop.add_reader(self.fd, self._reader)
 
     def _read_by(self, reader: Callable[[], None]) -> None:
@@ -249,8 +308,7 @@ class Conn:
         try:
             size = pipe.fill(self.fd)
         except (BlockingIOError, InterruptedError):
-            pipe.release()
-            return
+            size = 0
         except OSError as error:
             pipe.release()
             self._lost(error)
@@ -262,16 +320,15 @@ class Conn:
         if size:
             sink._write_from(pipe)
         else:
+            # To splice, an urgent byte is an end, or nothing for ever.  `recv` steps over it, and knows a real end.
             pipe.release()
-            self._read_end()
+            self._read_to_sink()
 
     def _read_end(self) -> None:
         self._pause(_ENDED)
-        if self._write_error is not None:
-            self._lost(self._write_error)
-            return
-        self.handler.on_end(self)
-        self._lost_if_over()
+        if not self._paused & _FAILED:
+            self.handler.on_end(self)
+            self._lost_if_over()
 
     # Writing
 
@@ -282,7 +339,7 @@ class Conn:
             pass
         except OSError as error:
             pipe.release()
-            self._write_failed(error)
+            self._failed(error)
             return
         if pipe.held:
             self._pipe = pipe
@@ -303,13 +360,13 @@ class Conn:
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._write_failed(error)
+            self._failed(error)
             return
         self._drop_backlog()
-        if self._ending:
-            self._shut()
         if self.fed_by is not None:
             self.fed_by._resume(_PEER_FULL)
+        if self._ending:
+            self._shut()
 
     def _write_backlog(self) -> bool:
         """Write what waits; False if something still does."""
@@ -343,28 +400,36 @@ class Conn:
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError as error:
-                self._write_failed(error)
+                self._failed(error)
                 return
         # Where the peer has ended too, the close that follows `on_lost` says the same.
         self._write_over = True
         self._lost_if_over()
 
-    def _write_failed(self, error: OSError) -> None:
-        self._write_over = True
-        self._write_error = error
-        self._drop_backlog()
-        if self.fed_by is not None:
-            self.fed_by._pause(_PEER_GONE)
-        if self._paused & _ENDED:
-            self._lost(error)
-
     # Both
 
+    def _look_for_failure(self) -> None:
+        # None, where both have ended in good order.
+        if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._failed(OSError(code, os.strerror(code)))
+
+    def _failed(self, error: OSError) -> None:
+        """Nothing more comes or goes but what had come before, as far as it is taken at once."""
+        self._write_over = True
+        self._drop_backlog()
+        # The loop is of no use any more: uvloop has given the socket up.
+        self._pause(_FAILED)
+        before = -1
+        while self._paused == _FAILED and self.received > before:
+            before = self.received
+            self._reader()
+        self._lost(error)
+
     def _lost_if_over(self) -> None:
-        if self._write_over and self._paused & _ENDED and not self._closed:
+        if self._write_over and self._paused & _ENDED and not self._paused & _CLOSED:
             self._lost(None)
 
     def _lost(self, error: OSError | None) -> None:
         self._pause(_ENDED)
-        if not self._closed:
+        if not self._paused & _CLOSED:
             self.handler.on_lost(self, error)

@@ -50,6 +50,19 @@ class Dial:
             self._sock = sock = new_socket(self._address, socket.SOCK_STREAM)
         except OSError as error:
             return error
+        try:
+            made = self._connect(sock)
+        except OSError as error:
+            sock.close()
+            return error
+        if made:
+            return sock
+        self._timer = self._clock.after(self._timeout, self._expired)
+        self._loop.add_writer(sock.fileno(), self._writable)
+        return None
+
+    def _connect(self, sock: socket.socket) -> bool:
+        """Whether it is made already.  An address may be refused before it is tried: a zone that this host has not."""
         if self._address.kind != "unix":
             tune_tcp(sock, keepalive=self._keepalive)
         name = sockaddr(self._address)
@@ -57,14 +70,11 @@ class Dial:
         if code in PENDING:
             code = sock.connect_ex(name)
         if code in MADE:
-            return sock
+            return True
         if code in PENDING:
-            self._timer = self._clock.after(self._timeout, self._expired)
-            self._loop.add_writer(sock.fileno(), self._writable)
-            return None
+            return False
         # Among them EAGAIN: a unix socket whose queue is full, which never becomes writable by itself.
-        sock.close()
-        return OSError(code, os.strerror(code))
+        raise OSError(code, os.strerror(code))
 
     def cancel(self) -> None:
         self._timer.cancel()

@@ -29,7 +29,7 @@ class Pipe:
             fcntl.fcntl(self.entry, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
     def fill(self, source: int) -> int:
-        """Take what the socket has; 0 is its end."""
+        """Take what the socket has; 0 is its end, or an urgent byte."""
         self.held = os.splice(source, self.entry, PIPE_BYTES)
         return self.held
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import ipaddress
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from meshproxy.model import Address
 from meshproxy.net.address import new_socket, sockaddr, words
@@ -14,15 +16,37 @@ LARGEST = 65535
 DATAGRAMS_A_TURN = 64
 """So that one busy socket does not starve the others."""
 
+LOST_HERE = {errno.EAGAIN, errno.EMSGSIZE, errno.ENOBUFS}
+"""What became of a datagram, as datagrams may be lost; it says nothing of the peer."""
+
+IP_PKTINFO = 8
+NOTE_SPACE = socket.CMSG_SPACE(20)
+
+
+class User(Protocol):
+    """Who answers through a door, and has nothing to do without it."""
+
+    def drain(self) -> None: ...
+
 
 class DatagramDoor:
-    """Live: one address, bound while it is in use, whatever is served behind it."""
+    """Live: one address, bound while it is in use, whatever is served behind it.
+
+    Whom it serves is told a datagram and its source, to which it can reply; each source is another conversation.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sockets: Sequence[socket.socket]) -> None:
         self._loop = loop
         self._sockets = sockets
         self._serve: Callable[[bytes, Any], None] | None = None
-        self.local = words(sockets[0].getsockname())
+        self.users: set[User] = set()
+        name = sockets[0].getsockname()
+        self.local = words(name)
+        self._receive, self._send = _receive, _send
+        if ipaddress.ip_address(name[0]).is_unspecified:
+            self._receive, self._send = _receive_at, _send_from
+            for sock in sockets:
+                _ask_where(sock)
 
     def serve(self, serve: Callable[[bytes, Any], None]) -> None:
         first = self._serve is None
@@ -31,28 +55,68 @@ class DatagramDoor:
             for sock in self._sockets:
                 self._loop.add_reader(sock.fileno(), self._readable, sock)
 
-    def reply(self, data: bytes, peer: Any) -> bool:
+    def reply(self, data: bytes, source: Any) -> bool:
         """False if the datagram was lost here, as datagrams may be."""
         try:
-            self._sockets[0].sendto(data, peer)
-        except (OSError, IndexError):
+            self._send(self._sockets[0], data, source)
+        except OSError:
             return False
         return True
 
     def retire(self, grace: float) -> None:
+        for user in tuple(self.users):
+            user.drain()
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
-        self._sockets = ()
 
     def _readable(self, sock: socket.socket) -> None:
         assert self._serve is not None
         for _ in range(DATAGRAMS_A_TURN):
             try:
-                data, peer = sock.recvfrom(LARGEST)
+                data, source = self._receive(sock)
             except OSError:
                 return
-            self._serve(data, peer)
+            self._serve(data, source)
+
+
+# At an address of its own a socket replies from there, and a source is the peer's address.
+
+
+def _receive(sock: socket.socket) -> tuple[bytes, Any]:
+    return sock.recvfrom(LARGEST)
+
+
+def _send(sock: socket.socket, data: bytes, source: Any) -> None:
+    sock.sendto(data, source)
+
+
+# At all addresses of a host the kernel would reply from the one that it likes best, which may not be the one that was
+# spoken to.  So a source is both: the peer's address, and a note to the kernel from where to send.
+
+
+def _ask_where(sock: socket.socket) -> None:
+    if sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
+    else:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+
+
+def _receive_at(sock: socket.socket) -> tuple[bytes, Any]:
+    data, notes, _, peer = sock.recvmsg(LARGEST, NOTE_SPACE)
+    return data, (peer, tuple((level, kind, _from_there(level, info)) for level, kind, info in notes))
+
+
+def _from_there(level: int, info: bytes) -> bytes:
+    """The same address without the interface, since the way back may be another; a group is nobody's address."""
+    if level == socket.IPPROTO_IP:
+        return bytes(4) + info[4:8] + bytes(4)
+    return bytes(20) if info[0] == 0xFF else info[:16] + bytes(4)
+
+
+def _send_from(sock: socket.socket, data: bytes, source: Any) -> None:
+    peer, notes = source
+    sock.sendmsg((data,), notes, 0, peer)
 
 
 class DatagramPeer:
@@ -81,10 +145,9 @@ class DatagramPeer:
     def send(self, data: bytes) -> bool:
         try:
             self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            return False
         except OSError as error:
-            self._on_error(error)
+            if error.errno not in LOST_HERE:
+                self._on_error(error)
             return False
         return True
 

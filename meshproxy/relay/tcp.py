@@ -29,7 +29,7 @@ DIAL_ATTEMPTS = 3
 """Endpoints tried for one connection, each within the cluster's connect timeout."""
 
 ORDERLY = {"done", "idle"}
-"""Ends at which nothing is on its way.  At any other the peers must see that something was cut."""
+"""Ends at which nothing is on its way, unless it waits for a peer.  Else the peers must see that something was cut."""
 
 Announce = Callable[[proxy_protocol.Endpoint | None, proxy_protocol.Endpoint | None], bytes]
 """Writes the PROXY header that an upstream wants to see."""
@@ -154,12 +154,12 @@ class TcpRelay:
         down.handler = up.handler = self
         down.relay_to(up, service.pipes)
         up.relay_to(down, service.pipes)
+        down.start()
+        up.start()
         if service.announce is not None:
             up.write(service.announce(origin.source, origin.destination or down.local))
         if origin.early:
             up.write(origin.early)
-        down.start()
-        up.start()
 
     # While joined
 
@@ -203,9 +203,10 @@ class TcpRelay:
         self._lifespan.stop()
         if self._dial is not None:
             self._dial.cancel()
-        for conn in (self._down, self._up):
-            if conn is not None:
-                conn.close() if reason in ORDERLY else conn.abort()
+        conns = (self._down,) if self._up is None else (self._down, self._up)
+        orderly = reason in ORDERLY and not any(conn.full for conn in conns)
+        for conn in conns:
+            conn.close() if orderly else conn.abort()
         if self._lease is not None:
             self._lease.done()
             self._lease = None

@@ -13,7 +13,7 @@ from meshproxy.net.udp import DatagramDoor, DatagramPeer
 from meshproxy.relay.live import Lifespan, ListenerState
 
 Source = tuple[DatagramDoor, Any]
-"""Where it came in, and from whom: one peer may talk to two addresses of a listener."""
+"""Where it came in, and what the door calls its source: one peer may talk to two addresses of a listener."""
 
 
 class UdpSessions:
@@ -50,22 +50,22 @@ class UdpService:
         self.lifetime = lifetime
         self._rate = rate
 
-    def receive(self, door: DatagramDoor, data: bytes, peer: Any) -> None:
+    def receive(self, door: DatagramDoor, data: bytes, source: Any) -> None:
         self.state.stats.datagrams_received_total += 1
-        session = self.sessions.get((door, peer)) or self._open(door, peer)
+        session = self.sessions.get((door, source)) or self._open(door, source)
         if session is not None:
             session.send(data)
 
-    def _open(self, door: DatagramDoor, peer: Any) -> UdpSession | None:
+    def _open(self, door: DatagramDoor, source: Any) -> UdpSession | None:
         """A datagram does not wait for a unit: it is dropped, and the next one may find what was asked for."""
         if not self._may_open():
             return None
         self.state.came()
-        session = UdpSession(self, door, peer)
-        self.sessions[door, peer] = session
+        session = UdpSession(self, door, source)
+        self.sessions[door, source] = session
         self.state.connections.add(session)
+        door.users.add(session)
         return session if session.open() else None
-
 
     def _may_open(self) -> bool:
         stats, limit, rate = self.state.stats, self.state.limit, self._rate
@@ -82,12 +82,12 @@ class UdpService:
 
 
 class UdpSession:
-    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_name", "_peer", "_service", "_unit")
+    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_peer", "_service", "_source", "_unit")
 
-    def __init__(self, service: UdpService, door: DatagramDoor, name: Any) -> None:
+    def __init__(self, service: UdpService, door: DatagramDoor, source: Any) -> None:
         self._service = service
         self._door = door
-        self._name = name
+        self._source = source
         self._moved = False
         self._unit: Stock | None = None
         self._lease: Lease | None = None
@@ -129,9 +129,9 @@ class UdpSession:
 
     def _receive(self, data: bytes) -> None:
         assert self._lease is not None
-        self._moved = True
         self._lease.moved(0, len(data))
-        if self._door.reply(data, self._name):
+        if self._door.reply(data, self._source):
+            self._moved = True
             stats = self._service.state.stats
             stats.datagrams_sent_total += 1
             stats.bytes_sent_total += len(data)
@@ -163,5 +163,6 @@ class UdpSession:
         if self._unit is not None:
             self._unit.give()
             self._unit = None
-        del self._service.sessions[self._door, self._name]
+        self._door.users.discard(self)
+        del self._service.sessions[self._door, self._source]
         self._service.state.closed(self, reason)

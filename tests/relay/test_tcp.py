@@ -154,6 +154,162 @@ def test_what_an_upstream_said_before_it_died_still_arrives(run: Run, world: Wor
     run(scenario())
 
 
+async def fill(sender: Any, sink: Conn) -> None:
+    """Send until the bytes wait in the proxy, since the reader does not read."""
+    while not sink.full:
+        try:
+            sender.sock.send(bytes(1 << 16))
+        except BlockingIOError:
+            await asyncio.sleep(0.001)
+
+
+async def joined(w: Any) -> TcpRelay:
+    """The only relay, when it has both its ends."""
+    await w.until(lambda: w.stats.clusters["up"].connections_total)
+    ((relay,),) = (state.connections for state in w.worker._guests.states)
+    assert isinstance(relay, TcpRelay)
+    return relay
+
+
+@pytest.fixture
+def alert(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection is watched nearly at once."""
+    monkeypatch.setattr("meshproxy.net.conn.YOUTH", 0.01)
+
+
+@pytest.mark.usefixtures("alert")
+@pytest.mark.parametrize("upstream_writes", [False, True], ids=["silent upstream", "echo"])
+def test_a_reset_is_heard_while_nobody_reads(
+    run: Run, world: World, upstream: Upstream, upstream_writes: bool
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        await fill(client, relay._up)
+        if upstream_writes:
+            await fill(server, relay._down)
+        del relay
+        client.reset()
+        await w.until(lambda: w.closed() == {"reset": 1})
+        with pytest.raises(ConnectionResetError):
+            await server.recv_all()
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("alert")
+@pytest.mark.parametrize("size", [5, 50_000])
+def test_a_reset_right_behind_the_last_bytes_is_heard(
+    run: Run, world: World, upstream: Upstream, size: int
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        await joined(w)
+        server.sock.send(bytes(size))
+        server.reset()  # and the proxy learns both in one turn
+        assert await client.recv_exactly(size) == bytes(size)
+        with pytest.raises(ConnectionResetError):
+            await client.recv()
+        assert w.closed() == {"reset": 1}
+
+    run(scenario())
+
+
+@pytest.mark.usefixtures("alert")
+def test_a_peer_that_has_ended_and_then_fails_is_heard(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        client.end()
+        assert await server.recv() == b""
+        client.reset()
+        await w.until(lambda: w.closed() == {"reset": 1})
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_urgent_bytes_stop_nothing(run: Run, world: World, upstream: Upstream, ends: bool) -> None:
+    """They are no part of the stream; whatever stands around them is."""
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        # What waits is spliced, and so is what follows.
+        await fill(client, relay._up)
+        before = relay._down.received
+
+        async def pour() -> None:
+            for _ in range(10):
+                await client.send(b"x" * 200_000)
+                client.sock.send(b"!", socket.MSG_OOB)
+                await client.send(b"x" * 200_000)
+            if ends:
+                client.end()
+
+        async def drink() -> None:
+            heard = 0
+            while heard < 4_000_000:
+                piece = await server.recv(1 << 18)
+                assert piece
+                heard += piece.count(b"x")
+            if ends:
+                assert not (await server.recv_all()).strip(b"!")
+
+        await asyncio.gather(pour(), drink())
+        assert relay._down.received > before + 4_000_000
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("side", ["client", "server"])
+def test_silence_with_bytes_on_their_way_is_a_failure(run: Run, world: World, upstream: Upstream, side: str) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address, listener={"timeouts": {"idle": "100s"}}))
+        client = await w.connect()
+        server = await up.accept()
+        relay = await joined(w)
+        assert relay._up is not None
+        if side == "client":
+            await fill(server, relay._down)
+        else:
+            await fill(client, relay._up)
+        w.clock.advance(200)
+        assert w.closed() == {"idle": 1}
+        with pytest.raises(ConnectionResetError):
+            await (client if side == "client" else server).recv_all()
+
+    run(scenario())
+
+
+def test_an_address_that_cannot_even_be_tried_is_a_failed_attempt(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        nowhere = "[fe80::1%nope]:80"
+        await w.apply(config({"address": nowhere, "weight": 100}, up.address))
+        client = await w.connect()
+        server = await up.accept()
+        await client.send(b"x")
+        assert await server.recv() == b"x"
+        assert w.stats.clusters["up"].endpoints[nowhere].connect_failures_total == 1
+
+    run(scenario())
+
+
 def test_the_next_endpoint_is_tried(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up, gone = world(), upstream(), upstream()

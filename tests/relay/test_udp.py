@@ -127,3 +127,90 @@ def test_a_session_goes_on_over_a_reload(run: Run, world: World, udp: Callable[[
         assert await receive(server) == (b"y", before)
 
     run(scenario())
+
+
+@pytest.mark.parametrize("how", ["moved", "removed"])
+def test_sessions_end_with_their_door(run: Run, world: World, udp: Callable[[], socket.socket], how: str) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        await receive(server)
+        stats = w.stats.listeners["in"]
+        after = config(name(server), listen="127.0.0.2:0")
+        await w.apply(after if how == "moved" else {**after, "listeners": []})
+        await w.until(lambda: stats.closed["drain"] == 1)
+        assert stats.connections_active == 0
+        assert w.stats.clusters["up"].connections_active == 0
+
+    run(scenario())
+
+
+def test_replies_that_nobody_gets_are_no_movement(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server)))
+        client.sendto(b"x", w.address())
+        _, source = await receive(server)
+        assert w.worker.current is not None
+        door = w.worker.current.listeners[0].doors[0].live
+        door.reply = lambda data, source: False
+        for _ in range(5):
+            w.clock.advance(15)
+            before = w.stats.clusters["up"].bytes_received_total
+            server.sendto(b"tick", source)
+            await w.until(lambda before=before: w.stats.clusters["up"].bytes_received_total > before or w.closed())
+        assert w.closed() == {"idle": 1}
+
+    run(scenario())
+
+
+def test_what_the_endpoint_cannot_take_is_dropped(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server = world(), udp()
+        await w.apply(config(name(server), listen="[::1]:0"))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.sendto(b"before", w.address())
+            _, source = await receive(server)
+            client.sendto(bytes(65_527), w.address())
+            client.sendto(b"after", w.address())
+            assert await receive(server) == (b"after", source)
+        assert w.closed() == {}
+        assert w.stats.clusters["up"].connect_failures_total == 0
+
+    run(scenario())
+
+
+def test_a_reply_comes_from_the_address_that_was_spoken_to(
+    run: Run, world: World, udp: Callable[[], socket.socket]
+) -> None:
+    async def scenario() -> None:
+        w, server, client = world(), udp(), udp()
+        await w.apply(config(name(server), listen="0.0.0.0:0"))
+        _, port = w.address()
+        for host in ("127.0.0.2", "127.0.0.3"):
+            client.sendto(host.encode(), (host, port))
+            data, source = await receive(server)
+            server.sendto(data, source)
+            assert await receive(client) == (host.encode(), (host, port))
+        assert w.stats.listeners["in"].connections_active == 2
+        client.sendto(b"again", ("127.0.0.2", port))
+        await receive(server)
+        assert w.stats.listeners["in"].connections_total == 2
+
+    run(scenario())
+
+
+def test_a_wildcard_of_ipv6_replies(run: Run, world: World, udp: Callable[[], socket.socket]) -> None:
+    async def scenario() -> None:
+        w, server = world(), udp()
+        await w.apply(config(name(server), listen="[::]:0"))
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as client:
+            client.setblocking(False)
+            client.connect(("::1", w.address()[1]))
+            client.send(b"x")
+            data, source = await receive(server)
+            server.sendto(data, source)
+            assert (await receive(client))[0] == b"x"
+
+    run(scenario())
