@@ -191,6 +191,9 @@ class Shapes:
         self.latest = Shape((), kind)
         """What a new connection is likely to send."""
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def of(self, lines: list[bytes]) -> Shape:
         if len(lines) > self._most_fields:
             raise Malformed(Reason.TOO_MANY_FIELDS)
