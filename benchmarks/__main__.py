@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import idle, reload, report, tcp
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import conn
+from benchmarks.micro import conn, h1
 from benchmarks.peers import PEERS
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
@@ -19,6 +19,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "idle": idle.run,
     "reload": reload.run,
     "micro conn": conn.run,
+    "micro h1": h1.run,
 }
 
 

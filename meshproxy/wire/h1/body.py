@@ -123,14 +123,20 @@ class ChunkedReader:
         if self._held:
             data = self._held + data
         decoded: list[bytes] = []
-        at = 0
-        while at < len(data) and self._left != TRAILERS:
+        at, size = 0, len(data)
+        while at < size and self._left != TRAILERS:
             left = self._left
             if left > 0:
                 if self._decode:
                     decoded.append(data[at : at + left])
-                self._left = max(left - (len(data) - at), 0) or DATA_END
-                at = min(at + left, len(data))
+                at += left
+                if at >= size:
+                    self._left, at = at - size or DATA_END, size
+                    break
+                self._left = left = DATA_END
+            if left == DATA_END and (plain := _next_chunk(data, at)):
+                self._begin_chunk(int(plain[1], 16))
+                at = plain.end()
                 continue
             after = self._read_data_end(data, at) if left == DATA_END else self._read_size(data, at)
             if after == at:
@@ -151,10 +157,6 @@ class ChunkedReader:
     # Both read one thing at `at` and answer where it ends; `at` itself if it has not all arrived
 
     def _read_data_end(self, data: bytes, at: int) -> int:
-        plain = _next_chunk(data, at)
-        if plain is not None:
-            self._begin_chunk(int(plain[1], 16))
-            return plain.end()
         if data.startswith(CRLF, at):
             self._left = SIZE
             return at + 2

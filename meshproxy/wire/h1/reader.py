@@ -20,13 +20,12 @@ H = TypeVar("H", bound=Head)
 
 
 class Reader(ABC, Generic[H]):
-    __slots__ = ("_before", "_gathering", "_likely", "_memory", "rest")
+    __slots__ = ("_gathering", "_likely", "_memory", "rest")
 
-    def __init__(self, memory: list[H | None], likely: Shape) -> None:
+    def __init__(self, memory: list[H | None], likely: tuple[Shape, ...]) -> None:
         self._memory = memory
-        # One connection is used by one program, and that has rarely more than two shapes: with a body, and without.
+        # One connection is used by one program, and that has few shapes: with a body, without one, a redirect ...
         self._likely = likely
-        self._before = likely
         self._gathering: Gathering | None = None
         self.rest = b""
 
@@ -41,14 +40,11 @@ class Reader(ABC, Generic[H]):
             if head is not None and head.raw == data:
                 self.rest = b""
                 return head
-            head = self._recognised(self._likely, data)
-            if head is None and self._before is not self._likely:
-                head = self._recognised(self._before, data)
+            for shape in self._likely:
+                head = self._recognised(shape, data)
                 if head is not None:
-                    self._likely, self._before = self._before, self._likely
-            if head is not None:
-                self.rest = data[len(head.raw) :]
-                return head
+                    self.rest = data[len(head.raw) :]
+                    return head
             self._gathering = self._gather()
         found = self._gathering.add(data)
         if found is None:
@@ -57,8 +53,7 @@ class Reader(ABC, Generic[H]):
         raw, self.rest = found
         self._gathering = None
         head = self._parse(raw)
-        if head.shape is not self._likely:
-            self._likely, self._before = head.shape, self._likely
+        self._likely = head.shape.before(self._likely)
         return head
 
     @abstractmethod

@@ -218,8 +218,9 @@ class RequestReader(Reader[RequestHead]):
             body = CHUNKED if shape.chunked else NO_BODY
         method, target = groups[0], groups[1]
         minor = _MINOR[groups[2]]
+        kept = groups[shape.run] if shape.run else shape.block(groups)
         head = RequestHead(
-            data if end == len(data) else data[:end], shape, None, shape.block(groups), minor, body,
+            data if end == len(data) else data[:end], shape, None, kept, minor, body,
             options.lasts[minor], method, target, codec.authorities[groups[shape.host]],
         )
         if end <= LONGEST_REMEMBERED and not shape.secret and b"?" not in target:

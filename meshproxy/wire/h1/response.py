@@ -166,8 +166,9 @@ class ResponseReader(Reader[ResponseHead]):
         else:
             body = CHUNKED if shape.chunked else UNTIL_CLOSE
         minor = 1 if groups[0] == b"1" else 0
+        kept = groups[shape.run] if shape.run else shape.block(groups)
         head = ResponseHead(
-            data if end == len(data) else data[:end], shape, None, shape.block(groups), minor, body,
+            data if end == len(data) else data[:end], shape, None, kept, minor, body,
             body != UNTIL_CLOSE and options.lasts[minor], status, groups[2],
         )
         if end <= LONGEST_REMEMBERED and not shape.secret and self._memory is codec.memory:
