@@ -142,13 +142,17 @@ class ChunkedReader:
             if after == at:
                 break
             at = after
-        passed = b"".join(decoded) if self._decode else data[:at]
-        self._held = b""
-        if self._left == TRAILERS:
-            passed += self._read_trailers(data[at:])
-        else:
+        self._held = trailers = b""
+        if self._left != TRAILERS:
             self._held = data[at:]
-        return passed
+        elif self._trailer_section is None and data.startswith(CRLF, at):
+            at += len(CRLF)
+            self.done = True
+            self.rest = data[at:]
+        else:
+            trailers = self._read_trailers(data[at:])
+        passed = b"".join(decoded) if self._decode else data[:at]
+        return passed + trailers if trailers else passed
 
     def end(self) -> None:
         if not self.done:
@@ -206,10 +210,6 @@ class ChunkedReader:
         """They are a head, of which the line of the last chunk is the first line."""
         section = self._trailer_section
         if section is None:
-            if data.startswith(CRLF):
-                self.done = True
-                self.rest = data[len(CRLF) :]
-                return b"" if self._decode else CRLF
             section = Gathering(self._limits, STRICT, _accept)
             section.add(_LAST_SIZE)
             self._trailer_section = section
