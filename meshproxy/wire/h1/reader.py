@@ -43,7 +43,7 @@ class Reader(ABC, Generic[H]):
             for shape in self._likely:
                 head = self._recognised(shape, data)
                 if head is not None:
-                    self.rest = data[len(head.raw) :]
+                    self.rest = b"" if head.raw is data else data[len(head.raw) :]
                     return head
             self._gathering = self._gather()
         found = self._gathering.add(data)

@@ -145,21 +145,21 @@ class ResponseReader(Reader[ResponseHead]):
         self._method = method
         self._upgrade = upgrade
         self._interim = 0
-        # What is remembered are answers to GET and its like, with their framing
+        # What is remembered and learnt are answers to GET and its like, which are framed by their heads
         self._memory = self._codec.memory if method not in (b"HEAD", b"CONNECT") else self._codec.no_memory
 
     def _recognised(self, shape: Shape, data: bytes) -> ResponseHead | None:
         codec = self._codec
         match = shape.match(data)
-        if match is None:
+        if match is None or self._memory is not codec.memory:
             return None
         end = match.end()
         groups = match.groups()
         options = codec.options[groups[shape.connection]] if shape.connection else NO_OPTIONS
         status = int(groups[1])
-        if end > codec.plain_size or options.named or status == 204 or self._method == b"CONNECT":
+        if end > codec.plain_size or options.named or status == 204:
             return None
-        if self._method == b"HEAD" or status == 304:
+        if status == 304:
             body = NO_BODY
         elif shape.length:
             body = int(groups[shape.length])
@@ -171,7 +171,7 @@ class ResponseReader(Reader[ResponseHead]):
             data if end == len(data) else data[:end], shape, None, kept, minor, body,
             body != UNTIL_CLOSE and options.lasts[minor], status, groups[2],
         )
-        if end <= LONGEST_REMEMBERED and not shape.secret and self._memory is codec.memory:
+        if end <= LONGEST_REMEMBERED and not shape.secret:
             codec.memory[end % MEMO_SLOTS] = head
         return head
 

@@ -127,9 +127,9 @@ class Shape:
             choice = tuple(index for index in range(len(self.names)) if index not in dropped)
             if len(self._choices) < MOST_CHOICES:
                 self._choices[without] = choice
-        if not choice:
-            return b""
-        return CRLF.join([lines[index] for index in choice]) + CRLF
+        if len(choice) < len(lines):
+            lines = [lines[index] for index in choice]
+        return CRLF.join(lines) + CRLF if lines else b""
 
     def before(self, others: tuple[Shape, ...]) -> tuple[Shape, ...]:
         """The shapes to try first, with this one among them."""
@@ -174,11 +174,11 @@ class Shape:
 
 def names_of(lines: list[bytes]) -> tuple[bytes, ...]:
     """What stands before the colon of each line, whatever it is."""
-    try:
-        return tuple([line[: line.index(b":")] for line in lines])
-    except ValueError:
+    names = tuple([name for name, colon, _ in [line.partition(b":") for line in lines] if colon])
+    if len(names) != len(lines):
         line = next(line for line in lines if b":" not in line)
-        raise Malformed(Reason.OBS_FOLD if line.startswith((b" ", b"\t")) else Reason.NO_COLON) from None
+        raise Malformed(Reason.OBS_FOLD if line.startswith((b" ", b"\t")) else Reason.NO_COLON)
+    return names
 
 
 def refuse_bad_name(name: bytes) -> None:
