@@ -1,4 +1,4 @@
-"""The words of RFC 9110, 9112 and 3986 as regular expressions over bytes; nothing else in this package spells them.
+"""The words of RFC 9110, 9112 and 3986 as regular expressions over bytes, for whoever reads or writes them.
 
 Repetitions are possessive (`*+`): no match ever goes back, so matching is linear in what arrives.
 """
