@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import conn
+from benchmarks.micro import conn, h1
 from benchmarks.peers import PEERS
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
@@ -20,6 +20,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "reload": reload.run,
     "workers": workers.run,
     "micro conn": conn.run,
+    "micro h1": h1.run,
 }
 
 

@@ -1,0 +1,45 @@
+"""`Host` and the authority of a target: a name or an IP address, and a port.
+
+RFC 3986 allows more in a name than any host has (`!$&'()*+,;=` and percent-encoding), and every one of these has been
+read differently by two servers; they are refused, as is user information.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import NamedTuple
+
+from meshproxy.wire.h1.faults import Malformed, Reason
+
+_split = re.compile(rb"([A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(0|[1-9][0-9]{0,4}))?").fullmatch
+
+HIGHEST_PORT = 65535
+
+
+class Authority(NamedTuple):
+    host: bytes
+    """In lower case; an IPv6 address keeps its brackets."""
+    port: int | None
+
+    def __bytes__(self) -> bytes:
+        return self.host if self.port is None else b"%b:%d" % (self.host, self.port)
+
+
+NOBODY = Authority(b"", None)
+"""What an HTTP/1.0 request without Host is addressed to."""
+
+
+def parse(value: bytes) -> Authority:
+    found = _split(value)
+    if found is None:
+        raise Malformed(Reason.BAD_HOST)
+    host, port = found[1].lower(), int(found[2]) if found[2] else None
+    if port is not None and port > HIGHEST_PORT:
+        raise Malformed(Reason.BAD_HOST)
+    if host.startswith(b"["):
+        try:
+            ipaddress.IPv6Address(host[1:-1].decode("ascii"))
+        except ValueError:
+            raise Malformed(Reason.BAD_HOST) from None
+    return Authority(host, port)

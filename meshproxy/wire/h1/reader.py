@@ -1,0 +1,68 @@
+"""From bytes to heads, one connection at a time.
+
+    reader.feed(data)  ->  a head, or None for "need more", or raises Malformed
+    reader.rest        ->  what came after that head: of its body, or of the next message
+
+Three ways lead to a head, each proven by the one below it: the same bytes came before, a head of the same shape did
+(`shape.py`), or it is read line by line.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Generic, TypeVar
+
+from meshproxy.wire.h1.gathering import Gathering
+from meshproxy.wire.h1.head import MEMO_SLOTS, Head
+from meshproxy.wire.h1.shape import Shape
+
+H = TypeVar("H", bound=Head)
+
+
+class Reader(ABC, Generic[H]):
+    __slots__ = ("_gathering", "_likely", "_memory", "rest")
+
+    def __init__(self, memory: list[H | None], likely: tuple[Shape, ...]) -> None:
+        self._memory = memory
+        # One connection is used by one program, and that has few shapes: with a body, without one, a redirect ...
+        self._likely = likely
+        self._gathering: Gathering | None = None
+        self.rest = b""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of a head has arrived, and the rest of it is awaited."""
+        return self._gathering is not None and not self._gathering.empty
+
+    def feed(self, data: bytes) -> H | None:
+        if self._gathering is None:
+            head = self._memory[len(data) % MEMO_SLOTS]
+            if head is not None and head.raw == data:
+                self.rest = b""
+                return head
+            for shape in self._likely:
+                head = self._recognised(shape, data)
+                if head is not None:
+                    self.rest = b"" if head.raw is data else data[len(head.raw) :]
+                    return head
+            self._gathering = self._gather()
+        found = self._gathering.add(data)
+        if found is None:
+            self.rest = b""
+            return None
+        raw, self.rest = found
+        self._gathering = None
+        head = self._parse(raw)
+        self._likely = head.shape.before(self._likely)
+        return head
+
+    @abstractmethod
+    def _recognised(self, shape: Shape, data: bytes) -> H | None:
+        """The head with which `data` begins, if the expression of this shape matches it."""
+
+    @abstractmethod
+    def _parse(self, raw: bytes) -> H:
+        """The head that these bytes are, read line by line."""
+
+    @abstractmethod
+    def _gather(self) -> Gathering: ...

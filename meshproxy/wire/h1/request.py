@@ -1,0 +1,235 @@
+"""Requests: the first line, what it is addressed to, and what is to follow.
+
+A `RequestCodec` holds what all connections of a listener share: its rules, and what has been learnt.  It gives each of
+them a reader.
+"""
+
+from __future__ import annotations
+
+import re
+
+from meshproxy.wire.h1 import authority, connection
+from meshproxy.wire.h1.authority import NOBODY, Authority
+from meshproxy.wire.h1.connection import HOP_BY_HOP, NO_OPTIONS, NOT_FOR_UPSTREAMS, Options
+from meshproxy.wire.h1.faults import Malformed, Reason
+from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, body_of
+from meshproxy.wire.h1.gathering import Gathering, lines_of
+from meshproxy.wire.h1.grammar import OWS, RAW_TARGET, TARGET, token
+from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
+from meshproxy.wire.h1.memo import Memo
+from meshproxy.wire.h1.reader import Reader
+from meshproxy.wire.h1.rules import DEFAULT_LIMITS, STRICT, Limits, Strictness
+from meshproxy.wire.h1.shape import Kind, Shape, Shapes, respell
+
+WEBSOCKET = frozenset((b"websocket",))
+
+_absolute = re.compile(rb"(?i:https?)://([^/?#]*+)(.*+)", re.DOTALL).fullmatch
+_MINOR = {b"0": 0, b"1": 1}
+_version = re.compile(rb"HTTP/[0-9]\.[0-9]").fullmatch
+
+
+class RequestHead(Head):
+    __slots__ = ("authority", "expect_continue", "method", "target")
+
+    def __init__(
+        self,
+        raw: bytes,
+        shape: Shape,
+        lines: list[bytes] | None,
+        kept: bytes,
+        minor: int,
+        body: int,
+        keep_alive: bool,
+        method: bytes,
+        target: bytes,
+        addressed: Authority,
+        upgrade: bytes | None = None,
+        named: frozenset[bytes] = NOTHING,
+        expect_continue: bool = False,
+    ) -> None:
+        self.raw = raw
+        self.shape = shape
+        self._lines = lines
+        self.kept = kept
+        self.minor = minor
+        self.body = body
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self._named = named
+        self.method = method
+        self.target = target
+        """A path with its query, also where the request had it in absolute form; `*`; or for CONNECT the authority."""
+        self.authority = addressed
+        self.expect_continue = expect_continue
+
+    def forward(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
+        """The head for the next hop.  `added` are whole lines, of `encode.lines`; `without` are names in lower case."""
+        kept = self.kept_without(without) if without else self.kept
+        if self.upgrade is not None:
+            added = self._switch() + added
+        if b"host" not in self.shape.positions and self.authority.host:
+            added = b"Host: %b\r\n" % bytes(self.authority) + added
+        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, target or self.target, kept, added)
+
+
+class RequestCodec:
+    def __init__(
+        self,
+        limits: Limits = DEFAULT_LIMITS,
+        strictness: Strictness = STRICT,
+        upgrades: frozenset[bytes] = WEBSOCKET,
+    ) -> None:
+        self.limits = limits
+        self.strictness = strictness
+        self.upgrades = upgrades
+        """The protocols, in lower case, that a connection may change to."""
+        target = RAW_TARGET if strictness.raw_target else TARGET
+        first_line = rb"(?!CONNECT )([A-Z]+) (%b) HTTP/1\.(MINOR)\r\n" % target
+        dropped = HOP_BY_HOP | NOT_FOR_UPSTREAMS
+        kind = Kind(first_line, dropped, needs_host=True, underscores=strictness.underscores)
+        self.shapes = Shapes(kind, limits.fields)
+        self.memory: list[RequestHead | None] = [None] * MEMO_SLOTS
+        self.options: Memo[Options] = Memo(connection.parse)
+        self.authorities: Memo[Authority] = Memo(authority.parse)
+        self._target = re.compile(target).fullmatch
+        self.plain_size = min(limits.line, limits.head)
+        """A head that is no longer than this is within both limits."""
+
+    def reader(self) -> RequestReader:
+        return RequestReader(self)
+
+    def parse(self, raw: bytes) -> RequestHead:
+        """A whole head, read line by line."""
+        lines = lines_of(raw, self.limits, self.strictness)
+        method, target, named_by_target, minor = self.parse_line(lines.pop(0))
+        shape = self.shapes.of(lines)
+        addressed = self._addressed(shape, lines, named_by_target, minor)
+        body = body_of(shape, lines, minor, NO_BODY)
+        self.refuse_large(body)
+        value = shape.value(lines, b"connection")
+        options = NO_OPTIONS if value is None else self.options[value]
+        upgrade = self._upgrade(shape, lines, options, minor)
+        if body and (upgrade is not None or method == b"CONNECT"):
+            raise Malformed(Reason.BODY_NOT_ALLOWED)
+        return RequestHead(
+            raw, shape, lines, shape.keep(lines, options.named), minor, body, options.lasts[minor], method, target,
+            addressed, upgrade, options.named, self._expects(shape, lines, minor),
+        )
+
+    def parse_line(self, line: bytes) -> tuple[bytes, bytes, Authority | None, int]:
+        """Method, target, the authority that the target names, and the minor version."""
+        words = line.split(b" ")
+        if len(words) != 3:
+            raise Malformed(Reason.BAD_REQUEST_LINE)
+        method, target, version = words
+        if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            raise Malformed(Reason.UNSUPPORTED_VERSION if _version(version) else Reason.BAD_REQUEST_LINE)
+        if token(method) is None:
+            raise Malformed(Reason.BAD_METHOD)
+        return method, *self._parse_target(method, target), version[-1] - ord("0")
+
+    def _parse_target(self, method: bytes, target: bytes) -> tuple[bytes, Authority | None]:
+        if method == b"CONNECT":
+            addressed = self._authority_form(target)
+            return target, addressed
+        if self._target(target):
+            return target, None
+        if target == b"*":
+            if method != b"OPTIONS":
+                raise Malformed(Reason.WRONG_TARGET_FORM)
+            return target, None
+        found = _absolute(target)
+        if found is None:
+            raise Malformed(Reason.BAD_TARGET if target.startswith(b"/") else Reason.WRONG_TARGET_FORM)
+        path: bytes = found[2]
+        if not path and method == b"OPTIONS":
+            return b"*", self.authorities[found[1]]
+        if not path.startswith(b"/"):
+            path = b"/" + path
+        if self._target(path) is None:
+            raise Malformed(Reason.BAD_TARGET)
+        return path, self.authorities[found[1]]
+
+    def _authority_form(self, target: bytes) -> Authority:
+        try:
+            addressed = self.authorities[target]
+        except Malformed:
+            raise Malformed(Reason.WRONG_TARGET_FORM) from None
+        if addressed.port is None:
+            raise Malformed(Reason.WRONG_TARGET_FORM)
+        return addressed
+
+    def _addressed(
+        self, shape: Shape, lines: list[bytes], named_by_target: Authority | None, minor: int
+    ) -> Authority:
+        host = shape.value(lines, b"host")
+        if host is None:
+            if minor:
+                raise Malformed(Reason.MISSING_HOST)
+            return named_by_target or NOBODY
+        addressed = self.authorities[host]
+        if named_by_target not in (None, addressed):
+            raise Malformed(Reason.HOST_MISMATCH)
+        respell(shape, lines, b"host", host)
+        return addressed
+
+    def refuse_large(self, body: int) -> None:
+        if self.limits.body is not None and body > self.limits.body:
+            raise Malformed(Reason.BODY_TOO_LARGE)
+
+    def _upgrade(self, shape: Shape, lines: list[bytes], options: Options, minor: int) -> bytes | None:
+        """The first protocol offered that is admitted; an offer of others is as if it were not there."""
+        offered = shape.value(lines, b"upgrade")
+        if offered is None or not options.upgrade or not minor:
+            return None
+        names = (part.strip(OWS).lower() for part in offered.split(b","))
+        return next((name for name in names if name in self.upgrades), None)
+
+    def _expects(self, shape: Shape, lines: list[bytes], minor: int) -> bool:
+        expected = shape.value(lines, b"expect")
+        if expected is None or not minor:
+            return False
+        if expected.lower() != b"100-continue":
+            raise Malformed(Reason.UNKNOWN_EXPECTATION)
+        return True
+
+
+class RequestReader(Reader[RequestHead]):
+    __slots__ = ("_codec",)
+
+    def __init__(self, codec: RequestCodec) -> None:
+        super().__init__(codec.memory, codec.shapes.latest)
+        self._codec = codec
+
+    def _recognised(self, shape: Shape, data: bytes) -> RequestHead | None:
+        codec = self._codec
+        match = shape.match(data)
+        if match is None:
+            return None
+        end = match.end()
+        groups = match.groups()
+        options = codec.options[groups[shape.connection]] if shape.connection else NO_OPTIONS
+        if end > codec.plain_size or options.named:
+            return None
+        if shape.length:
+            body = int(groups[shape.length])
+            codec.refuse_large(body)
+        else:
+            body = CHUNKED if shape.chunked else NO_BODY
+        method, target = groups[0], groups[1]
+        minor = _MINOR[groups[2]]
+        kept = groups[shape.run] if shape.run else shape.block(groups)
+        head = RequestHead(
+            data if end == len(data) else data[:end], shape, None, kept, minor, body,
+            options.lasts[minor], method, target, codec.authorities[groups[shape.host]],
+        )
+        if end <= LONGEST_REMEMBERED and not shape.secret and b"?" not in target:
+            codec.memory[end % MEMO_SLOTS] = head
+        return head
+
+    def _parse(self, raw: bytes) -> RequestHead:
+        return self._codec.parse(raw)
+
+    def _gather(self) -> Gathering:
+        codec = self._codec
+        return Gathering(codec.limits, codec.strictness, codec.parse_line, skips_empty_lines=True)

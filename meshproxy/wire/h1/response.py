@@ -1,0 +1,188 @@
+"""Responses: the mirror image of `request.py`.  How long one is depends on what was asked, so a reader is told.
+
+    reader.expect(b"GET")       once for each request, in order
+    reader.feed(data)           interim heads (1xx) and then the final one
+"""
+
+from __future__ import annotations
+
+import re
+
+from meshproxy.wire.h1 import connection
+from meshproxy.wire.h1.connection import HOP_BY_HOP, NO_OPTIONS, Options
+from meshproxy.wire.h1.faults import Malformed, Reason
+from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, body_of
+from meshproxy.wire.h1.gathering import Gathering, lines_of
+from meshproxy.wire.h1.grammar import TEXT
+from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
+from meshproxy.wire.h1.memo import Memo
+from meshproxy.wire.h1.reader import Reader
+from meshproxy.wire.h1.rules import DEFAULT_LIMITS, STRICT, Limits, Strictness
+from meshproxy.wire.h1.shape import Kind, Shape, Shapes
+
+FRAMING = frozenset((b"content-length", b"transfer-encoding"))
+
+_parts = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9])(?: (%b*+))?" % TEXT).fullmatch
+_first_line = re.compile(rb"HTTP/[0-9]\.[0-9] ").match
+
+
+class ResponseHead(Head):
+    __slots__ = ("phrase", "status")
+
+    def __init__(
+        self,
+        raw: bytes,
+        shape: Shape,
+        lines: list[bytes] | None,
+        kept: bytes,
+        minor: int,
+        body: int,
+        keep_alive: bool,
+        status: int,
+        phrase: bytes,
+        upgrade: bytes | None = None,
+        named: frozenset[bytes] = NOTHING,
+    ) -> None:
+        self.raw = raw
+        self.shape = shape
+        self._lines = lines
+        self.kept = kept
+        self.minor = minor
+        self.body = body
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self._named = named
+        self.status = status
+        self.phrase = phrase
+
+    @property
+    def interim(self) -> bool:
+        """Whether another head follows as the answer to the same request."""
+        return self.status < 200 and self.status != 101
+
+    def forward(self, *, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
+        """The head for the next hop.  `added` are whole lines, of `encode.lines`; `without` are names in lower case."""
+        kept = self.kept_without(without) if without else self.kept
+        if self.upgrade is not None:
+            added = self._switch() + added
+        return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (self.status, self.phrase, kept, added)
+
+
+class ResponseCodec:
+    def __init__(self, limits: Limits = DEFAULT_LIMITS, strictness: Strictness = STRICT) -> None:
+        self.limits = limits
+        self.strictness = strictness
+        first_line = rb"HTTP/1\.(MINOR) ([2-5][0-9][0-9]) (%b*+)\r\n" % TEXT
+        self.shapes = Shapes(Kind(first_line, HOP_BY_HOP, needs_host=False, underscores=True), limits.fields)
+        self.memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
+        self.no_memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
+        """For answers whose framing is not in their head; nothing is ever put here."""
+        self.options: Memo[Options] = Memo(connection.parse)
+        self.plain_size = min(limits.line, limits.head)
+        """A head that is no longer than this is within both limits."""
+
+    def reader(self) -> ResponseReader:
+        return ResponseReader(self)
+
+    def parse(self, raw: bytes, method: bytes = b"GET", upgrade: bytes | None = None) -> ResponseHead:
+        """A whole head, read line by line: the answer to this method, and to the offer of this protocol."""
+        lines = lines_of(raw, self.limits, self.strictness)
+        minor, status, phrase = self.parse_line(lines.pop(0))
+        shape = self.shapes.of(lines)
+        body = body_of(shape, lines, minor, UNTIL_CLOSE)
+        value = shape.value(lines, b"connection")
+        options = NO_OPTIONS if value is None else self.options[value]
+        named = options.named
+        switched = None
+        if status == 101:
+            switched = self._switched(shape, lines, options, minor, upgrade)
+        if status < 200 or status == 204:
+            # Neither has a body or may say how long it is; the one harmless thing is to say that there is none.
+            if body == CHUNKED or body > 0:
+                raise Malformed(Reason.BODY_NOT_ALLOWED)
+            named |= FRAMING
+            body = UNTIL_CLOSE if switched is not None else NO_BODY
+        elif method == b"CONNECT" and status < 300:
+            named |= FRAMING
+            body = UNTIL_CLOSE
+        elif method == b"HEAD" or status == 304:
+            body = NO_BODY
+        return ResponseHead(
+            raw, shape, lines, shape.keep(lines, named), minor, body, body != UNTIL_CLOSE and options.lasts[minor],
+            status, phrase, switched, named,
+        )
+
+    def parse_line(self, line: bytes) -> tuple[int, int, bytes]:
+        """The minor version, the status and the reason phrase."""
+        found = _parts(line)
+        if found is None:
+            unsupported = _first_line(line) and not line.startswith((b"HTTP/1.0 ", b"HTTP/1.1 "))
+            raise Malformed(Reason.UNSUPPORTED_VERSION if unsupported else Reason.BAD_STATUS_LINE)
+        if found[3] is None and not self.strictness.bare_status:
+            raise Malformed(Reason.BAD_STATUS_LINE)
+        return int(found[1]), int(found[2]), found[3] or b""
+
+    def _switched(
+        self, shape: Shape, lines: list[bytes], options: Options, minor: int, upgrade: bytes | None
+    ) -> bytes:
+        """The protocol of a 101, which must be the one that was offered."""
+        value = shape.value(lines, b"upgrade")
+        if upgrade is None or value is None or value.lower() != upgrade or not options.upgrade or not minor:
+            raise Malformed(Reason.UNASKED_UPGRADE)
+        return upgrade
+
+
+class ResponseReader(Reader[ResponseHead]):
+    __slots__ = ("_codec", "_interim", "_method", "_upgrade")
+
+    def __init__(self, codec: ResponseCodec) -> None:
+        super().__init__(codec.memory, codec.shapes.latest)
+        self._codec = codec
+        self.expect(b"GET")
+
+    def expect(self, method: bytes, upgrade: bytes | None = None) -> None:
+        """What comes next answers this method, and the offer of this protocol."""
+        self._method = method
+        self._upgrade = upgrade
+        self._interim = 0
+        # What is remembered and learnt are answers to GET and its like, which are framed by their heads
+        self._memory = self._codec.memory if method not in (b"HEAD", b"CONNECT") else self._codec.no_memory
+
+    def _recognised(self, shape: Shape, data: bytes) -> ResponseHead | None:
+        codec = self._codec
+        match = shape.match(data)
+        if match is None or self._memory is not codec.memory:
+            return None
+        end = match.end()
+        groups = match.groups()
+        options = codec.options[groups[shape.connection]] if shape.connection else NO_OPTIONS
+        status = int(groups[1])
+        if end > codec.plain_size or options.named or status == 204:
+            return None
+        if status == 304:
+            body = NO_BODY
+        elif shape.length:
+            body = int(groups[shape.length])
+        else:
+            body = CHUNKED if shape.chunked else UNTIL_CLOSE
+        minor = 1 if groups[0] == b"1" else 0
+        kept = groups[shape.run] if shape.run else shape.block(groups)
+        head = ResponseHead(
+            data if end == len(data) else data[:end], shape, None, kept, minor, body,
+            body != UNTIL_CLOSE and options.lasts[minor], status, groups[2],
+        )
+        if end <= LONGEST_REMEMBERED and not shape.secret:
+            codec.memory[end % MEMO_SLOTS] = head
+        return head
+
+    def _parse(self, raw: bytes) -> ResponseHead:
+        head = self._codec.parse(raw, self._method, self._upgrade)
+        if head.interim:
+            self._interim += 1
+            if self._interim > self._codec.limits.interim:
+                raise Malformed(Reason.TOO_MANY_INTERIM)
+        return head
+
+    def _gather(self) -> Gathering:
+        codec = self._codec
+        return Gathering(codec.limits, codec.strictness, codec.parse_line)
