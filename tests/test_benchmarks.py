@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import idle, load, process, reload, report, steady, upstream
+from benchmarks import idle, load, process, reload, report, steady, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn
@@ -77,9 +77,9 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
-    assert {against for _, against in BUDGETS} <= {"", *(peer.name for peer in PEERS)}
+    assert {against for _, against in BUDGETS} <= {"", workers.ONE, *(peer.name for peer in PEERS)}
     assert all(budget.aim <= budget.must for budget in BUDGETS.values())
-    assert {work for work, against in BUDGETS if against} == set(WORKS)
+    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == set(WORKS)
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -118,6 +118,7 @@ def test_configurations_ask_for_one_worker() -> None:
 def test_the_relay_is_a_native_document() -> None:
     ours = Meshproxy(7001, CORES.proxy)
     assert json.loads(ours.config()) == {
+        "workers": 1,
         "admin": {"listen": f"127.0.0.1:{ours.admin}"},
         "listeners": [{"name": "relay", "listen": f"127.0.0.1:{ours.port}", "protocol": "tcp", "cluster": "upstream"}],
         "clusters": {"upstream": {"endpoints": ["127.0.0.1:7001"]}},
