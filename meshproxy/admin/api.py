@@ -6,10 +6,12 @@ is whatever satisfies `Proxy`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from meshproxy.admin.access import Access
@@ -87,6 +89,10 @@ class Proxy(Protocol):
         """The level in force, after setting it where one is given.  Raises ValueError."""
 
 
+Later = Callable[[], Response]
+"""Makes an answer that may be large: in a thread, since the loop carries traffic too."""
+
+
 class Refusal(Exception):
     """A request that cannot be done as it stands."""
 
@@ -119,32 +125,36 @@ def server_info(proxy: Proxy, _request: Request) -> Response:
     return _json(proxy.server_info())
 
 
-async def stats(proxy: Proxy, _request: Request) -> Response:
-    return _json(await proxy.stats())
+async def stats(proxy: Proxy, _request: Request) -> Later:
+    return partial(_json, await proxy.stats())
 
 
-async def listeners(proxy: Proxy, request: Request) -> Response:
-    return _table(request, await proxy.listeners())
+async def listeners(proxy: Proxy, request: Request) -> Later:
+    return partial(_table, request, await proxy.listeners())
 
 
-async def clusters(proxy: Proxy, request: Request) -> Response:
-    return _table(request, await proxy.clusters())
+async def clusters(proxy: Proxy, request: Request) -> Later:
+    return partial(_table, request, await proxy.clusters())
 
 
-def config_dump(proxy: Proxy, _request: Request) -> Response:
-    return _json(proxy.config_dump())
+def config_dump(proxy: Proxy, _request: Request) -> Later:
+    return lambda: _json(proxy.config_dump())
 
 
 # The configuration
 
 
-def get_layer(proxy: Proxy, request: Request) -> Response:
+def get_layer(proxy: Proxy, request: Request) -> Later:
     name = _layer_name(request)
-    found = proxy.layer(name)
-    if found is None:
-        raise Missing(f"there is no layer {name!r}")
-    config, etag = found
-    return _json(config, headers=(("ETag", f'"{etag}"'),))
+
+    def shown() -> Response:
+        found = proxy.layer(name)
+        if found is None:
+            raise Missing(f"there is no layer {name!r}")
+        config, etag = found
+        return _json(config, headers=(("ETag", f'"{etag}"'),))
+
+    return shown
 
 
 async def put_layer(proxy: Proxy, request: Request) -> Response:
@@ -260,7 +270,7 @@ def _table(request: Request, rows: list[dict[str, object]]) -> Response:
 
 # The tables
 
-Handler = Callable[[Proxy, Request], Response | Awaitable[Response]]
+Handler = Callable[[Proxy, Request], Response | Later | Awaitable[Response | Later]]
 
 
 class Route(NamedTuple):
@@ -341,7 +351,9 @@ class ApiSite:
         route = self._by_method(request.path)[_looked_up(request.method)]
         try:
             answer = route.handler(self._proxy, request)
-            return answer if isinstance(answer, Response) else await answer
+            if isinstance(answer, Awaitable):
+                answer = await answer
+            return answer if isinstance(answer, Response) else await asyncio.to_thread(answer)
         except Invalid as invalid:
             return _json({"problems": [problem.as_json() for problem in invalid.problems]}, 422)
         except Conflict as conflict:

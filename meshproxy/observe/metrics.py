@@ -8,7 +8,7 @@ The data path does `stats.connections_total += 1` and nothing more.  A scrape wa
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from math import inf, isnan
 from typing import Any, Literal, NamedTuple
 
@@ -186,6 +186,15 @@ class Stats(Counters):
         self.worker = WorkerStats()
         self.listeners: dict[str, ListenerStats] = {}
         self.clusters: dict[str, ClusterStats] = {}
+
+    def in_steps(self) -> Generator[None, None, dict[str, Any]]:
+        """The snapshot, part by part: of thousands of endpoints it takes a while."""
+        named: dict[str, dict[str, Any]] = {"listeners": {}, "clusters": {}}
+        for kind, found in named.items():
+            for name, counted in list(getattr(self, kind).items()):
+                found[name] = counted.snapshot()
+                yield
+        return {"worker": self.worker.snapshot(), **named}
 
 
 class Metric(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Generator, MutableSequence
 from math import inf
 from typing import Protocol
 
@@ -82,9 +82,11 @@ class ListenerState:
         self.limit.give()
         self._forget_if_over()
 
-    def account(self) -> None:
-        for connection in self.connections:
+    def account(self) -> Generator[None, None, None]:
+        """In steps."""
+        for connection in tuple(self.connections):
             connection.account()
+            yield
 
     def drain(self) -> None:
         for connection in tuple(self.connections):

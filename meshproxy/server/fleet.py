@@ -109,8 +109,7 @@ class Solo:
         return self.worker.connections
 
     async def stats(self) -> dict[str, Any]:
-        self.worker.account()
-        return self.worker.stats.snapshot()
+        return await self.worker.counted()
 
     def workers(self) -> list[Row]:
         return []

@@ -141,8 +141,7 @@ class Hand:
     # The rest
 
     async def _stats(self, message: Message) -> bytes:
-        self._worker.account()
-        return json.dumps(self._worker.stats.snapshot()).encode()
+        return json.dumps(await self._worker.counted()).encode()
 
     async def _pong(self, message: Message) -> None:
         """To answer is to be alive."""

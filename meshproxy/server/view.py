@@ -67,7 +67,8 @@ class View:
         return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
     async def metrics(self) -> bytes:
-        return expose(families(await self.stats()))
+        stats = await self.stats()
+        return await asyncio.to_thread(lambda: expose(families(stats)))
 
     async def listeners(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["listeners"]

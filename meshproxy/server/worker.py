@@ -96,10 +96,11 @@ class Worker:
     def connections(self) -> int:
         return self._guests.count
 
-    def account(self) -> None:
-        """Bring the counters up to date: open connections add to them only when asked."""
-        for state in self._guests.states:
-            state.account()
+    async def counted(self) -> dict[str, Any]:
+        """A snapshot of the counters, brought up to date: open connections add to them only when asked."""
+        for state in tuple(self._guests.states):
+            await in_slices(state.account())
+        return await in_slices(self.stats.in_steps())
 
     def measure_lag(self) -> None:
         """From now on, again and again."""

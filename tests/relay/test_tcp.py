@@ -47,7 +47,7 @@ def test_bytes_and_ends_pass_both_ways(run: Run, world: World, upstream: Upstrea
         server.end()
         assert await client.recv_all() == b"an answer after the client has ended"
         await w.until(lambda: w.closed() == {"done": 1})
-        w.worker.account()
+        await w.worker.counted()
         stats = w.stats.listeners["in"]
         assert (stats.bytes_received_total, stats.bytes_sent_total, stats.connections_active) == (8, 36, 0)
         cluster = w.stats.clusters["up"]
@@ -111,7 +111,7 @@ def test_memory_for_a_stalled_reader_is_bounded(run: Run, world: World, upstream
                 while True:
                     await server.send(bytes(1 << 16))
                     sent += 1 << 16
-        w.worker.account()
+        await w.worker.counted()
         # The kernel's buffers and one pipe hold what was sent; the process itself holds at most one read.
         received = w.stats.clusters["up"].bytes_received_total
         written = w.stats.listeners["in"].bytes_sent_total
