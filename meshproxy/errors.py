@@ -1,30 +1,18 @@
 """What can go wrong, as values.
 
-On the data path an error is a `Failure`: a value with the word that logs and metrics use, the side it came
-from, the status a client is owed and whether another attempt may help.  It is born where the fact is known and
-rendered in one place.  Exceptions belong to the edges: a document that says something impossible is `Invalid`,
-and carries every `Problem` found in it.
+On the data path an error is a `Failure`: a value with the word that metrics count it by.  Exceptions belong to the
+edges: a document that says something impossible is `Invalid`, and carries every `Problem` found in it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
-
-
-class Origin(Enum):
-    DOWNSTREAM = "downstream"
-    UPSTREAM = "upstream"
-    PROXY = "proxy"
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     reason: str
-    origin: Origin
-    status: int
-    retryable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

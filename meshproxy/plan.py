@@ -63,7 +63,6 @@ class Door:
 @dataclass(frozen=True, slots=True)
 class Listener:
     config: model.Listener
-    state: ListenerState
     doors: tuple[Door, ...]
 
 
@@ -167,7 +166,7 @@ def _listener(
         lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit),
     )
     build = _udp_doors if said.protocol == "udp" else _tcp_doors
-    return Listener(said, state, build(said, state, clusters, claims, rim, share))
+    return Listener(said, build(said, state, clusters, claims, rim, share))
 
 
 def _tcp_doors(

@@ -13,6 +13,7 @@ import pytest
 
 from meshproxy.model import Config, decode
 from meshproxy.net.doors import Doors
+from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
 
 LOOPS = ("asyncio", "uvloop")
@@ -127,9 +128,8 @@ class World:
 
     def address(self, listener: str = "in", index: int = 0) -> Any:
         """Where to connect: (host, port), or the path of a unix socket."""
-        assert self.worker.current is not None
-        found = next(item for item in self.worker.current.listeners if item.config.name == listener)
-        local = found.doors[index].live.local
+        found = next(item for item in self.worker.listeners if item.config.name == listener)
+        local = self.fleet.doors.local(places(found.config)[index])
         if local.startswith("unix:"):
             return local.removeprefix("unix:")
         host, _, port = local.rpartition(":")

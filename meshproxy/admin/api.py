@@ -10,38 +10,20 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol
 
 from meshproxy.admin.access import Access
 from meshproxy.admin.http import PLAIN, Request, Response
 from meshproxy.admin.page import page_response
+from meshproxy.admin.reload import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.admin.tables import text_table
 from meshproxy.errors import Invalid
 
-DEFAULT_LAYER = "default"
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
 WITH_BODY = ("PUT", "POST")
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """A config that is in force, or with a dry run one that could be."""
-
-    generation: int
-    version: str
-    changes: tuple[str, ...]
-
-
-class Conflict(Exception):
-    """The layer is not what `If-Match` says."""
-
-
-class Missing(Exception):
-    """There is no such layer, or no such generation."""
 
 
 class Proxy(Protocol):

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 import time
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, Task
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+from meshproxy.net.address import peer_of
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.listener import Acceptor
 from meshproxy.observe.log import Log
@@ -125,7 +125,7 @@ class Server:
     def stop_listening(self) -> None:
         """Let nobody in any more; who is in, or stands in the queue, is answered."""
         for door in self._doors:
-            door.retire(grace=1)
+            door.close()
 
     async def close(self, grace: float = 1.0) -> None:
         """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
@@ -351,5 +351,4 @@ async def _streams(sock: socket.socket) -> tuple[StreamReader, StreamWriter]:
 def _peer_uid(sock: socket.socket) -> int | None:
     if sock.family != socket.AF_UNIX:
         return None
-    _pid, uid, _gid = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return int(uid)
+    return peer_of(sock).uid

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
-from meshproxy.admin.api import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.dialects import read
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, combine, decode, diff, encode, restore, version
@@ -24,8 +23,26 @@ from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.sources.store import Record, Store
 
+DEFAULT_LAYER = "default"
 MOST_LAYERS = 64
 MOST_LOGGED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """A config that is in force, or with a dry run one that could be."""
+
+    generation: int
+    version: str
+    changes: tuple[str, ...]
+
+
+class Conflict(Exception):
+    """The layer is not what `If-Match` says."""
+
+
+class Missing(Exception):
+    """There is no such layer, or no such generation."""
 
 
 class Fleet(Protocol):
@@ -126,7 +143,7 @@ class Reloader:
         self.generation = 0
         self.refusal: Refusal | None = None
         self.closed = False
-        """Set when the process drains: what is being taken down takes nothing new."""
+        """Set while the process drains, or a successor is coming up: neither takes anything new."""
 
     # At the start, before anything is in force
 
@@ -267,7 +284,7 @@ class Reloader:
 
     def _expect_open(self) -> None:
         if self.closed:
-            raise Invalid([Problem("", "the proxy is draining and takes no configuration any more")])
+            raise Invalid([Problem("", "the proxy drains, or a successor is coming up: it takes no configuration")])
 
     async def _take(self, change: Change, source: str) -> Record:
         await self._fleet.prepare(change.config)
@@ -292,6 +309,7 @@ class Reloader:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""
         try:
             self._store.save(record)
+            self._log.debug("config-kept", generation=record.generation)
         except OSError as error:
             self._log.error("config-not-kept", generation=record.generation, error=error)
 

@@ -18,9 +18,9 @@ from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server import systemd
+from meshproxy.server.container import cpus
 from meshproxy.server.fleet import Fleet, Solo
 from meshproxy.server.handover import place_of
-from meshproxy.server.limits import cpus
 from meshproxy.server.process import Broken, Process, Setting
 from meshproxy.server.systemd import Notifier
 from meshproxy.sources.files import Files

@@ -7,10 +7,10 @@ from collections.abc import Collection
 from meshproxy.cluster.balance import Pick
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.limit import Stock
-from meshproxy.errors import Failure, Origin
+from meshproxy.errors import Failure
 from meshproxy.observe.metrics import ClusterStats
 
-NO_ENDPOINT = Failure("no_endpoint", Origin.PROXY, 503)
+NO_ENDPOINT = Failure("no_endpoint")
 
 
 class ClusterState:

@@ -2,7 +2,8 @@
 
     claims = table.begin()
     stats = claims.claim(("listener", "web"), ListenerState)     # the one in force, or a new one
-    retired = claims.commit()                                    # or abort(): nothing happened
+    retiring = claims.commit(grace)                              # or abort(): nothing happened
+    await in_slices(retiring)
 
 A generation claims what it needs while it is compiled.  Committed, the claims are the table, at once; what nobody
 claimed is retired then, step by step.  Aborted, what was made for it is retired and the table is as it was.

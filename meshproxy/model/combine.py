@@ -192,8 +192,7 @@ def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[P
             yield from _target(item, ("cluster",), listener.cluster, clusters)
         if listener.protocol == "udp":
             yield from _udp_problems(item)
-        if len(listener.filters) > 1:
-            yield item.problem(("filters", 1), "`rate_limit` is there twice")
+        yield from _filter_problems(item)
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
             if chain.cluster:
@@ -206,9 +205,19 @@ def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[P
                 )
 
 
+def _filter_problems(item: Item) -> Iterator[Problem]:
+    seen = set()
+    for index, each in enumerate(item.value.filters):
+        if each.kind in seen:
+            yield item.problem(("filters", index), f"`{each.kind}` is there twice")
+        seen.add(each.kind)
+
+
 def _udp_problems(item: Item) -> Iterator[Problem]:
     if item.value.proxy_protocol:
         yield item.problem(("proxy_protocol",), "`proxy_protocol` needs `protocol: tcp`, not udp")
+    if item.value.chains:
+        yield item.problem(("chains",), "`chains` need `protocol: tcp`, not udp: name a `cluster`")
     for address in item.value.listen:
         if address.kind == "unix":
             yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")

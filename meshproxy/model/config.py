@@ -8,7 +8,7 @@ will take, so that it is refused by name and never ignored.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar, Literal
 
@@ -169,6 +169,10 @@ class Filter:
 
     rate_limit: Annotated[RateLimit | None, "refuses what comes too fast, whatever the number of workers"] = None
 
+    @property
+    def kind(self) -> str:
+        return next(field.name for field in fields(self) if getattr(self, field.name) is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -215,7 +219,7 @@ class Listener:
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
     chains: Annotated[tuple[Chain, ...], "the first whose match holds decides"] = ()
     max_connections: Annotated[Count, "connections at a time (for udp: sessions); more are refused"] = 16384
-    filters: Annotated[tuple[Filter, ...], "what is done to every connection, in this order"] = ()
+    filters: Annotated[tuple[Filter, ...], "what is done to every connection; each kind once"] = ()
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from typing import Any
+import struct
+from typing import Any, NamedTuple
 
 from meshproxy.model import Address
 
@@ -28,6 +29,18 @@ def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
     if keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+
+
+class Credentials(NamedTuple):
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_of(sock: socket.socket) -> Credentials:
+    """Who connected to a unix socket, as the kernel knows it."""
+    size = struct.calcsize("iII")
+    return Credentials(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
 
 
 def words(name: Any) -> str:

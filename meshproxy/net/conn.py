@@ -13,8 +13,8 @@ tells a `Handler` how it ends.  Rules:
    everything before it is out.
 5. `on_lost` comes once and is the last thing a handler hears: with an error, or with None when both directions have
    ended in good order.  It is answered by `close()` or `abort()`, and after these a handler hears nothing at all.
-6. A failure is heard whether anything is read or written at the time or not (`_Alarm`), and is one of both directions.
-   What the peer had sent before it is still read, but nobody is waited for: as much as is taken at once.
+6. A failure is heard whether anything is read or written at the time or not (`net/alarm.py`), and is one of both
+   directions.  What the peer had sent before it is still read, but nobody is waited for: as much as is taken at once.
 
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
@@ -24,39 +24,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import socket
 import struct
 from collections import deque
 from collections.abc import Callable
-from enum import IntFlag
-from functools import lru_cache
 from typing import Protocol
 
+from meshproxy.net.alarm import Alarm, alarm_of
 from meshproxy.net.splice import Pipe, Pipes
 
 SMALL_READ = 16 * 1024
 LARGE_READ = 256 * 1024
 """A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest."""
 
-YOUTH = 1.0
-"""Seconds at most before the alarm watches a connection.  Most are over by then, and have not paid for it."""
-
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Pause(IntFlag):
-    """Why a connection is not read."""
-
-    NOT_STARTED = 1
-    PEER_FULL = 2
-    ENDED = 4
-    FAILED = 8
-    CLOSED = 16
-
-
-# Combining IntFlags costs a microsecond; the connection keeps the plain integers.
-_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED = map(int, Pause)
+# Why a connection is not read, as a set of bits
+_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED = 1, 2, 4, 8, 16
 
 
 class Handler(Protocol):
@@ -79,51 +64,6 @@ class _Nobody:
 
 
 _NOBODY = _Nobody()
-
-
-class _Alarm:
-    """Tells connections that their socket has failed; one for each loop.
-
-    A loop tells that only to whoever reads or writes, and uvloop calls the reader of a socket that has failed a single
-    time, whatever it leaves unread.  An epoll of our own is asked for nothing, and is told of failures all the same.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._later = loop.call_later
-        self._epoll = select.epoll()
-        self._young: dict[int, Conn] = {}
-        self._watched: dict[int, Conn] = {}
-        self._growing = False
-        loop.add_reader(self._epoll.fileno(), self._ring)
-
-    def watch(self, conn: Conn) -> None:
-        self._young[conn.fd] = conn
-        if not self._growing:
-            self._growing = True
-            self._later(YOUTH, self._come_of_age)
-
-    def forget(self, conn: Conn) -> None:
-        """Closing its socket does the rest."""
-        if self._young.pop(conn.fd, None) is None:
-            del self._watched[conn.fd]
-
-    def _come_of_age(self) -> None:
-        self._growing = False
-        grown, self._young = self._young, {}
-        self._watched |= grown
-        for fd in grown:
-            self._epoll.register(fd, select.EPOLLET)
-
-    def _ring(self) -> None:
-        for fd, _ in self._epoll.poll(0):
-            if (conn := self._watched.get(fd)) is not None:
-                conn._look_for_failure()
-
-
-@lru_cache(maxsize=1)
-def _alarm_of(loop: asyncio.AbstractEventLoop) -> _Alarm:
-    """A process has one loop; a test that has another gets another."""
-    return _Alarm(loop)
 
 
 class Conn:
@@ -155,7 +95,7 @@ class Conn:
         self.sock = sock
         self.fd = sock.fileno()
         self.handler: Handler = _NOBODY
-        self._alarm: _Alarm | None = None
+        self._alarm: Alarm | None = None
 
         # Reading
         self.received = 0
@@ -206,7 +146,7 @@ class Conn:
         self._sink = sink
         self._pipes = pipes
         sink.fed_by = self
-        self._alarm = _alarm_of(self._loop)
+        self._alarm = alarm_of(self._loop)
         self._alarm.watch(self)
         self._read_by(self._read_to_sink)
 
@@ -408,7 +348,7 @@ class Conn:
 
     # Both
 
-    def _look_for_failure(self) -> None:
+    def look_for_failure(self) -> None:
         # None, where both have ended in good order.
         if code := self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
             self._failed(OSError(code, os.strerror(code)))

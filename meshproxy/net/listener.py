@@ -8,7 +8,6 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from meshproxy.net.address import words
 from meshproxy.net.bound import BACKLOG
 from meshproxy.net.clock import Clock, Timer
 
@@ -46,7 +45,6 @@ class Acceptor:
         self._pause: Timer | None = None
         self._full_turns = 0
         name = sockets[0].getsockname()
-        self.local = words(name)
         self.port = name[1] if isinstance(name, tuple) else None
 
     def serve(self, serve: Serve, on_error: Callable[[OSError], None]) -> None:
@@ -64,16 +62,20 @@ class Acceptor:
         else:
             self._serve(sock, peer)
 
-    def retire(self, grace: float) -> None:
-        """Serve who already stands in the queue, then close.  `grace` is for those who are in."""
+    def close(self) -> None:
+        """Serve who already stands in the queue, and let nobody in after them."""
         if self._pause is not None:
             self._pause.cancel()
         for sock in self._sockets:
-            if self._serve is not None and grace:
+            if self._serve is not None:
                 self._accept_some(sock, self._serve, BACKLOG)
             self._loop.remove_reader(sock.fileno())
             sock.close()
         self._sockets = ()
+
+    def retire(self, grace: float) -> None:
+        """Who is in has `grace`, and that is for others to see to."""
+        self.close()
 
     def _listen(self) -> None:
         self._pause = None

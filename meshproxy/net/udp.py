@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from meshproxy.model import Address
-from meshproxy.net.address import new_socket, sockaddr, words
+from meshproxy.net.address import new_socket, sockaddr
 
 LARGEST = 65535
 DATAGRAMS_A_TURN = 64
@@ -41,7 +41,6 @@ class DatagramDoor:
         self._serve: Callable[[bytes, Any], None] | None = None
         self.users: set[User] = set()
         name = sockets[0].getsockname()
-        self.local = words(name)
         self._receive, self._send = _receive, _send
         if ipaddress.ip_address(name[0]).is_unspecified:
             self._receive, self._send = _receive_at, _send_from
@@ -64,6 +63,9 @@ class DatagramDoor:
         return True
 
     def retire(self, grace: float) -> None:
+        self.close()
+
+    def close(self) -> None:
         for user in tuple(self.users):
             user.drain()
         for sock in self._sockets:

@@ -257,7 +257,7 @@ METRICS = (
     Metric("meshproxy_listener_sent_datagrams_total", "counter", "listener", "datagrams_sent_total",
            "Datagrams written to clients."),
     Metric("meshproxy_listener_accept_errors_total", "counter", "listener", "accept_errors_total",
-           "Times that accept failed, for want of descriptors or memory."),
+           "Times that accept failed: for want of descriptors or memory, or because the connection was gone."),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",

@@ -20,15 +20,28 @@ from meshproxy.wire.proxy_protocol import Endpoint, Header
 Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
 
 
-@dataclass(frozen=True, slots=True)
 class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
-    source: Endpoint | None
-    port: int | None
-    destination: Endpoint | None = None
-    """Told by a PROXY header; else the connection's own local address is meant."""
-    early: bytes = b""
+    __slots__ = ("_address", "destination", "early", "port", "source")
+
+    def __init__(
+        self, source: Endpoint | None, port: int | None, destination: Endpoint | None = None, early: bytes = b""
+    ) -> None:
+        self.source = source
+        self.port = port
+        self.destination = destination
+        """Told by a PROXY header; else the connection's own local address is meant."""
+        self.early = early
+        self._address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+
+    def within(self, networks: Networks) -> bool:
+        """Read once, and only where somebody asks."""
+        if self.source is None:
+            return False
+        if self._address is None:
+            self._address = ipaddress.ip_address(self.source[0].partition("%")[0])
+        return any(self._address in network for network in networks)
 
 
 class Service(Protocol):
@@ -37,11 +50,6 @@ class Service(Protocol):
 
 
 Choose = Callable[[Origin], Service | None]
-
-
-def within(host: str, networks: Networks) -> bool:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    return any(address in network for network in networks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +63,7 @@ class Rule:
     def matches(self, origin: Origin) -> bool:
         if self.ports is not None and origin.port not in self.ports:
             return False
-        if self.sources is None:
-            return True
-        return origin.source is not None and within(origin.source[0], self.sources)
+        return self.sources is None or origin.within(self.sources)
 
 
 def chooser(rules: Sequence[Rule]) -> Choose:
@@ -76,8 +82,8 @@ class ProxyHeader:
     trust_unix: bool
     timeout: float
 
-    def trusts(self, source: Endpoint | None) -> bool:
-        return self.trust_unix if source is None else within(source[0], self.trusted)
+    def trusts(self, origin: Origin) -> bool:
+        return self.trust_unix if origin.source is None else origin.within(self.trusted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +161,7 @@ class Arrival:
         entry.state.connections.add(self)
         conn.handler = self
         conn.read_to(self._read)
-        if header.trusts(origin.source):
+        if header.trusts(origin):
             conn.start()
         else:
             self.drain()

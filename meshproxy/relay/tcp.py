@@ -22,7 +22,8 @@ from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dial
 from meshproxy.net.splice import Pipes
 from meshproxy.relay.entry import Origin
-from meshproxy.relay.live import Lifespan, ListenerState
+from meshproxy.relay.lifespan import Lifespan
+from meshproxy.relay.live import ListenerState
 from meshproxy.wire import proxy_protocol
 
 DIAL_ATTEMPTS = 3
@@ -96,12 +97,13 @@ class TcpRelay:
 
     def _enter(self, granted: bool) -> None:
         service = self._service
-        if granted and self not in service.state.connections:
-            service.cluster.limit.give()  # it has ended while it waited
-        elif granted:
+        if granted:
             self._unit = service.cluster.limit
+        if self not in service.state.connections:
+            self._give_back()  # it has ended while it waited
+        elif granted:
             self._try_next()
-        elif self in service.state.connections:
+        else:
             service.cluster.stats.overflow_total += 1
             service.state.stats.rejected["limit"] += 1
             self._finish("error")
@@ -210,7 +212,10 @@ class TcpRelay:
         if self._lease is not None:
             self._lease.done()
             self._lease = None
+        self._give_back()
+        self._service.state.closed(self, reason)
+
+    def _give_back(self) -> None:
         if self._unit is not None:
             self._unit.give()
             self._unit = None
-        self._service.state.closed(self, reason)

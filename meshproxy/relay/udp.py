@@ -10,7 +10,8 @@ from meshproxy.core.limit import Flow, Stock
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.udp import DatagramDoor, DatagramPeer
-from meshproxy.relay.live import Lifespan, ListenerState
+from meshproxy.relay.lifespan import Lifespan
+from meshproxy.relay.live import ListenerState
 
 Source = tuple[DatagramDoor, Any]
 """Where it came in, and what the door calls its source: one peer may talk to two addresses of a listener."""
@@ -69,8 +70,7 @@ class UdpService:
 
     def _may_open(self) -> bool:
         stats, limit, rate = self.state.stats, self.state.limit, self._rate
-        if not limit.take():
-            limit.ask(lambda granted: limit.give() if granted else None)
+        if not _taken(limit):
             stats.rejected["limit"] += 1
             return False
         if rate is not None and not rate.take():
@@ -79,6 +79,14 @@ class UdpService:
             stats.rejected["rate_limit"] += 1
             return False
         return True
+
+
+def _taken(limit: Stock) -> bool:
+    """Without waiting; if there is none here, the next one may find what was asked for."""
+    if limit.take():
+        return True
+    limit.ask(lambda granted: limit.give() if granted else None)
+    return False
 
 
 class UdpSession:
@@ -99,8 +107,7 @@ class UdpSession:
     def open(self) -> bool:
         service = self._service
         limit = service.cluster.limit
-        if not limit.take():
-            limit.ask(lambda granted: limit.give() if granted else None)
+        if not _taken(limit):
             service.cluster.stats.overflow_total += 1
             service.state.stats.rejected["limit"] += 1
             self._finish("error")

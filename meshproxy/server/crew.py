@@ -21,7 +21,7 @@ from meshproxy.core.ledger import Ledger, Terms
 from meshproxy.core.limit import Said
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
-from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
+from meshproxy.net.channel import Channel, Message
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
@@ -31,6 +31,7 @@ from meshproxy.server.board import ABSENT
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Gone, Peer
+from meshproxy.server.tasks import Tasks
 
 PREPARE_WITHIN = 10.0
 COMMIT_WITHIN = 5.0
@@ -80,7 +81,7 @@ class Crew:
         self._ledger = Ledger(clock, len(board))
         self._next_terms: dict[str, Terms] = {}
         self._departed: dict[str, Any] = Stats().snapshot()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._closing = False
         self.broken = ""
         process.workers = 0
@@ -125,12 +126,8 @@ class Crew:
         peer, complaint = berth.peer, f"worker {berth.number}: "
         if peer is None:
             raise Invalid([Problem("", f"{complaint}died")])
-        shares = [(place, sock) for place in places - berth.serves for sock in self.doors.share(place, berth.number)]
-        for start in range(0, len(shares), MOST_SOCKETS):
-            some = shares[start : start + MOST_SOCKETS]
-            peer.tell(
-                "sockets", places=[(str(place.address), place.kind) for place, _ in some], sockets=[s for _, s in some]
-            )
+        new = places - berth.serves
+        peer.tell_sockets((place, sock) for place in new for sock in self.doors.share(place, berth.number))
         try:
             await peer.ask("prepare", within=PREPARE_WITHIN, body=config)
         except TimeoutError:
@@ -184,7 +181,7 @@ class Crew:
         berth.serves = frozenset()
         self._process.workers += 1
         peer.tell("level", level=self._log.level)
-        self._spawn(self._watch(berth, peer))
+        self._tasks.begin(self._watch(berth, peer))
 
     def _empty(self, berth: Berth) -> None:
         """Its worker is gone."""
@@ -204,7 +201,7 @@ class Crew:
             berth.deaths = 0
         berth.deaths += 1
         if self._in_force and not self.broken:
-            self._spawn(self._refill(berth))
+            self._tasks.begin(self._refill(berth))
 
     async def _refill(self, berth: Berth) -> None:
         if berth.deaths > 1:
@@ -247,11 +244,6 @@ class Crew:
         """No worker can be made any more, so that somebody has to start all of it anew."""
         self.broken = "the process that makes workers is gone"
         self._log.error("nursery-lost", pid=self._nursery.pid)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # What all of them do
 
@@ -314,8 +306,7 @@ class Crew:
 
     def close(self) -> None:
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         self.doors.close()
         for peer in self._peers():
             peer.tell("drain", within=0)

@@ -20,7 +20,7 @@ from meshproxy.net.listener import Elsewhere
 from meshproxy.observe.log import Log
 from meshproxy.server.board import too_many
 from meshproxy.server.nursery import ORPHANS_MAY_TAKE
-from meshproxy.server.peer import Peer
+from meshproxy.server.peer import Peer, placed
 from meshproxy.server.worker import Worker
 
 READ_AT_ONCE = 16 * 1024
@@ -86,8 +86,8 @@ class Hand:
     # Configurations
 
     def _take_sockets(self, message: Message) -> None:
-        for (address, kind), sock in zip(message.fields["places"], message.sockets, strict=True):
-            self._sockets[Place(parse(address), kind)].append(sock)
+        for place, sock in placed(message):
+            self._sockets[place].append(sock)
 
     async def _prepare(self, message: Message) -> None:
         def read() -> Config:

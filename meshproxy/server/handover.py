@@ -11,29 +11,22 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Address
-from meshproxy.model.address import parse
-from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
+from meshproxy.net.address import peer_of
+from meshproxy.net.channel import Channel, Message
 from meshproxy.net.doors import Inherited, Place, Sockets
-from meshproxy.server.peer import Gone, Peer
+from meshproxy.server.peer import Gone, Peer, placed
 from meshproxy.wire.control import VERSION
 
 TAKE_WITHIN = 10.0
 READY_WITHIN = 60.0
 """Seconds that a successor may take to come up; then it is on its own, and the running proxy goes on."""
-
-
-class Credentials(NamedTuple):
-    pid: int
-    uid: int
-    gid: int
 
 
 class Running(NamedTuple):
@@ -54,6 +47,8 @@ class Offer:
         self._loop = asyncio.get_running_loop()
         self._running = running
         self._successor: Peer | None = None
+        self._held = False
+        """A successor has the sockets, and is coming up."""
         self._sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         # Put in the place of the predecessor's at one stroke, so that there is always one to ask.
         fresh = path.with_name(f"{path.name}.{os.getpid()}")
@@ -76,7 +71,7 @@ class Offer:
             sock, _ = self._sock.accept()
         except OSError:
             return
-        who = _credentials(sock)
+        who = peer_of(sock)
         if self._successor is not None or who.uid not in (0, os.getuid()):
             sock.close()
             return
@@ -85,22 +80,27 @@ class Offer:
         async def take(message: Message) -> None:
             if message.fields.get("version") != VERSION:
                 raise Invalid([Problem("", f"the running proxy speaks version {VERSION} of this")])
+            self._held = True
             self._running.hold(True)
-            for some in _portions(self._running.copies()):
-                peer.tell("sockets", places=[place for place, _ in some], sockets=[sock for _, sock in some])
+            peer.tell_sockets((place, sock) for place, sockets in self._running.copies() for sock in sockets)
 
         async def ready(_message: Message) -> None:
-            if not deadline.when() > self._loop.time():
+            if not self._held:
                 raise Invalid([Problem("", f"it took more than {READY_WITHIN:g} s; the running proxy goes on")])
-            deadline.cancel()
+            self._held = False
             self._running.leave(who.pid)
+
+        def release() -> None:
+            if self._held:
+                self._held = False
+                self._running.hold(False)
 
         def gone() -> None:
             deadline.cancel()
             self._successor = None
-            self._running.hold(False)
+            release()
 
-        deadline = self._loop.call_later(READY_WITHIN, self._running.hold, False)
+        deadline = self._loop.call_later(READY_WITHIN, release)
         peer = self._successor = Peer(Channel(self._loop, sock), {"take": take, "ready": ready}, gone)
 
 
@@ -140,8 +140,8 @@ class Predecessor:
             self._peer.close()
 
     def _take_sockets(self, message: Message) -> None:
-        for (address, kind), sock in zip(message.fields["places"], message.sockets, strict=True):
-            self._inherited.add(Place(parse(address), kind), sock)
+        for place, sock in placed(message):
+            self._inherited.add(place, sock)
 
 
 def place_of(sock: socket.socket) -> Place:
@@ -151,14 +151,3 @@ def place_of(sock: socket.socket) -> Place:
         path = name.decode() if isinstance(name, bytes) else name
         return Place(Address("unix", path=path.replace("\0", "@", 1)), sock.type)
     return Place(Address("ipv6" if sock.family == socket.AF_INET6 else "ipv4", name[0], name[1]), sock.type)
-
-
-def _portions(copies: Iterable[tuple[Place, Sockets]]) -> Iterator[list[tuple[tuple[str, int], socket.socket]]]:
-    """As many as fit into a message each."""
-    all_of_them = [((str(place.address), place.kind), sock) for place, sockets in copies for sock in sockets]
-    for start in range(0, len(all_of_them), MOST_SOCKETS):
-        yield all_of_them[start : start + MOST_SOCKETS]
-
-
-def _credentials(sock: socket.socket) -> Credentials:
-    return Credentials(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))

@@ -13,18 +13,27 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.net.channel import Channel, Message
+from meshproxy.model.address import parse
+from meshproxy.net.channel import MOST_SOCKETS, Channel, Message
+from meshproxy.net.doors import Place
+from meshproxy.server.tasks import Tasks
 
 Handler = Callable[[Message], Awaitable[bytes | None] | None]
 
 
 class Gone(Exception):
     """The other process is not there any more."""
+
+
+def placed(message: Message) -> list[tuple[Place, socket.socket]]:
+    """The sockets of a message, and where each is bound."""
+    places = [Place(parse(address), kind) for address, kind in message.fields["places"]]
+    return list(zip(places, message.sockets, strict=True))
 
 
 class Peer:
@@ -34,12 +43,20 @@ class Peer:
         self._on_gone = on_gone
         self._numbers = count(1)
         self._asked: dict[int, asyncio.Future[bytes]] = {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._answering = Tasks()
         channel.open(self._received, self._closed)
 
     def tell(self, kind: str, /, *, body: bytes = b"", sockets: Sequence[socket.socket] = (), **fields: Any) -> bool:
         """False if nobody is there."""
         return self._channel.send(kind, body=body, sockets=sockets, **fields)
+
+    def tell_sockets(self, sockets: Iterable[tuple[Place, socket.socket]]) -> None:
+        """As many messages as it takes; `placed` reads them."""
+        given = list(sockets)
+        for start in range(0, len(given), MOST_SOCKETS):
+            some = given[start : start + MOST_SOCKETS]
+            places = [(str(place.address), place.kind) for place, _ in some]
+            self.tell("sockets", places=places, sockets=[sock for _, sock in some])
 
     async def ask(self, kind: str, /, *, within: float, body: bytes = b"", **fields: Any) -> bytes:
         if self._channel.closed:
@@ -58,8 +75,7 @@ class Peer:
         """`on_gone` is not called."""
         self._channel.close()
         self._give_up()
-        for task in self._answering:
-            task.cancel()
+        self._answering.cancel()
 
     def _received(self, message: Message) -> None:
         if message.kind == "answer":
@@ -67,9 +83,7 @@ class Peer:
             return
         handler = self._handlers[message.kind]
         if "id" in message.fields:
-            task = asyncio.ensure_future(self._answer(handler, message))
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._answering.begin(self._answer(handler, message))
         else:
             handler(message)
 

@@ -1,4 +1,4 @@
-"""The process: its parts put together, its life from start to drain, and what it tells about itself.
+"""The process: its parts put together, and its life from start to drain.
 
     starting -> LIVE -> draining -> over
 
@@ -16,17 +16,16 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from meshproxy import __version__
 from meshproxy.admin.access import Access
-from meshproxy.admin.api import DEFAULT_LAYER, admin_site, status_site
+from meshproxy.admin.api import admin_site, status_site
 from meshproxy.admin.http import Server, Site
-from meshproxy.admin.reload import Reloader
+from meshproxy.admin.reload import DEFAULT_LAYER, Reloader
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Address, Document
 from meshproxy.net.address import words
@@ -38,6 +37,7 @@ from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server.fleet import Fleet
 from meshproxy.server.handover import Offer, Predecessor, Running
 from meshproxy.server.systemd import Notifier
+from meshproxy.server.tasks import Tasks
 from meshproxy.server.view import View
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
@@ -84,7 +84,7 @@ class Process:
         self._relieved = False
         self._draining = asyncio.Event()
         self._over = asyncio.Event()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._servers: list[tuple[Server, Bound]] = []
 
     async def run(self) -> None:
@@ -103,7 +103,7 @@ class Process:
         # A signal that comes this early is not lost either: it is looked at as soon as there is something to drain.
         self._loop.add_signal_handler(signal.SIGTERM, self.drain)
         self._loop.add_signal_handler(signal.SIGINT, self.quit)
-        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self._reload_asked()))
+        self._loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.begin(self._reload_asked()))
         setting = self._setting
         predecessor = None
         if setting.take_over and setting.handover is not None:
@@ -114,9 +114,9 @@ class Process:
         self._serve_admin()
         for place in setting.inherited.close_rest():
             self._log.warning("socket-not-needed", address=place.address)
-        self._spawn(self._watch())
+        self._tasks.begin(self._watch())
         if setting.notifier.watchdog_interval is not None:
-            self._spawn(self._say_alive(setting.notifier.watchdog_interval))
+            self._tasks.begin(self._say_alive(setting.notifier.watchdog_interval))
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
@@ -135,8 +135,7 @@ class Process:
     async def close(self) -> None:
         if self._offer is not None:
             self._offer.close()
-        for task in self._tasks:
-            task.cancel()
+        self._tasks.cancel()
         self.fleet.close()
         for server, bound in self._servers:
             await server.close()
@@ -275,12 +274,6 @@ class Process:
                 self.drain()
             if await asyncio.to_thread(self._setting.files.changed):
                 await self._reload_files("files")
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """A task is kept here while it runs: the loop itself holds it weakly."""
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _raise_descriptor_limit() -> None:

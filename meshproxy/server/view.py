@@ -8,14 +8,13 @@ import platform
 from typing import Any, Protocol, cast
 
 from meshproxy import __version__
-from meshproxy.admin.api import Applied
-from meshproxy.admin.reload import Reloader
+from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.model import Cluster, Endpoint, Listener, encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, expose, families
 from meshproxy.plan import places
+from meshproxy.server.container import cpus, memory
 from meshproxy.server.fleet import Fleet
-from meshproxy.server.limits import cpus, memory
 from meshproxy.sources.store import Store
 
 

@@ -124,7 +124,7 @@ class Worker:
     def close_doors(self) -> None:
         for listener in self.listeners:
             for door in listener.doors:
-                door.live.retire(grace=1)
+                door.live.close()
 
     def close(self) -> None:
         """End everything now."""

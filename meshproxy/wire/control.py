@@ -3,7 +3,7 @@
     encode("prepare", {"id": 7}, 52_000)  ->  b'{"kind": "prepare", "body": 52000, "id": 7}'
 
 One message is one packet of at most `LARGEST` bytes; docs/workers.md lists the kinds.  At a hot restart the two ends
-may be of two versions, so each says its `VERSION` first.
+may be of two versions, so a successor says its `VERSION` first.
 """
 
 from __future__ import annotations

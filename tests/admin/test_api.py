@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from meshproxy.admin.access import Access
-from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Applied, Conflict, Missing, admin_site, status_site
+from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, admin_site, status_site
 from meshproxy.admin.http import Server
+from meshproxy.admin.reload import Applied, Conflict, Missing
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import parse
 from meshproxy.observe.log import Log

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.admin.api import Conflict, Missing
-from meshproxy.admin.reload import Reloader
+from meshproxy.admin.reload import Conflict, Missing, Reloader
 from meshproxy.dialects import read
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, version
@@ -347,7 +346,7 @@ def test_a_draining_process_takes_nothing_new(run: Run, scene: Callable[..., Sce
         s = scene()
         await s.begin(A)
         s.reloader.closed = True
-        with pytest.raises(Invalid, match="draining"):
+        with pytest.raises(Invalid, match="drains"):
             await s.put("default", A2)
 
     run(scenario())
@@ -364,7 +363,7 @@ def test_what_comes_to_its_end_while_the_process_drains_is_not_taken(run: Run, s
             s.reloader.closed = True
 
         s.fleet.prepare = and_then_the_drain_begins  # type: ignore[method-assign]
-        with pytest.raises(Invalid, match="draining"):
+        with pytest.raises(Invalid, match="drains"):
             await s.put("default", A2)
         assert s.fleet.calls[-1] == "abort"
         assert s.clusters == {"a": "127.0.0.1:1"}

@@ -38,6 +38,7 @@ def test_restarts_under_load_refuse_nobody(start: Start, echo: Any, often: Often
             assert proxy.exit_code() == 0
             proxy = heir
         assert proxy.address() == address
+        assert "successor-failed" not in proxy.log.read_text()
     assert clients.exchanged > 100
     assert not clients.problems, clients.problems
 
@@ -53,6 +54,8 @@ def test_the_number_of_workers_may_change_and_old_connections_go_on(start: Start
             with heir.connect() as sock:
                 assert say(sock, b"new") == b"new"
         assert proxy.process.poll() is None, "it drains as long as a connection lasts"
+        proxy.signal(signal.SIGHUP)
+        poll(lambda: "it takes no configuration" in proxy.log.read_text(), "nothing new is taken")
     assert proxy.exit_code() == 0
 
 

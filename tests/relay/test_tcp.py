@@ -17,7 +17,7 @@ import pytest
 from meshproxy.cluster.cluster import Lease
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dial
-from meshproxy.relay.live import Lifespan
+from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.tcp import TcpRelay
 
 World = Callable[[], Any]
@@ -174,7 +174,7 @@ async def joined(w: Any) -> TcpRelay:
 @pytest.fixture
 def alert(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection is watched nearly at once."""
-    monkeypatch.setattr("meshproxy.net.conn.YOUTH", 0.01)
+    monkeypatch.setattr("meshproxy.net.alarm.YOUTH", 0.01)
 
 
 @pytest.mark.usefixtures("alert")

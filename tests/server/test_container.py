@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshproxy.server.limits import cpus, memory
+from meshproxy.server.container import cpus, memory
 
 MIB = 1024 * 1024
 VERSION_1_NO_LIMIT = "9223372036854771712"
