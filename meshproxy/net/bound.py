@@ -21,13 +21,18 @@ class Bound:
     def __init__(self, address: Address, sockets: tuple[socket.socket, ...]) -> None:
         self.address = address
         self.sockets = sockets
-        self.port = 0 if address.kind == "unix" else sockets[0].getsockname()[1]
+        self.port = sockets[0].getsockname()[1] if sockets and address.kind != "unix" else 0
         self._file = _file(address)
 
     def leave(self) -> None:
         """Close the sockets; the address goes on without us."""
         for sock in self.sockets:
             sock.close()
+
+    @property
+    def has_file(self) -> bool:
+        """Whether there is one, and it is ours to remove."""
+        return self._file is not None
 
     def give_away(self) -> None:
         """The file belongs to somebody else."""

@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 
 from meshproxy.wire import control
 
-MOST_SOCKETS = 200
-"""In one message; the kernel takes 253 descriptors."""
+MOST_SOCKETS = 40
+"""In one message: the kernel takes 253 descriptors, and a packet as many of the longest names."""
+SMALL_BODY = 4096
+"""Bytes that travel in the packet itself."""
 MOST_WAITING = 1000
 """Messages that a peer may leave unread before it is given up."""
 
@@ -31,6 +33,8 @@ class Message(NamedTuple):
     fields: dict[str, Any]
     body: bytes = b""
     sockets: tuple[socket.socket, ...] = ()
+    cut: bool = False
+    """This process had no room for the descriptors, and so it has neither body nor sockets."""
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -59,20 +63,26 @@ class Channel:
     def send(
         self, kind: str, /, *, body: bytes = b"", sockets: Sequence[socket.socket] = (), **fields: Any
     ) -> bool:
-        """Takes the sockets over.  False if the other end is gone; `on_closed` tells of it too."""
-        packet = control.encode(kind, fields, len(body))
-        descriptors = [sock.detach() for sock in sockets]
-        if body:
-            descriptors.append(_shared_memory(body))
+        """Takes the sockets over.  False if the other end is gone; `on_closed` tells of it too.
+
+        OSError if there is no descriptor left for a large body.
+        """
+        small = len(body) <= SMALL_BODY
+        if body and small:
+            fields["text"] = body.decode("latin-1")
+        packet = control.encode(kind, fields, 0 if small else len(body))
+        shared = [] if small else [_shared_memory(body)]
+        descriptors = [*(sock.detach() for sock in sockets), *shared]
         if self.closed:
             _close(descriptors)
             return False
         self._waiting.append((packet, descriptors))
         if len(self._waiting) == 1:
             return self._flush()
-        if len(self._waiting) > MOST_WAITING:
-            self._lost()
-        return not self.closed
+        if len(self._waiting) == MOST_WAITING:
+            # Not at once: whoever sends is in the middle of something.
+            self._loop.call_soon(self._lost)
+        return True
 
     def close(self) -> None:
         if not self.closed:
@@ -106,8 +116,8 @@ class Channel:
     def _readable(self) -> None:
         descriptors: list[int] = []
         try:
-            packet, descriptors = _receive(self._sock)
-            message = _message(packet, descriptors) if packet else None
+            packet, descriptors, cut = _receive(self._sock)
+            message = _message(packet, descriptors, cut) if packet else None
         except (BlockingIOError, InterruptedError):
             return
         except (OSError, control.Malformed):
@@ -124,23 +134,27 @@ class Channel:
             self._on_closed()
 
 
-def _receive(sock: socket.socket) -> tuple[bytes, list[int]]:
+def _receive(sock: socket.socket) -> tuple[bytes, list[int], bool]:
     room = socket.CMSG_SPACE((MOST_SOCKETS + 1) * array.array("i").itemsize)
     packet, ancillary, flags, _ = sock.recvmsg(control.LARGEST, room, socket.MSG_CMSG_CLOEXEC)
     descriptors = array.array("i")
     for level, kind, data in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(data[: len(data) - len(data) % descriptors.itemsize])
-    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+    if flags & socket.MSG_TRUNC:
         _close(descriptors)
         raise control.Malformed
-    return packet, list(descriptors)
+    return packet, list(descriptors), bool(flags & socket.MSG_CTRUNC)
 
 
-def _message(packet: bytes, descriptors: list[int]) -> Message:
+def _message(packet: bytes, descriptors: list[int], cut: bool) -> Message:
     """Takes out of `descriptors` what it has made something of."""
     kind, fields, size = control.decode(packet)
-    body = b""
+    if cut:
+        _close(descriptors)
+        descriptors.clear()
+        return Message(kind, fields, cut=True)
+    body = str(fields.pop("text", "")).encode("latin-1")
     if size:
         if not descriptors:
             raise control.Malformed

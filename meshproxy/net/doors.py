@@ -94,7 +94,10 @@ class Doors:
     def share(self, place: Place, worker: int) -> Sockets:
         """Copies of the sockets at which that worker serves."""
         sockets = (self._next.get(place) or self._held[place]).sockets
-        mine = sockets[worker :: self._workers] or (sockets[worker % len(sockets)],)
+        mine = sockets[worker :: self._workers]
+        if not mine and place.kind == socket.SOCK_STREAM:
+            # Connections may be accepted by several; a conversation of datagrams would be torn apart.
+            mine = (sockets[worker % len(sockets)],)
         return tuple(sock.dup() for sock in mine)
 
     def copies(self) -> Iterable[tuple[Place, Sockets]]:

@@ -30,7 +30,7 @@ class User(Protocol):
 
 
 class DatagramDoor:
-    """Live: one address, bound while it is in use, whatever is served behind it.
+    """Live: one address, bound while it is in use, whatever is served behind it; perhaps by other workers alone.
 
     Whom it serves is told a datagram and its source, to which it can reply; each source is another conversation.
     """
@@ -40,9 +40,8 @@ class DatagramDoor:
         self._sockets = sockets
         self._serve: Callable[[bytes, Any], None] | None = None
         self.users: set[User] = set()
-        name = sockets[0].getsockname()
         self._receive, self._send = _receive, _send
-        if ipaddress.ip_address(name[0]).is_unspecified:
+        if any(ipaddress.ip_address(sock.getsockname()[0]).is_unspecified for sock in sockets):
             self._receive, self._send = _receive_at, _send_from
             for sock in sockets:
                 _ask_where(sock)
@@ -71,6 +70,7 @@ class DatagramDoor:
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())
             sock.close()
+        self._sockets = ()
 
     def _readable(self, sock: socket.socket) -> None:
         assert self._serve is not None

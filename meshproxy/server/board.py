@@ -10,12 +10,12 @@ ABSENT = 1 << 40
 """In the place of a worker that is not there: more than any has, so that nobody looks for help from it."""
 CELL = 8
 SLACK = 4
-"""To pass a connection costs about as much as to open one.  The kernel spreads well where there are many, so a few more
-than others, or a quarter more, is no reason."""
+"""How many more are no reason to pass one on, and so is one part in so many.  To pass a connection
+costs about as much as to open one, and the kernel spreads well where there are many."""
 
 
 def shared_board(workers: int) -> MutableSequence[int]:
-    """To be made before the workers are forked.  Each writes its own number and no other."""
+    """To be made before the workers are forked.  Each writes its own number, and adds what it passes on to another's."""
     memory = memoryview(mmap.mmap(-1, workers * CELL)).cast("q")
     board = cast(MutableSequence[int], memory)
     for place in range(workers):
@@ -23,7 +23,9 @@ def shared_board(workers: int) -> MutableSequence[int]:
     return board
 
 
-def too_many(board: MutableSequence[int], number: int) -> bool:
-    """Whether another worker has so many fewer that it is worth the way to it."""
+def better_off(board: MutableSequence[int], number: int) -> int | None:
+    """The worker that has so many fewer that it is worth the way to it."""
     least = min(board)
-    return board[number] - least > SLACK + least // SLACK
+    if board[number] - least <= SLACK + least // SLACK:
+        return None
+    return next(other for other, count in enumerate(board) if count <= least)

@@ -13,12 +13,10 @@ import asyncio
 import json
 from collections.abc import Coroutine, Iterable, MutableSequence
 from contextlib import suppress
-from functools import partial
 from itertools import count
 from typing import Any
 
 from meshproxy.core.ledger import Ledger, Terms
-from meshproxy.core.limit import Said
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
@@ -29,6 +27,7 @@ from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauge
 from meshproxy.plan import terms
 from meshproxy.server.board import ABSENT
 from meshproxy.server.fleet import Row, open_doors
+from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Gone, Peer
 from meshproxy.server.tasks import Tasks
@@ -37,8 +36,10 @@ PREPARE_WITHIN = 10.0
 COMMIT_WITHIN = 5.0
 STATS_WITHIN = 2.0
 PING_EVERY = 1.0
-HUNG_AFTER = 8.0
-"""Seconds without an answer after which a worker is taken for hung, and killed."""
+SLOW_AFTER = 0.5
+"""Seconds without an answer after which nothing is passed to a worker."""
+HUNG_AFTER = 6.0
+"""Seconds more after which it is taken for hung, and killed."""
 FIRST_BACK_OFF, LONGEST_BACK_OFF = 0.5, 10.0
 DRAIN_LOOK_EVERY = 0.05
 STEADY_AFTER = 30.0
@@ -57,6 +58,7 @@ class Berth:
         """Of workers that did not live long, in a row."""
         self.lessee: int | None = None
         """As whom the ledger of limits knows it; there it has no predecessor."""
+        self.line: Line | None = None
         self.serves: frozenset[Place] = frozenset()
         self.counted: dict[str, Any] | None = None
 
@@ -109,11 +111,15 @@ class Crew:
         self._in_force = self._next
         # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
         self.doors.commit()
-        self._ledger.define(self._next_terms)
+        empty = [berth for berth in self._berths if berth.peer is None]
         try:
+            self._ledger.define(self._next_terms)
             await asyncio.gather(*(self._commit_or_kill(berth) for berth in self._manned()))
         finally:
             self._turn.release()
+        # Who died before there was anything to serve has no successor yet.
+        for berth in empty:
+            self._tasks.begin(self._refill(berth))
 
     def abort(self) -> None:
         for peer in self._peers():
@@ -141,7 +147,10 @@ class Crew:
             raise Gone
         if berth.lessee is None:
             berth.lessee = next(self._lessees)
-            self._ledger.join(berth.lessee, partial(_tell_of_limit, peer))
+            berth.line = Line(peer)
+            self._ledger.join(berth.lessee, berth.line.say)
+        if berth.line is not None:
+            berth.line.flush()
         await peer.ask("commit", within=COMMIT_WITHIN)
         berth.serves = frozenset(self.doors.places)
 
@@ -173,7 +182,7 @@ class Crew:
 
     def _fill(self, berth: Berth) -> None:
         channel = Channel(self._loop, self._nursery.fork(berth.number))
-        handlers = {"pass": self._pass_on, "limit": lambda message: self._hear_of_limit(berth, message)}
+        handlers = {"pass": self._pass_on, "limits": lambda message: self._hear_of_limits(berth, message)}
         peer = Peer(channel, handlers, lambda: self._empty(berth))
         berth.peer = peer
         berth.pid = 0
@@ -186,6 +195,9 @@ class Crew:
     def _empty(self, berth: Berth) -> None:
         """Its worker is gone."""
         berth.peer = None
+        if berth.pid:
+            # It may have been given up alive.
+            self._nursery.kill(berth.pid)
         self._board[berth.number] = ABSENT
         if berth.lessee is not None:
             self._ledger.leave(berth.lessee)
@@ -205,11 +217,17 @@ class Crew:
 
     async def _refill(self, berth: Berth) -> None:
         if berth.deaths > 1:
-            await asyncio.sleep(min(FIRST_BACK_OFF * 2 ** (berth.deaths - 2), LONGEST_BACK_OFF))
+            await asyncio.sleep(min(FIRST_BACK_OFF * 2 ** min(berth.deaths - 2, 10), LONGEST_BACK_OFF))
         async with self._turn:
-            if self._closing or self.broken:
+            if self._closing or self.broken or berth.peer is not None:
                 return
-            self._fill(berth)
+            try:
+                self._fill(berth)
+            except OSError as error:
+                self._log.error("worker-not-made", worker=berth.number, error=error)
+                berth.deaths += 1
+                self._tasks.begin(self._refill(berth))
+                return
             try:
                 await self._prepare(berth, self._in_force, frozenset(self.doors.places))
                 await self._commit(berth)
@@ -220,15 +238,22 @@ class Crew:
         with suppress(Gone):
             while berth.peer is peer:
                 await asyncio.sleep(PING_EVERY)
-                try:
-                    await peer.ask("ping", within=HUNG_AFTER)
-                except TimeoutError:
+                if await self._answers(peer, SLOW_AFTER):
+                    continue
+                self._board[berth.number] = ABSENT
+                if not await self._answers(peer, HUNG_AFTER):
                     self._kill(berth, f"it did not answer for {HUNG_AFTER:g} s")
+
+    async def _answers(self, peer: Peer, within: float) -> bool:
+        try:
+            await peer.ask("ping", within=within)
+        except TimeoutError:
+            return False
+        return True
 
     def _kill(self, berth: Berth, why: str) -> None:
         if berth.peer is not None:
             self._log.error("worker-killed", worker=berth.number, pid=berth.pid, why=why)
-            self._nursery.kill(berth.pid)
             berth.peer.close()
             self._empty(berth)
 
@@ -252,17 +277,19 @@ class Crew:
         return sum(count for count in self._board if count != ABSENT)
 
     def _pass_on(self, message: Message) -> None:
-        """A worker has accepted a connection and has too many; the one that has the fewest serves it."""
+        """A worker has accepted a connection and has too many; the one it names serves it, or whoever is there."""
         (sock,) = message.sockets
-        for number in sorted(range(len(self._board)), key=self._board.__getitem__):
-            peer = self._berths[number].peer
+        to = message.fields.pop("to")
+        for berth in sorted(self._manned(), key=lambda berth: berth.number != to):
+            peer = berth.peer
             if peer is not None and peer.tell("adopt", sockets=[sock.dup()], **message.fields):
                 break
         sock.close()
 
-    def _hear_of_limit(self, berth: Berth, message: Message) -> None:
-        if berth.lessee is not None:
-            self._ledger.hear(berth.lessee, Said(*message.fields["said"]))
+    def _hear_of_limits(self, berth: Berth, message: Message) -> None:
+        for said in heard(message):
+            if berth.lessee is not None:
+                self._ledger.hear(berth.lessee, said)
 
     async def stats(self) -> dict[str, Any]:
         await asyncio.gather(*(self._ask_stats(berth) for berth in self._manned()))
@@ -312,10 +339,6 @@ class Crew:
             peer.tell("drain", within=0)
             peer.close()
         self._nursery.close()
-
-
-def _tell_of_limit(peer: Peer, said: Said) -> None:
-    peer.tell("limit", said=said)
 
 
 def _within(counted: Any, serving: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, MutableSequence
 from typing import Any
 
 from meshproxy.core.limit import Said
+from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
 from meshproxy.net.channel import Channel, Message
@@ -18,7 +19,8 @@ from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Elsewhere
 from meshproxy.observe.log import Log
-from meshproxy.server.board import too_many
+from meshproxy.server.board import better_off
+from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import ORPHANS_MAY_TAKE
 from meshproxy.server.peer import Peer, placed
 from meshproxy.server.worker import Worker
@@ -52,6 +54,9 @@ class Hand:
         self._worker = Worker(loop, LoopClock(loop), board, number, self._say, self._elsewhere)
         self._worker.measure_lag()
         self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
+        self._preparing = asyncio.Lock()
+        self._wanted = False
+        """What is being prepared has not been given up meanwhile."""
         self._over = asyncio.Event()
         self._leaving: asyncio.Task[None] | None = None
         self._supervisor = Peer(
@@ -62,7 +67,7 @@ class Hand:
                 "commit": self._commit,
                 "abort": self._abort,
                 "adopt": self._adopt,
-                "limit": lambda message: self._worker.limits.hear(Said(*message.fields["said"])),
+                "limits": self._hear_of_limits,
                 "stats": self._stats,
                 "ping": self._pong,
                 "level": self._set_level,
@@ -70,6 +75,7 @@ class Hand:
             },
             self._orphaned,
         )
+        self._line = Line(self._supervisor)
 
     async def run(self) -> None:
         await self._over.wait()
@@ -77,7 +83,11 @@ class Hand:
         self._supervisor.close()
 
     def _say(self, said: Said) -> None:
-        self._supervisor.tell("limit", said=said)
+        self._line.say(said)
+
+    def _hear_of_limits(self, message: Message) -> None:
+        for said in heard(message):
+            self._worker.limits.hear(said)
 
     def _orphaned(self) -> None:
         self._worker.limits.orphaned()
@@ -90,6 +100,13 @@ class Hand:
             self._sockets[place].append(sock)
 
     async def _prepare(self, message: Message) -> None:
+        async with self._preparing:
+            self._wanted = True
+            await self._prepare_it(message)
+            if not self._wanted:
+                self._worker.abort()
+
+    async def _prepare_it(self, message: Message) -> None:
         def read() -> Config:
             return decode(Config, json.loads(message.body))
 
@@ -102,6 +119,8 @@ class Hand:
             raise
 
     def _share(self, place: Place) -> Sockets:
+        if place not in self._sockets:
+            raise Invalid([Problem("", f"no socket has come for {place.address}")])
         return tuple(self._sockets.pop(place))
 
     async def _commit(self, message: Message) -> None:
@@ -109,6 +128,7 @@ class Hand:
         await self._worker.commit()
 
     def _abort(self, message: Message) -> None:
+        self._wanted = False
         self._close_unused()
         self._worker.abort()
 
@@ -122,12 +142,15 @@ class Hand:
 
     def _elsewhere(self, place: Place) -> Elsewhere:
         def pass_on(sock: socket.socket, peer: Any) -> bool:
-            if not too_many(self._board, self._number):
+            to = better_off(self._board, self._number)
+            if to is None:
                 return False
+            # It will say so itself, unless it hangs: then it must not go on to seem the one that has the fewest.
+            self._board[to] += 1
             self._worker.stats.worker.connections_passed_total += 1
             # A peer without a name has bytes for one.
             name = peer if isinstance(peer, tuple) else ""
-            self._supervisor.tell("pass", place=(str(place.address), place.kind), peer=name, sockets=[sock])
+            self._supervisor.tell("pass", to=to, place=(str(place.address), place.kind), peer=name, sockets=[sock])
             return True
 
         return pass_on
@@ -144,7 +167,8 @@ class Hand:
         return json.dumps(await self._worker.counted()).encode()
 
     async def _pong(self, message: Message) -> None:
-        """To answer is to be alive."""
+        """To answer is to be alive, and to be counted with again after a silence."""
+        self._worker.show_connections()
 
     def _set_level(self, message: Message) -> None:
         self._log.level = message.fields["level"]

@@ -9,6 +9,7 @@ Both accept from the same sockets while they overlap, so nobody is refused.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import socket
 from collections.abc import Callable, Iterable
@@ -34,6 +35,8 @@ class Running(NamedTuple):
 
     copies: Callable[[], Iterable[tuple[Place, Sockets]]]
     """Of all its sockets."""
+    files: Callable[[], list[str]]
+    """The addresses of unix sockets whose files are its own to remove."""
     hold: Callable[[bool], None]
     """Take no change while a successor is coming up."""
     leave: Callable[[int], None]
@@ -77,30 +80,32 @@ class Offer:
             return
         sock.setblocking(False)
 
-        async def take(message: Message) -> None:
+        async def take(message: Message) -> bytes:
             if message.fields.get("version") != VERSION:
                 raise Invalid([Problem("", f"the running proxy speaks version {VERSION} of this")])
             self._held = True
             self._running.hold(True)
             peer.tell_sockets((place, sock) for place, sockets in self._running.copies() for sock in sockets)
+            return json.dumps(self._running.files()).encode()
 
         async def ready(_message: Message) -> None:
-            if not self._held:
-                raise Invalid([Problem("", f"it took more than {READY_WITHIN:g} s; the running proxy goes on")])
+            deadline.cancel()
             self._held = False
             self._running.leave(who.pid)
-
-        def release() -> None:
-            if self._held:
-                self._held = False
-                self._running.hold(False)
 
         def gone() -> None:
             deadline.cancel()
             self._successor = None
-            release()
+            if self._held:
+                self._held = False
+                self._running.hold(False)
 
-        deadline = self._loop.call_later(READY_WITHIN, release)
+        def late() -> None:
+            peer.tell("late")
+            peer.close()
+            gone()
+
+        deadline = self._loop.call_later(READY_WITHIN, late)
         peer = self._successor = Peer(Channel(self._loop, sock), {"take": take, "ready": ready}, gone)
 
 
@@ -110,8 +115,12 @@ class Predecessor:
     def __init__(self, sock: socket.socket, inherited: Inherited) -> None:
         self._inherited = inherited
         self._peer = Peer(
-            Channel(asyncio.get_running_loop(), sock), {"sockets": self._take_sockets}, lambda: None
+            Channel(asyncio.get_running_loop(), sock),
+            {"sockets": self._take_sockets, "late": self._be_late},
+            lambda: None,
         )
+        self.files: frozenset[str] = frozenset()
+        self._late = False
 
     @classmethod
     async def find(cls, path: Path, inherited: Inherited) -> Predecessor | None:
@@ -124,20 +133,23 @@ class Predecessor:
             return None
         found = cls(sock, inherited)
         try:
-            await found._peer.ask("take", within=TAKE_WITHIN, version=VERSION)
+            files = await found._peer.ask("take", within=TAKE_WITHIN, version=VERSION)
         except (Gone, TimeoutError):
             found._peer.close()
             raise Invalid([Problem("", f"the proxy that runs at {path} does not give its sockets")]) from None
+        found.files = frozenset(json.loads(files))
         return found
 
     async def relieve(self) -> None:
         """We serve; it may go.  Raises Invalid if it goes on without us."""
-        try:
+        with suppress(Gone, TimeoutError):  # it is gone already, or as good as that
             await self._peer.ask("ready", within=TAKE_WITHIN)
-        except (Gone, TimeoutError):
-            return  # it is gone already, or as good as that
-        finally:
-            self._peer.close()
+        self._peer.close()
+        if self._late:
+            raise Invalid([Problem("", f"it took more than {READY_WITHIN:g} s; the running proxy goes on")])
+
+    def _be_late(self, _message: Message) -> None:
+        self._late = True
 
     def _take_sockets(self, message: Message) -> None:
         for place, sock in placed(message):

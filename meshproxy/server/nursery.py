@@ -26,6 +26,7 @@ from meshproxy.wire import control
 ORPHANS_MAY_TAKE = 4.0
 """Seconds in which workers end by themselves when the supervisor is gone; then they are killed."""
 LOOK_EVERY = 0.05
+SHORT_LOOK = 0.005
 
 Serve = Callable[[socket.socket, int], None]
 """What a new worker does with its end of a channel, and its number; when it returns, the worker has ended."""
@@ -90,10 +91,14 @@ class Nursery:
         self._channel.send("kill", pid=pid)
 
     def close(self) -> None:
-        """The nursery ends when its workers have."""
+        """The nursery ends when its workers have.  One that does not is killed, and they end as orphans do."""
         self._channel.close()
+        until = time.monotonic() + ORPHANS_MAY_TAKE + 1
         with suppress(ChildProcessError):
-            os.waitpid(self.pid, 0)
+            while os.waitpid(self.pid, os.WNOHANG)[0] == 0:
+                if time.monotonic() > until:
+                    os.kill(self.pid, signal.SIGKILL)
+                time.sleep(SHORT_LOOK)
 
 
 class _Forker:
@@ -147,7 +152,7 @@ class _Forker:
                 return
             self._children.discard(pid)
             code = os.waitstatus_to_exitcode(status)
-            self._tell("died", pid=pid, reason=f"exit code {code}" if code >= 0 else signal.Signals(-code).name)
+            self._tell("died", pid=pid, reason=f"exit code {code}" if code >= 0 else _name_of(-code))
 
     def _tell(self, kind: str, **fields: object) -> None:
         with suppress(OSError):
@@ -160,6 +165,13 @@ class _Forker:
             self._tell_deaths()
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
+
+
+def _name_of(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _end_with(work: Callable[[], None]) -> None:

@@ -26,8 +26,15 @@ from meshproxy.server.tasks import Tasks
 Handler = Callable[[Message], Awaitable[bytes | None] | None]
 
 
+NO_ROOM = "the process has no descriptor left"
+
+
 class Gone(Exception):
     """The other process is not there any more."""
+
+
+def _encoded(problems: Sequence[Problem]) -> bytes:
+    return json.dumps([problem.as_json() for problem in problems]).encode()
 
 
 def placed(message: Message) -> list[tuple[Place, socket.socket]]:
@@ -64,10 +71,14 @@ class Peer:
         number = next(self._numbers)
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._asked[number] = answer
-        self._channel.send(kind, body=body, id=number, **fields)
         try:
+            self._channel.send(kind, body=body, id=number, **fields)
             async with asyncio.timeout(within):
                 return await answer
+        except OSError as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise Invalid([Problem("", str(error))]) from None
         finally:
             del self._asked[number]
 
@@ -78,6 +89,8 @@ class Peer:
         self._answering.cancel()
 
     def _received(self, message: Message) -> None:
+        if message.cut and "id" not in message.fields:
+            return  # whoever waits for what was in it will say so
         if message.kind == "answer":
             self._take_answer(message)
             return
@@ -90,18 +103,23 @@ class Peer:
     async def _answer(self, handler: Handler, message: Message) -> None:
         number = message.fields["id"]
         try:
+            if message.cut:
+                raise Invalid([Problem("", NO_ROOM)])
             work = handler(message)
             answer = await work if work is not None else None
             self._channel.send("answer", body=answer or b"", id=number)
+        except OSError as error:
+            self._channel.send("answer", body=_encoded([Problem("", str(error))]), id=number, invalid=True)
         except Invalid as invalid:
-            problems = json.dumps([problem.as_json() for problem in invalid.problems]).encode()
-            self._channel.send("answer", body=problems, id=number, invalid=True)
+            self._channel.send("answer", body=_encoded(invalid.problems), id=number, invalid=True)
 
     def _take_answer(self, message: Message) -> None:
         answer = self._asked.get(message.fields["id"])
         if answer is None or answer.done():
             return  # too late
-        if message.fields.get("invalid"):
+        if message.cut:
+            answer.set_exception(Invalid([Problem("", NO_ROOM)]))
+        elif message.fields.get("invalid"):
             answer.set_exception(Invalid(Problem(**problem) for problem in json.loads(message.body)))
         else:
             answer.set_result(message.body)

@@ -112,7 +112,8 @@ class Process:
         for problem in setting.store.problems:
             self._log.warning("record-skipped", problem=problem)
         self._serve_admin()
-        for place in setting.inherited.close_rest():
+        unused = setting.inherited.close_rest()
+        for place in unused:
             self._log.warning("socket-not-needed", address=place.address)
         self._tasks.begin(self._watch())
         if setting.notifier.watchdog_interval is not None:
@@ -127,7 +128,7 @@ class Process:
         )
         if predecessor is not None:
             await predecessor.relieve()
-            self._each_bound(Bound.take_over)
+            self._take_files(predecessor.files, unused)
         if setting.handover is not None:
             self._offer = self._make_offer(setting.handover)
         setting.notifier.ready(self._status())
@@ -146,7 +147,7 @@ class Process:
     def _make_offer(self, path: Path) -> Offer | None:
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Offer(path, Running(self._copies, self._hold, self._leave))
+            return Offer(path, Running(self._copies, self._files, self._hold, self._leave))
         except OSError as error:
             self._log.warning("no-handover", path=path, error=error)
             return None
@@ -165,13 +166,26 @@ class Process:
     def _leave(self, successor: int) -> None:
         self._log.info("successor-serves", pid=successor)
         self._setting.notifier.main_pid(successor)
-        self._each_bound(Bound.give_away)
+        for bound in self._all_bound():
+            bound.give_away()
         self._relieved = True
-        self.drain()
+        if not self._draining.is_set():
+            self.drain()
 
-    def _each_bound(self, change: Callable[[Bound], None]) -> None:
-        for bound in (*self.fleet.doors.bound, *(bound for _, bound in self._servers)):
-            change(bound)
+    def _take_files(self, files: frozenset[str], unused: list[Place]) -> None:
+        """The predecessor's are ours now: to remove at the end, or at once where nobody serves them any more."""
+        for bound in self._all_bound():
+            if str(bound.address) in files:
+                bound.take_over()
+        for place in unused:
+            if str(place.address) in files:
+                Bound(place.address, ()).release()
+
+    def _files(self) -> list[str]:
+        return [str(bound.address) for bound in self._all_bound() if bound.has_file]
+
+    def _all_bound(self) -> list[Bound]:
+        return [*self.fleet.doors.bound, *(bound for _, bound in self._servers)]
 
     # The end
 
@@ -270,6 +284,8 @@ class Process:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(WATCH_EVERY)
+            if self._draining.is_set():
+                return
             if self.fleet.broken:
                 self.drain()
             if await asyncio.to_thread(self._setting.files.changed):

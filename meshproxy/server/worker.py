@@ -72,7 +72,7 @@ class Worker:
         claims, snapshot = self._next
         self._next = None
         self.current = snapshot
-        self._guests.show()
+        self.show_connections()
         for listener in snapshot.listeners:
             for door in listener.doors:
                 door.open()
@@ -95,6 +95,11 @@ class Worker:
     @property
     def connections(self) -> int:
         return self._guests.count
+
+    def show_connections(self) -> None:
+        """On the board; nothing is passed to a worker that has not."""
+        if self.current is not None:
+            self._guests.show()
 
     async def counted(self) -> dict[str, Any]:
         """A snapshot of the counters, brought up to date: open connections add to them only when asked."""

@@ -125,3 +125,34 @@ def test_a_socket_of_systemd_is_served_and_stays(echo: Any, tmp_path: Path, work
             assert proxy.wait(20) == 0
         with socket.create_connection(listening.getsockname(), 10):
             """Somebody else still holds it."""
+
+
+def test_a_drain_that_had_begun_goes_on_when_a_successor_serves(start: Start, echo: Any) -> None:
+    said = config(echo, 1, drain={"delay": "0s", "timeout": "20s"})
+    proxy = start(said, "--state-dir", str(start.directory / "state"))
+    with proxy.connect() as held:
+        assert say(held, b"before") == b"before"
+        proxy.signal(signal.SIGTERM)
+        poll(lambda: "draining" in proxy.log.read_text(), "it drains")
+        heir = start(said, "--state-dir", str(start.directory / "state"), "--take-over", wait=False)
+        poll(lambda: "successor-serves" in proxy.log.read_text(), "the successor serves")
+        assert say(held, b"still") == b"still"
+    assert proxy.exit_code() == 0
+    with heir.connect() as sock:
+        assert say(sock, b"new") == b"new"
+
+
+def test_the_file_of_a_unix_socket_goes_to_the_successor(start: Start, echo: Any, tmp_path: Path) -> None:
+    said = config(echo)
+    said["listeners"][0]["listen"] = [f"unix:{tmp_path}/kept", f"unix:{tmp_path}/dropped"]
+    proxy = start(said, "--state-dir", str(start.directory / "state"))
+    said["listeners"][0]["listen"] = f"unix:{tmp_path}/kept"
+    heir = successor(proxy, start, said)
+    assert proxy.exit_code() == 0
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(f"{tmp_path}/kept")
+        assert say(sock, b"x") == b"x"
+    poll(lambda: not (tmp_path / "dropped").exists(), "what nobody serves is removed")
+    heir.signal(signal.SIGTERM)
+    assert heir.exit_code() == 0
+    assert not (tmp_path / "kept").exists()

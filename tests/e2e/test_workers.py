@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import threading
@@ -329,3 +330,53 @@ def test_a_rate_is_the_rate_whatever_the_number_of_workers(start: Start, echo: A
             inside += admitted(sock)
     due = 200 * (time.monotonic() - began) + 10
     assert 0.95 * due <= inside <= 1.05 * due, (inside, due)
+
+
+def test_to_a_worker_that_hangs_nothing_is_passed(start: Start, echo: Any) -> None:
+    proxy = start(config(echo))
+    address = proxy.address()
+    victim = min(pids_of(proxy))
+    os.kill(victim, signal.SIGSTOP)
+    began = time.monotonic()
+    crowd = [socket.create_connection(address, 10) for _ in range(100)]
+    for sock in crowd:
+        sock.sendall(b"?")
+        sock.setblocking(False)
+
+    def served() -> int:
+        return sum(len(select.select([sock], [], [], 0)[0]) for sock in crowd)
+
+    # The kernel has put about half of them into the queue of the one that hangs; its successor will serve them.
+    poll(lambda: served() >= 20, "the other one serves")
+    assert time.monotonic() - began < 4, "and not only after the hung one has been replaced"
+    os.kill(victim, signal.SIGCONT)
+    poll(lambda: served() == 100, "all are served")
+    for sock in crowd:
+        sock.close()
+
+
+def test_thousands_of_limits_cost_no_worker(start: Start, echo: Any) -> None:
+    said = config(echo)
+    del said["workers"]
+    proxy = start(config(echo))
+    before = pids_of(proxy)
+    for number in range(3000):
+        said["clusters"][f"more-{number}"] = {"endpoints": ["127.0.0.1:9"]}
+    assert proxy.put(said)[0] == 200
+    os.kill(min(before), signal.SIGKILL)
+    poll(partial(replaced, proxy, before), "a successor")
+    assert len(before & pids_of(proxy)) == 1
+    with proxy.connect() as sock:
+        assert say(sock, b"x") == b"x"
+
+
+def test_datagrams_are_drained_too(start: Start) -> None:
+    said = {
+        "listeners": [{"name": "in", "listen": "127.0.0.1:0", "protocol": "udp", "cluster": "up"}],
+        "clusters": {"up": {"endpoints": ["127.0.0.1:9"]}},
+    }
+    for workers in (1, 2):
+        proxy = start({"workers": workers, **said})
+        proxy.signal(signal.SIGTERM)
+        assert proxy.exit_code() == 0
+        assert "Traceback" not in proxy.log.read_text()

@@ -1,0 +1,29 @@
+"""Who has so many more than another that connections are passed on."""
+
+from __future__ import annotations
+
+import pytest
+
+from meshproxy.server.board import ABSENT, better_off, shared_board
+
+
+@pytest.mark.parametrize(
+    ("counts", "number", "whom"),
+    [
+        ([0, 0], 0, None),
+        ([4, 0], 0, None),
+        ([5, 0], 0, 1),
+        ([5, 0], 1, None),
+        ([9, 2, 0], 1, None),
+        ([9, 5, 0], 0, 2),
+        ([125, 100], 0, None),
+        ([130, 100], 0, 1),
+        ([50, ABSENT], 0, None),
+        ([50, ABSENT, 3], 0, 2),
+    ],
+)
+def test_a_few_more_or_a_quarter_more_are_no_reason(counts: list[int], number: int, whom: int | None) -> None:
+    board = shared_board(len(counts))
+    for place, count in enumerate(counts):
+        board[place] = count
+    assert better_off(board, number) == whom
