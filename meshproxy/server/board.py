@@ -15,7 +15,7 @@ costs about as much as to open one, and the kernel spreads well where there are 
 
 
 def shared_board(workers: int) -> MutableSequence[int]:
-    """To be made before the workers are forked.  Each writes its own number, and adds what it passes on to another's."""
+    """To be made before the workers are forked.  Each writes its own, and adds what it passes on to another's."""
     memory = memoryview(mmap.mmap(-1, workers * CELL)).cast("q")
     board = cast(MutableSequence[int], memory)
     for place in range(workers):
