@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import conn, h1
+from benchmarks.micro import conn, h1, routes
 from benchmarks.peers import PEERS
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
@@ -21,6 +21,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "workers": workers.run,
     "micro conn": conn.run,
     "micro h1": h1.run,
+    "micro routes": routes.run,
 }
 
 

@@ -1,0 +1,154 @@
+"""Rules as a matcher: which of them decides about a request, and why no other does.
+
+    router = compile_routes((rule.match, rule) for rule in table.rules)
+    route = router.find(b"shop.local:8080", b"/v1/books", b"GET", head)
+    route.outcome                       # the rule, or whatever else was given; `route` is None where none is for it
+    for verdict in router.explain(b"shop.local", b"/v1/books", b"GET", head):
+        print(verdict.route.place, verdict.reason)      # "3 won", "0 path", "7 less specific than the winner"
+
+Of the rules whose every condition holds, the most specific decides: by host (a name, then the longest suffix, then any;
+with a port before without), then by path (exact, then expressions as they were first written, then the longest prefix),
+then one that names methods, then the number of headers, then of query parameters, then what was written first.
+In `written` order only the last of these counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+from meshproxy.core.condition import Head, Holds, conditions, together
+from meshproxy.core.host import labels, spellings
+from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
+from meshproxy.model.routes import RouteMatch
+
+MOST_REMEMBERED = 1024
+LONGEST_REMEMBERED = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict(Generic[Outcome]):
+    """What became of one rule. The reason is "won", the first condition that fails, or that another one won."""
+
+    route: Route[Outcome]
+    won: bool
+    reason: str
+
+
+def compile_routes(rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool = False) -> Router[Outcome]:
+    """The rules of a table in the order in which they are written, each with what it is to lead to."""
+    # Rules that ask for the same share the function that looks, which then stays in the processor's cache.
+    shared: dict[Hashable, Holds | None] = {}
+    routes = []
+    for place, (match, outcome) in enumerate(rules):
+        asked = (match.methods, match.headers, match.query)
+        if asked not in shared:
+            shared[asked] = together(conditions(match))
+        routes.append(Route(outcome, match, place, shared[asked]))
+    return WrittenRouter(routes) if written else Router(by_specificity(routes))
+
+
+def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:
+    """The most specific first, for one host."""
+    first_written: dict[str, int] = {}
+
+    def key(route: Route[Outcome]) -> tuple[int, ...]:
+        match = route.match
+        if match.path and match.path.exact is not None:
+            path = (0, 0)
+        elif match.path and match.path.regex is not None:
+            path = (1, first_written.setdefault(match.path.regex, route.place))
+        else:
+            path = (2, -len(prefix_key(match.path)) if match.path else 0)
+        return (*path, not match.methods, -len(match.headers), -len(match.query), route.place)
+
+    return sorted(routes, key=key)
+
+
+class Router(Generic[Outcome]):
+    """The most specific rule decides."""
+
+    __slots__ = ("_hosts", "_most_labels", "_named", "_others", "_routes")
+
+    lost = "less specific than the winner"
+
+    def __init__(self, routes: Sequence[Route[Outcome]]) -> None:
+        self._routes = routes
+        by_host: dict[bytes, list[Route[Outcome]]] = {}
+        for route in routes:
+            for host in hosts(route):
+                by_host.setdefault(host, []).append(route)
+        self._hosts = {host: Paths(of_it) for host, of_it in by_host.items()}
+        self._most_labels = max(map(labels, self._hosts), default=0)
+        self._named = {host: self._paths(host) for host in self._hosts}
+        self._others: dict[bytes, tuple[Paths[Outcome], ...]] = {}
+        """Of hosts that no rule names in this spelling; clients make them up, so only so many are remembered."""
+
+    def find(self, host: bytes, path: bytes, method: bytes, head: Head) -> Route[Outcome] | None:
+        """`host` as it was sent, `path` normalised and without the query."""
+        for paths in self._named.get(host) or self._other(host):
+            route = paths.find(path, method, head)
+            if route is not None:
+                return route
+        return None
+
+    def explain(self, host: bytes, path: bytes, method: bytes, head: Head) -> list[Verdict[Outcome]]:
+        """A verdict for every rule, in the order in which they are considered."""
+        asked = {spelling: rank for rank, spelling in reversed([*enumerate(spellings(host, self._most_labels))])}
+        winner = self.find(host, path, method, head)
+        verdicts = []
+        for route in self._considered(asked):
+            reason = self._why_not(route, asked, path, method, head)
+            won = route is winner
+            verdicts.append(Verdict(route, won, "won" if won else reason or self.lost))
+        return verdicts
+
+    def _considered(self, asked: dict[bytes, int]) -> Sequence[Route[Outcome]]:
+        """By host, then as sorted; those for other hosts at the end."""
+        return sorted(self._routes, key=lambda route: min(asked.get(host, len(asked)) for host in hosts(route)))
+
+    @staticmethod
+    def _why_not(route: Route[Outcome], asked: dict[bytes, int], path: bytes, method: bytes, head: Head) -> str | None:
+        """The first thing that does not hold."""
+        if asked.keys().isdisjoint(hosts(route)):
+            return "host"
+        if not leads_to(path, route.match.path):
+            return "path"
+        return next((each.name for each in conditions(route.match) if not each.holds(method, head)), None)
+
+    def _other(self, host: bytes) -> tuple[Paths[Outcome], ...]:
+        found = self._others.get(host)
+        if found is None:
+            found = self._paths(host)
+            if len(host) <= LONGEST_REMEMBERED:
+                if len(self._others) >= MOST_REMEMBERED:
+                    self._others.clear()
+                self._others[host] = found
+        return found
+
+    def _paths(self, host: bytes) -> tuple[Paths[Outcome], ...]:
+        return tuple(
+            self._hosts[spelling] for spelling in spellings(host, self._most_labels) if spelling in self._hosts
+        )
+
+
+class WrittenRouter(Router[Outcome]):
+    """The first rule as written decides."""
+
+    __slots__ = ()
+
+    lost = "written after the winner"
+
+    def find(self, host: bytes, path: bytes, method: bytes, head: Head) -> Route[Outcome] | None:
+        best = None
+        for paths in self._named.get(host) or self._other(host):
+            best = paths.earliest(path, method, head, best)
+        return best
+
+    def _considered(self, asked: dict[bytes, int]) -> Sequence[Route[Outcome]]:
+        return self._routes
+
+
+def hosts(route: Route[Outcome]) -> list[bytes]:
+    return [host.encode("ascii") for host in route.match.hosts or ("*",)]

@@ -1,0 +1,381 @@
+"""What an operator can say about HTTP requests, which expressions are linear, and what documents make of tables."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from meshproxy.errors import Invalid
+from meshproxy.model import Cluster, Config, Document, combine, decode, encode
+from meshproxy.model.regex import LONGEST, check, matcher
+from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, Share, problems
+from meshproxy.schema import json_schema
+from meshproxy.schema.shapes import path_text
+
+EVERYTHING: dict[str, Any] = {
+    "name": "web",
+    "order": "written",
+    "rules": [
+        {
+            "match": {
+                "hosts": ["shop.local", "*.shop.local:8080", "[::1]:80", "*"],
+                "path": {"prefix": "/v1"},
+                "methods": ["GET", "M-SEARCH"],
+                "headers": {"X-Beta": {"exact": "1"}, "x-gamma": {"present": False}},
+                "query": {"page": {"regex": "[0-9]+"}, "q": {"prefix": "a"}},
+            },
+            "split": [{"cluster": "books-v1", "weight": 90}, {"cluster": "books-v2"}],
+            "rewrite": {"prefix": "/", "host": "Books"},
+            "request_headers": {"add": {"X-A": "1"}, "set": {"X-B": ""}, "remove": ["X-C"]},
+        },
+        {"match": {"path": {"exact": "/old"}}, "redirect": {"scheme": "https", "host": "shop.local", "status": 308}},
+        {
+            "match": {"path": {"exact": "/older"}},
+            "redirect": "/new?from=older",
+            "response_headers": {"remove": ["Age"]},
+        },
+        {
+            "match": {"path": {"regex": "/.*[.]php"}},
+            "reply": {"status": 404, "headers": {"X-Why": "no"}, "body": "é\n"},
+        },
+        {"cluster": "books-v1", "rewrite": {"path": "/index"}},
+    ],
+}
+
+
+def table(*rules: dict[str, Any], **more: Any) -> RouteTable:
+    return decode(RouteTable, {"name": "web", "rules": list(rules), **more})
+
+
+def undecoded(*rules: dict[str, Any], **more: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        table(*rules, **more)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def wrong(*rules: dict[str, Any]) -> dict[str, str]:
+    return {path_text(path): message for path, message in problems(table(*rules))}
+
+
+def said(match: object) -> dict[str, Any]:
+    return {"match": match, "cluster": "books"}
+
+
+# What can be said
+
+
+def test_a_table_survives_being_written_and_is_what_its_schema_describes() -> None:
+    decoded = decode(RouteTable, EVERYTHING)
+    assert list(problems(decoded)) == []
+    assert decode(RouteTable, encode(decoded)) == decoded
+    jsonschema.Draft202012Validator(json_schema(RouteTable)).validate(EVERYTHING)
+
+
+def test_a_list_is_short_for_a_table_by_specificity_and_a_cluster_for_a_split_of_one() -> None:
+    short = table({"cluster": "books"})
+    assert short.order == "specific"
+    assert short.rules == (Rule(cluster="books"),)
+    assert short.rules[0].shares == (Share("books", 1),)
+    split = table({"split": [{"cluster": "a", "weight": 0}, {"cluster": "b"}]}).rules[0]
+    assert split.shares == (Share("a", 0), Share("b", 1))
+
+
+def test_a_host_has_no_case() -> None:
+    assert table(said({"hosts": ["*.Shop.LOCAL:80"]})).rules[0].match.hosts == ("*.shop.local:80",)
+
+
+@pytest.mark.parametrize(
+    "host", ["", "*.", "**.a", "a.*", "a..b", ".a", "a.", "a:0", "a:", "*:80", "a b", "-a", "ä", "[::1", "a/b", "a\0b"]
+)
+def test_what_is_no_host(host: str) -> None:
+    assert "must be a host such as" in undecoded(said({"hosts": [host]}))["rules[0].match.hosts[0]"]
+
+
+@pytest.mark.parametrize("path", ["", "v1", "/a b", "/a?b", "/a#b", "/ä", "/a\x00b", "/" + "a" * 1024, "*"])
+def test_what_is_no_path(path: str) -> None:
+    for kind in ("exact", "prefix"):
+        assert "must be a path such as" in undecoded(said({"path": {kind: path}}))[f"rules[0].match.path.{kind}"]
+
+
+@pytest.mark.parametrize("path", ["/..", "/a/../b", "/./a", "/a/."])
+def test_a_path_that_no_request_can_have(path: str) -> None:
+    assert (
+        "must be a path without `.` and `..`" in undecoded(said({"path": {"exact": path}}))["rules[0].match.path.exact"]
+    )
+
+
+def test_one_way_to_look_at_a_path_or_a_value() -> None:
+    match = {
+        "path": {"exact": "/a", "prefix": "/a"},
+        "headers": {"x": {}},
+        "query": {"y": {"exact": "1", "present": True}},
+    }
+    assert undecoded(said(match)) == {
+        "rules[0].match.path": "`path` must say exactly one of exact, prefix, regex",
+        "rules[0].match.headers.x": "`x` must say exactly one of exact, prefix, regex, present",
+        "rules[0].match.query.y": "`y` must say exactly one of exact, prefix, regex, present",
+    }
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "why"),
+    [
+        (said({"methods": ["get"]}), "match.methods[0]", "must be a method such as GET"),
+        (said({"headers": {"x": {"exact": "a\r\nb"}}}), "match.headers.x.exact", "must be printable ASCII"),
+        ({"split": [{"cluster": "a", "weight": 65536}]}, "split[0].weight", "must be a whole number from 0 to 65535"),
+        ({"redirect": {"path": "/a", "status": 304}}, "redirect.status", "must be 301, 302, 303, 307 or 308, not 304"),
+        (
+            {"redirect": {"path": "/a", "status": True}},
+            "redirect.status",
+            "must be 301, 302, 303, 307 or 308, not true",
+        ),
+        ({"redirect": "a\r\nb"}, "redirect.path", "must be a path such as"),
+        ({"redirect": {"host": "a b"}}, "redirect.host", "must be a host such as"),
+        ({"redirect": {"scheme": "ftp"}}, "redirect.scheme", "must be http or https"),
+        ({"reply": {"status": 101}}, "reply.status", "must be a whole number from 200 to 599"),
+        ({"reply": {"headers": {"x": " a"}}}, "reply.headers.x", "must be printable ASCII without a space"),
+        ({"reply": {"body": "x" * 65_537}}, "reply.body", "must be a string of at most 65536 characters"),
+        ({"reply": {"body": "\ud800"}}, "reply.body", "must be text that UTF-8 can hold"),
+        (
+            {"cluster": "a", "response_headers": {"set": {"x": "a\0"}}},
+            "response_headers.set.x",
+            "must be printable ASCII",
+        ),
+        (
+            {"cluster": "a", "timeouts": {}},
+            "timeouts",
+            "`timeouts` is reserved: timeouts of a route is not in this version",
+        ),
+        ({"cluster": "a", "retry": {}}, "retry", "is reserved"),
+        ({"cluster": "a", "authorize": []}, "authorize", "is reserved"),
+        ({"cluster": "a", "filters": []}, "filters", "is reserved"),
+        ({"clustr": "a"}, "clustr", "unknown key `clustr`; did you mean `cluster`?"),
+    ],
+)
+def test_what_a_wrong_value_is_told(rule: dict[str, Any], path: str, why: str) -> None:
+    assert why in undecoded(rule)[f"rules[0].{path}"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "why"),
+    [
+        ({}, "", "exactly one of cluster, split, redirect, reply, not none"),
+        ({"cluster": "a", "reply": {}}, "", "exactly one of cluster, split, redirect, reply, not cluster and reply"),
+        ({"split": []}, "", "exactly one of cluster, split, redirect, reply, not none"),
+        ({"split": [{"cluster": "a", "weight": 0}] * 2}, ".split", "nobody gets the requests"),
+        ({"split": [{"cluster": "a"}] * 65}, ".split", "`split` has 65 entries, more than 64"),
+        ({"redirect": {"status": 301}}, ".redirect", "leads back to the same place"),
+        ({"reply": {"status": 204, "body": "x"}}, ".reply.body", "an answer with status 204 has none"),
+        ({"reply": {"headers": {"Content-Length": "1"}}}, ".reply.headers.Content-Length", "belongs to the connection"),
+        ({"reply": {}, "rewrite": {"host": "a"}}, ".rewrite", "needs a `cluster` or a `split`"),
+        ({"cluster": "a", "rewrite": {"path": "/a", "prefix": "/b"}}, ".rewrite.prefix", "say one of them"),
+        (
+            {"match": {"path": {"exact": "/a"}}, "cluster": "a", "rewrite": {"prefix": "/b"}},
+            ".rewrite.prefix",
+            "needs a `match.path.prefix`",
+        ),
+        ({"reply": {}, "request_headers": {"remove": ["x"]}}, ".request_headers", "nothing is sent upstream"),
+        (
+            {"cluster": "a", "request_headers": {"add": {"TE": "x"}}},
+            ".request_headers.add.TE",
+            "belongs to the connection",
+        ),
+        ({"cluster": "a", "request_headers": {"set": {"Host": "x"}}}, ".request_headers.set.Host", "by `rewrite`"),
+        (
+            {"cluster": "a", "response_headers": {"remove": ["x", "Transfer-Encoding"]}},
+            ".response_headers.remove[1]",
+            "belongs to the connection",
+        ),
+        (
+            {"cluster": "a", "response_headers": {"remove": ["a/b"]}},
+            ".response_headers.remove[0]",
+            '"a/b" is not the name of a header',
+        ),
+        (
+            {"cluster": "a", "response_headers": {"set": {"X-A": "1", "x-a": "2"}}},
+            ".response_headers.set.x-a",
+            "`x-a` is there twice: first as `X-A`",
+        ),
+        (said({"headers": {"a:b": {"present": True}}}), '.match.headers["a:b"]', "is not the name of a header"),
+        (said({"methods": ["GET"] * 65}), ".match.methods", "`methods` has 65 entries, more than 64"),
+    ],
+)
+def test_what_does_not_fit_together(rule: dict[str, Any], path: str, why: str) -> None:
+    found = wrong(rule)
+    assert list(found) == [f"rules[0]{path}"]
+    assert why in found[f"rules[0]{path}"]
+
+
+def test_a_prefix_can_be_replaced_where_every_path_matches() -> None:
+    assert wrong({"cluster": "a", "rewrite": {"prefix": "/b"}}) == {}
+
+
+def test_tables_are_bounded() -> None:
+    rule = decode(Rule, {"cluster": "a"})
+    assert list(problems(RouteTable("web", (rule,) * MOST_RULES))) == []
+    assert [path for path, _ in problems(RouteTable("web", (rule,) * (MOST_RULES + 1)))] == [("rules",)]
+    expressions = [said({"path": {"regex": f"/{number}"}}) for number in range(MOST_REGEXES + 1)]
+    assert list(wrong(*expressions[1:])) == []
+    assert list(wrong(*expressions)) == ["rules"]
+
+
+# Regular expressions
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        ("/api/v[0-9]+/.*", "/api/v12/x"),
+        ("[a-z]+/[0-9]+", "a/1"),
+        (".*", ""),
+        (r".*\.png", "/a.b.png"),
+        ("/v1/(users|groups)/[^/]+", "/v1/users/x"),
+        (".*/admin/.*", "/a/admin/b"),
+        ("^/a$", "/a"),
+        ("/a(/.*)?", "/a/b"),
+        (r"(?P<x>[0-9]{1,3})(\.\d{1,3}){3}", "10.0.0.1"),
+        (r"([^,]*,)*x", "a,,x"),
+        (r"/[^/]*/[\w-]+?/.+", "/a/b-1/c"),
+        ("|a", ""),
+        ("(true|t|yes)", "t"),
+        (r"(.*/v[1-3])", "/x/v2"),
+        (r"[^\x00-\x1f]\S\D\W", "abc-"),
+    ],
+)
+def test_expressions_that_are_linear(pattern: str, text: str) -> None:
+    check(pattern)
+    assert matcher(pattern)(text.encode())
+
+
+AMBIGUOUS = "two parts of it can match the same text, which could take more than linear time"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        (".*a.*b.*c.*d$", AMBIGUOUS),
+        ("(a+)+", AMBIGUOUS),
+        ("(a*)*", AMBIGUOUS),
+        ("(a?)*", AMBIGUOUS),
+        ("(a?){9}", AMBIGUOUS),
+        ("(a|a)*", AMBIGUOUS),
+        ("(a|aa)+", AMBIGUOUS),
+        ("(x+x+)+y", AMBIGUOUS),
+        ("[a-z]*[a-f]*x", AMBIGUOUS),
+        (".{0,50}.{0,50}x", AMBIGUOUS),
+        ("(a.|.a){20}", AMBIGUOUS),
+        ("(.*,)*x", AMBIGUOUS),
+        ("a*?a*?b", AMBIGUOUS),
+        (r"\d+\w*-", AMBIGUOUS),
+        (r"(a)\1", "backreferences are not supported"),
+        (r"(a)(?(1)b|c)", "conditions on groups are not supported"),
+        ("(?=a).*", "lookarounds are not supported"),
+        ("(?<!a)b", "lookarounds are not supported"),
+        ("a++b", "possessive repetitions are not supported"),
+        ("(?>a)b", "atomic groups are not supported"),
+        (r"\bfoo", "no other anchor anywhere"),
+        ("a|^b", "no other anchor anywhere"),
+        ("(?i)a", "flags are not supported"),
+        ("(?i:a)", "flags are not supported"),
+        ("[[:alpha:]]", "ambiguous"),
+        ("[a--b]", "ambiguous"),
+        ("a{1,600}", "it is too large"),
+        ("(a{9}){99}", "it is too large"),
+        ("(" * 65 + ")" * 65, "it is too large"),
+        ("a{99999999999}", "the repetition number is too large"),
+        ("(", "missing ), unterminated subpattern at position 0"),
+        ("é", "it must be printable ASCII"),
+        ("a\nb", "it must be printable ASCII"),
+        ("a" * (LONGEST + 1), "it is longer than 1024 characters"),
+    ],
+)
+def test_expressions_that_are_refused(pattern: str, why: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(why)):
+        check(pattern)
+
+
+def test_a_refused_expression_is_a_problem_that_says_why() -> None:
+    assert undecoded(said({"path": {"regex": "(a+)+"}})) == {
+        "rules[0].match.path.regex": "`regex` must be a regular expression that takes linear time, "
+        f'not "(a+)+": {AMBIGUOUS}'
+    }
+
+
+def test_a_check_is_itself_bounded() -> None:
+    began = time.process_time()
+    for pattern in ("(" + "|".join(f".{{{number}}}a" for number in range(30)) + ")*", ".{0,250}" + "x?" * 200):
+        with pytest.raises(ValueError, match=r"too large|two parts"):
+            check(pattern)
+    assert time.process_time() - began < 0.5
+
+
+pieces = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", ""])
+patterns = st.recursive(
+    pieces,
+    lambda inner: st.one_of(
+        st.tuples(inner, inner).map("".join),
+        st.tuples(inner, inner).map(lambda two: f"({two[0]}|{two[1]})"),
+        st.tuples(inner, st.sampled_from(["*", "+", "?", "{2,3}", "*?", "{2,}"])).map(
+            lambda two: f"({two[0]}){two[1]}"
+        ),
+    ),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(patterns, st.text("ab", min_size=1, max_size=4), st.sampled_from(["", "c", "ab", "ba"]))
+def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
+    try:
+        check(pattern)
+    except ValueError:
+        return
+    matches, long = matcher(pattern), (text * 2000 + end).encode()
+    began = time.process_time()
+    matches(long)
+    # Quadratic would be some seconds, exponential for ever.
+    assert time.process_time() - began < 0.3
+
+
+# What documents make of it
+
+
+def document(source: str = "a.yaml") -> Document:
+    return Document(source, Config(clusters=(Cluster("books", ()),)), frozenset({"clusters"}), lambda path: None)
+
+
+def combined(monkeypatch: pytest.MonkeyPatch, tables: tuple[RouteTable, ...], *documents: Document) -> dict[str, str]:
+    """As it will be when `routes` is a key of the configuration."""
+    monkeypatch.setattr(Config, "routes", tables)
+    with pytest.raises(Invalid) as caught:
+        combine(documents)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def test_routes_are_reserved_while_nothing_serves_them() -> None:
+    with pytest.raises(Invalid, match="`routes` is reserved: HTTP routing is not in this version"):
+        decode(Config, {"routes": {"web": [{"cluster": "books"}]}})
+
+
+def test_routes_name_clusters_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = table(
+        {"cluster": "boks"}, {"split": [{"cluster": "books"}, {"cluster": "other"}]}, {"cluster": "books"}, {}
+    )
+    assert combined(monkeypatch, (rules,), document()) == {
+        "routes.web.rules[0].cluster": "no cluster `boks`; did you mean `books`?",
+        "routes.web.rules[1].split[1].cluster": "no cluster `other`",
+        "routes.web.rules[3]": "the rule must say exactly one of cluster, split, redirect, reply, not none",
+    }
+
+
+def test_a_table_that_is_defined_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Document("b.yaml", Config(), frozenset(), lambda path: 3)
+    assert combined(monkeypatch, (table({"cluster": "books"}),), document(), other) == {
+        "routes.web": "table of routes `web` is defined twice: first in a.yaml, routes.web"
+    }
