@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid
-from meshproxy.model import Cluster, Config, Document, combine, decode, encode
+from meshproxy.model import Config, decode, encode
 from meshproxy.model.regex import LONGEST, check, matcher
 from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, Share, problems
 from meshproxy.schema import json_schema
@@ -343,39 +343,9 @@ def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
     assert time.process_time() - began < 0.3
 
 
-# What documents make of it
-
-
-def document(source: str = "a.yaml") -> Document:
-    return Document(source, Config(clusters=(Cluster("books", ()),)), frozenset({"clusters"}), lambda path: None)
-
-
-def combined(monkeypatch: pytest.MonkeyPatch, tables: tuple[RouteTable, ...], *documents: Document) -> dict[str, str]:
-    """As it will be when `routes` is a key of the configuration."""
-    monkeypatch.setattr(Config, "routes", tables)
-    with pytest.raises(Invalid) as caught:
-        combine(documents)
-    return {problem.path: problem.message for problem in caught.value.problems}
+# What a document makes of it
 
 
 def test_routes_are_reserved_while_nothing_serves_them() -> None:
     with pytest.raises(Invalid, match="`routes` is reserved: HTTP routing is not in this version"):
         decode(Config, {"routes": {"web": [{"cluster": "books"}]}})
-
-
-def test_routes_name_clusters_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = table(
-        {"cluster": "boks"}, {"split": [{"cluster": "books"}, {"cluster": "other"}]}, {"cluster": "books"}, {}
-    )
-    assert combined(monkeypatch, (rules,), document()) == {
-        "routes.web.rules[0].cluster": "no cluster `boks`; did you mean `books`?",
-        "routes.web.rules[1].split[1].cluster": "no cluster `other`",
-        "routes.web.rules[3]": "the rule must say exactly one of cluster, split, redirect, reply, not none",
-    }
-
-
-def test_a_table_that_is_defined_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Document("b.yaml", Config(), frozenset(), lambda path: 3)
-    assert combined(monkeypatch, (table({"cluster": "books"}),), document(), other) == {
-        "routes.web": "table of routes `web` is defined twice: first in a.yaml, routes.web"
-    }

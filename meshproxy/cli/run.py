@@ -14,13 +14,12 @@ from meshproxy.cli import CANNOT_BIND, FAILED, INVALID, OK, USAGE
 from meshproxy.errors import CannotBind, Invalid
 from meshproxy.model import Document, combine
 from meshproxy.net.clock import LoopClock
-from meshproxy.net.doors import Doors, Inherited
+from meshproxy.net.doors import Doors, Inherited, place_of
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server import systemd
 from meshproxy.server.container import cpus
 from meshproxy.server.fleet import Fleet, Solo
-from meshproxy.server.handover import place_of
 from meshproxy.server.process import Broken, Process, Setting
 from meshproxy.server.systemd import Notifier
 from meshproxy.sources.files import Files

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import routes
 from meshproxy.model.address import Address
 from meshproxy.model.config import PROCESS, Cluster, Config, Listener
 from meshproxy.model.loops import loops
@@ -36,7 +35,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A listener, a cluster or a table of routes, and where it was said."""
+    """A listener or a cluster, and where it was said."""
 
     document: Document
     path: Path
@@ -58,10 +57,6 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         for document in documents
         for cluster in document.config.clusters
     ]
-    tables = [
-        Item(document, ("routes", table.name), table) for document in documents for table in document.config.routes
-    ]
-    known = Known(item.value for item in clusters)
     config = Config(
         listeners=_by_name(listeners),
         clusters=_by_name(clusters),
@@ -76,10 +71,8 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_token(documents, config),
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
-        *_duplicates("table of routes", tables),
         *_clashes(documents, config, listeners),
-        *_listener_problems(listeners, known),
-        *_route_problems(tables, known),
+        *_listener_problems(listeners, Known(item.value for item in clusters)),
         *_endpoint_problems(clusters),
         *_loop_problems(listeners, clusters),
     ]
@@ -239,20 +232,6 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
         if name in clusters.unix:
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
-
-
-def _route_problems(tables: Iterable[Item], clusters: Known) -> Iterator[Problem]:
-    for item in tables:
-        table: routes.RouteTable = item.value
-        for path, message in routes.problems(table):
-            yield item.problem(path, message)
-        for index, rule in enumerate(table.rules):
-            for number, share in enumerate(rule.shares):
-                below: Path = ("cluster",) if rule.cluster else ("split", number, "cluster")
-                if share.cluster not in clusters.by_name:
-                    yield item.problem(
-                        ("rules", index, *below), f"no cluster `{share.cluster}`{clusters.names.nearest(share.cluster)}"
-                    )
 
 
 def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:

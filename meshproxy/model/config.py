@@ -13,7 +13,6 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress
-from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -316,8 +315,6 @@ class Config:
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
     clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
-    # Reserved above, so not a field: with the HTTP relay it becomes Annotated[..., Keyed("name"), "..."].
-    routes: ClassVar[tuple[RouteTable, ...]] = ()
 
 
 PROCESS = ("workers", "admin", "status", "state")

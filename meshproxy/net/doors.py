@@ -27,6 +27,15 @@ class Place(NamedTuple):
     kind: int
 
 
+def place_of(sock: socket.socket) -> Place:
+    """Where a socket is bound, as a configuration would say it."""
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = name.decode() if isinstance(name, bytes) else name
+        return Place(Address("unix", path=path.replace("\0", "@", 1)), sock.type)
+    return Place(Address("ipv6" if sock.family == socket.AF_INET6 else "ipv4", name[0], name[1]), sock.type)
+
+
 Sockets = tuple[socket.socket, ...]
 Held = dict[Place, Bound]
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import Address
 from meshproxy.net.address import peer_of
 from meshproxy.net.channel import Channel, Message
 from meshproxy.net.doors import Inherited, Place, Sockets
@@ -154,12 +153,3 @@ class Predecessor:
     def _take_sockets(self, message: Message) -> None:
         for place, sock in placed(message):
             self._inherited.add(place, sock)
-
-
-def place_of(sock: socket.socket) -> Place:
-    """Where a socket is bound, as a configuration would say it."""
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        path = name.decode() if isinstance(name, bytes) else name
-        return Place(Address("unix", path=path.replace("\0", "@", 1)), sock.type)
-    return Place(Address("ipv6" if sock.family == socket.AF_INET6 else "ipv4", name[0], name[1]), sock.type)

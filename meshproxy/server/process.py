@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from meshproxy import __version__
 from meshproxy.admin.access import Access
@@ -35,12 +36,14 @@ from meshproxy.net.doors import Inherited, Place, Sockets
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server.fleet import Fleet
-from meshproxy.server.handover import Offer, Predecessor, Running
 from meshproxy.server.systemd import Notifier
 from meshproxy.server.tasks import Tasks
 from meshproxy.server.view import View
 from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
+
+if TYPE_CHECKING:
+    from meshproxy.server.handover import Offer
 
 WATCH_EVERY = 1.0
 
@@ -107,6 +110,8 @@ class Process:
         setting = self._setting
         predecessor = None
         if setting.take_over and setting.handover is not None:
+            from meshproxy.server.handover import Predecessor
+
             predecessor = await Predecessor.find(setting.handover, setting.inherited)
         await self._reloader.begin(setting.first, "files")
         for problem in setting.store.problems:
@@ -145,6 +150,8 @@ class Process:
     # A hot restart
 
     def _make_offer(self, path: Path) -> Offer | None:
+        from meshproxy.server.handover import Offer, Running
+
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Offer(path, Running(self._copies, self._files, self._hold, self._leave))

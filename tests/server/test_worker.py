@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -241,5 +243,26 @@ def test_who_stood_in_the_queue_of_a_removed_listener_has_the_drain_timeout_and_
         assert w.fleet.connections == 0
         queued.close()
         server.close()
+
+    run(scenario())
+
+
+def test_a_generation_that_has_gone_is_freed_without_the_collector(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        gc.disable()
+        try:
+            await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+            client, server = await w.connect(), await a.accept()
+            before = weakref.ref(w.worker.listeners[0].doors[0].open)
+            await w.apply(config([listener("in", "127.0.0.1:0", timeouts={"idle": "7s"})], up=[a.address]))
+            await client.send(b"still in the old one")
+            assert await server.recv() == b"still in the old one"
+            client.close()
+            server.close()
+            await w.until(lambda: w.closed() == {"done": 1})
+            assert before() is None
+        finally:
+            gc.enable()
 
     run(scenario())
