@@ -7,7 +7,6 @@ things, check what comes back and leave.  Every second one line tells what has p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import random
 import socket
@@ -36,7 +35,7 @@ class Demo:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        servers = [await asyncio.start_server(_echo, "127.0.0.1", 0) for _ in range(2)]
+        servers = [await loop.create_server(_Echo, "127.0.0.1", 0) for _ in range(2)]
         udp, _ = await loop.create_datagram_endpoint(_EchoDatagrams, ("127.0.0.1", 0))
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
@@ -118,11 +117,12 @@ class Demo:
         self._wrong += sent != received
 
 
-async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            writer.write(data)
-    writer.close()
+class _Echo(asyncio.Protocol):
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._transport.write(data)
 
 
 class _Datagrams(asyncio.DatagramProtocol):
