@@ -1,6 +1,8 @@
 """The words of RFC 9110, 9112 and 3986 as regular expressions over bytes, for whoever reads or writes them.
 
-Repetitions are possessive (`*+`): no match ever goes back, so matching is linear in what arrives.
+Repetitions of one byte are possessive (`*+`).  Those of a group are not: before Python 3.11.5 a possessive group may
+match what it does not describe.  Each turn of such a group begins with a byte that nothing before it takes, so there is
+one way to match at most, and matching is linear in what arrives.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ text = re.compile(rb"%b*+" % TEXT).fullmatch
 # what it would encode is not, and a path has no NUL and no `%` without two digits.
 _PATH = rb"[!$&-;=@-\[\]_a-z|~]"
 _QUERY = rb"[!$-;=?-~]"
-TARGET = rb"/%b*+(?:%%(?!00)[0-9A-Fa-f]{2}%b*+)*+(?:\?%b*+)?+" % (_PATH, _PATH, _QUERY)
+TARGET = rb"/%b*+(?:%%(?!00)[0-9A-Fa-f]{2}%b*+)*(?:\?%b*+)?" % (_PATH, _PATH, _QUERY)
 """The origin form: an absolute path and a query."""
 _RAW_PATH = rb"[!\"$&->@-~\x80-\xff]"
-RAW_TARGET = rb"/%b*+(?:%%(?!00)%b*+)*+(?:\?[!\"$-~\x80-\xff]*+)?+" % (_RAW_PATH, _RAW_PATH)
+RAW_TARGET = rb"/%b*+(?:%%(?!00)%b*+)*(?:\?[!\"$-~\x80-\xff]*+)?" % (_RAW_PATH, _RAW_PATH)
 
-_EXTENSION_VALUE = rb'(?:[%b]++|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+")' % _TCHAR
-CHUNK_EXTENSIONS = rb"(?:;[%b]++(?:=%b)?+)*+" % (_TCHAR, _EXTENSION_VALUE)
+_EXTENSION_VALUE = rb'(?:[%b]++|"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*")' % _TCHAR
+CHUNK_EXTENSIONS = rb"(?:;[%b]++(?:=%b)?)*" % (_TCHAR, _EXTENSION_VALUE)
 """Without the white space around `;` and `=` that RFC 9112 calls bad and lets nobody send."""
 
 # A table that changes every byte which may not stand between two line ends; `translate` with it is the fastest look at
