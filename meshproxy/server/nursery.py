@@ -122,15 +122,19 @@ class _Forker:
             with suppress(BlockingIOError):
                 woken.recv(4096)
             self._tell_deaths()
-            with suppress(BlockingIOError):
+            try:
                 packet, descriptors, _, _ = socket.recv_fds(self._sock, control.LARGEST, 1, socket.MSG_CMSG_CLOEXEC)
-                if not packet:
-                    break
-                kind, fields, _ = control.decode(packet)
-                if kind == "fork":
-                    self._fork(socket.socket(fileno=descriptors[0]), fields["number"], [woken, wake])
-                elif fields["pid"] in self._children:
-                    os.kill(fields["pid"], signal.SIGKILL)
+            except BlockingIOError:
+                continue
+            except OSError:
+                packet = b""  # it died with something of ours unread, which the kernel calls a reset
+            if not packet:
+                break
+            kind, fields, _ = control.decode(packet)
+            if kind == "fork":
+                self._fork(socket.socket(fileno=descriptors[0]), fields["number"], [woken, wake])
+            elif fields["pid"] in self._children:
+                os.kill(fields["pid"], signal.SIGKILL)
         self._end_orphans()
 
     def _fork(self, channel: socket.socket, number: int, not_theirs: list[socket.socket]) -> None:
