@@ -13,6 +13,10 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Failure:
     reason: str
+    status: int = 503
+    """With which a client of HTTP is answered, if it has heard nothing yet."""
+    flag: str = ""
+    """The word of the access log, as Envoy has it: `NR` no route, `UF` upstream failure, and so on."""
 
 
 @dataclass(frozen=True, slots=True)

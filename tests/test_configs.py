@@ -41,14 +41,22 @@ def paths(mark: Mark, above: tuple[str | int, ...] = ()) -> Iterator[str]:
 def test_the_reference_holds_every_key_at_its_default() -> None:
     content = (ROOT / "configs" / "reference.yaml").read_text()
     present = {path.replace("[0]", "[]").replace(".example", ".NAME") for path in paths(yaml12.lines(content).top)}
-    absent_by_default = ("status.", "listeners[].proxy_protocol.", "listeners[].filters[].")
+    rule = "routes.NAME.rules[]"
+    absent_by_default = (
+        "status.",
+        "listeners[].proxy_protocol.",
+        "listeners[].filters[].",
+        *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
+        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.")),
+    )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}
     assert {key for key in keys if not key.startswith(absent_by_default)} <= present
     assert encode(read(content.encode(), "reference.yaml", {}).config) == {
         "listeners": [
-            {"name": "example", "listen": "127.0.0.1:15080", "protocol": "tcp", "cluster": "example", "chains": [{}]}
+            {"name": "example", "listen": "127.0.0.1:15080", "protocol": "http", "routes": "example", "chains": [{}]}
         ],
+        "routes": {"example": [{"cluster": "example"}]},
         "clusters": {"example": {"endpoints": ["127.0.0.1:9090"]}},
     }
 

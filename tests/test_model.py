@@ -144,10 +144,10 @@ def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> No
 
 
 def test_what_a_later_version_takes_is_refused_by_name() -> None:
-    assert undecoded(routes={}, listeners=[listener(tls={}, protocol="http")]) == {
-        "routes": "`routes` is reserved: HTTP routing is not in this version",
+    assert undecoded(tracing={}, listeners=[listener(tls={}, protocol="mqtt")]) == {
+        "tracing": "`tracing` is reserved: tracing is not in this version",
         "listeners[0].tls": "`tls` is reserved: TLS is not in this version",
-        "listeners[0].protocol": "`protocol` must be tcp or udp: http is reserved, HTTP is not in this version",
+        "listeners[0].protocol": "`protocol` must be http or tcp or udp: mqtt is reserved, MQTT is not in this version",
     }
 
 
@@ -158,7 +158,7 @@ def test_an_empty_list_of_endpoints_is_allowed_and_a_missing_one_is_not() -> Non
 
 def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
     (own,) = decode(Config, {"listeners": [listener()]}).listeners[0].outcomes
-    assert own == Chain(Match(), "tcp", "books", Timeouts(3600.0, None))
+    assert own == Chain(Match(), "tcp", "books", None, Timeouts(3600.0, 0.0, 10.0, 0.0))
     (own,) = decode(Config, {"listeners": [listener(protocol="udp")]}).listeners[0].outcomes
     assert own.timeouts.idle == 60.0
     first, second, last = (
@@ -176,8 +176,8 @@ def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
         .listeners[0]
         .outcomes
     )
-    assert first == Chain(Match(), "tcp", "other", Timeouts(0.0, 3600.0))
-    assert second == last == Chain(Match(), "tcp", "books", Timeouts(9.0, None))
+    assert first == Chain(Match(), "tcp", "other", None, Timeouts(0.0, 3600.0, 10.0, 0.0))
+    assert second == last == Chain(Match(), "tcp", "books", None, Timeouts(9.0, 0.0, 10.0, 0.0))
 
 
 def test_a_listener_without_a_cluster_has_only_its_chains() -> None:
@@ -311,8 +311,8 @@ def test_a_listener_leads_somewhere() -> None:
             clusters={"books": BOOKS},
         )
     ) == {
-        "listeners[0]": "listener `a` needs a `cluster` or `chains`",
-        "listeners[1].chains[1]": "the chain needs a `cluster`, for its listener has none",
+        "listeners[0]": "listener `a` needs `cluster` or `chains`",
+        "listeners[1].chains[1]": "the chain needs `cluster`, for its listener has none",
     }
 
 
@@ -547,11 +547,12 @@ durations = st.integers(1, 10**9).map(lambda n: n / 1000)
 hosts = st.ip_addresses(v=4).map(lambda ip: f"{ip}:80") | st.ip_addresses(v=6).map(lambda ip: f"[{ip}]:80")
 addresses = (hosts | st.sampled_from(["unix:/run/a", "unix:@b"])).map(parse)
 endpoints = st.builds(Endpoint, addresses.filter(lambda address: not address.is_wildcard), st.integers(0, 65535))
-timeouts = st.builds(Timeouts, st.none() | durations, st.none() | durations)
+timeouts = st.builds(Timeouts, *[st.none() | durations] * 4)
 chains = st.builds(
     Chain,
     st.builds(Match, st.lists(st.integers(1, 65535), max_size=2).map(tuple)),
-    st.none() | st.sampled_from(["tcp", "udp"]),
+    st.none() | st.sampled_from(["tcp", "udp", "http"]),
+    st.none() | names,
     st.none() | names,
     timeouts,
 )
@@ -559,7 +560,8 @@ listeners = st.builds(
     Listener,
     names,
     st.lists(addresses, min_size=1, max_size=2).map(tuple),
-    st.sampled_from(["tcp", "udp"]),
+    st.sampled_from(["tcp", "udp", "http"]),
+    st.none() | names,
     st.none() | names,
     st.lists(chains, max_size=2).map(tuple),
     st.integers(1, 10**7),

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid
-from meshproxy.model import Config, decode, encode
+from meshproxy.model import Config, Document, combine, decode, encode
 from meshproxy.model.regex import LONGEST, check, matcher
 from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, Share, problems
 from meshproxy.schema import json_schema
@@ -146,11 +146,6 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
             {"cluster": "a", "response_headers": {"set": {"x": "a\0"}}},
             "response_headers.set.x",
             "must be printable ASCII",
-        ),
-        (
-            {"cluster": "a", "timeouts": {}},
-            "timeouts",
-            "`timeouts` is reserved: timeouts of a route is not in this version",
         ),
         ({"cluster": "a", "retry": {}}, "retry", "is reserved"),
         ({"cluster": "a", "authorize": []}, "authorize", "is reserved"),
@@ -345,7 +340,80 @@ def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
 
 # What a document makes of it
 
+LISTENER = {"name": "in", "listen": "127.0.0.1:80", "protocol": "http", "routes": "web"}
 
-def test_routes_are_reserved_while_nothing_serves_them() -> None:
-    with pytest.raises(Invalid, match="`routes` is reserved: HTTP routing is not in this version"):
-        decode(Config, {"routes": {"web": [{"cluster": "books"}]}})
+
+def combined(**config: Any) -> Config:
+    return combine([Document("a.yaml", decode(Config, config), frozenset(config), lambda _: None)])
+
+
+def uncombined(**config: Any) -> dict[str, str]:
+    with pytest.raises(Invalid) as caught:
+        combined(**config)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def test_a_table_leads_to_clusters_and_a_listener_to_a_table() -> None:
+    config = combined(listeners=[LISTENER], routes={"web": [{"cluster": "a"}]}, clusters={"a": {"endpoints": []}})
+    assert config.routes == (RouteTable("web", (Rule(cluster="a"),)),)
+    assert [chain.routes for chain in config.listeners[0].outcomes] == ["web"]
+
+
+def test_what_is_named_must_be_there() -> None:
+    told = uncombined(
+        listeners=[LISTENER | {"routes": "wbe"}],
+        routes={"web": [{"split": [{"cluster": "a"}, {"cluster": "boks"}]}, {"cluster": "bokks"}]},
+        clusters={"books": {"endpoints": []}, "a": {"endpoints": []}},
+    )
+    assert told == {
+        "listeners[0].routes": "no table of routes `wbe`; did you mean `web`?",
+        "routes.web.rules[0].split[1].cluster": "no cluster `boks`; did you mean `books`?",
+        "routes.web.rules[1].cluster": "no cluster `bokks`; did you mean `books`?",
+    }
+
+
+def test_what_decides_depends_on_the_protocol() -> None:
+    clusters: dict[str, Any] = {"a": {"endpoints": []}}
+    tcp = {"name": "in", "listen": "127.0.0.1:80", "protocol": "tcp", "cluster": "a"}
+    told = uncombined(
+        listeners=[
+            LISTENER | {"cluster": "a"},
+            tcp | {"name": "two", "listen": "127.0.0.1:81", "routes": "web", "http": {"limits": {"fields": 7}}},
+            {"name": "three", "listen": "127.0.0.1:82", "protocol": "http"},
+        ],
+        routes={"web": [{"cluster": "a"}]},
+        clusters=clusters,
+    )
+    assert told == {
+        "listeners[0].cluster": "`cluster` is for other protocols: `protocol: http` takes `routes`",
+        "listeners[1].routes": "`routes` need `protocol: http`, not tcp",
+        "listeners[1].http": "`http` needs `protocol: http`, not tcp",
+        "listeners[2]": "listener `three` needs `routes` or `chains`",
+    }
+
+
+def test_a_table_that_leads_back_to_its_listener_is_a_loop() -> None:
+    told = uncombined(
+        listeners=[LISTENER], routes={"web": [{"cluster": "a"}]}, clusters={"a": {"endpoints": ["127.0.0.1:80"]}}
+    )
+    assert "leads back to cluster `a`" in told["clusters.a.endpoints[0]"]
+
+
+def test_a_cluster_with_a_proxy_header_is_for_connections() -> None:
+    told = uncombined(
+        listeners=[LISTENER],
+        routes={"web": [{"cluster": "a"}]},
+        clusters={"a": {"endpoints": [], "proxy_protocol": "v1"}},
+    )
+    assert "needs `protocol: tcp`" in told["routes.web.rules[0].cluster"]
+
+
+def test_a_table_has_one_definition() -> None:
+    config = {"routes": {"web": [{"cluster": "a"}]}, "clusters": {"a": {"endpoints": []}}}
+    other: dict[str, Any] = {"routes": {"web": [{"reply": {}}]}}
+    documents = [
+        Document(name, decode(Config, said), frozenset(said), lambda _: None)
+        for name, said in (("a.yaml", config), ("b.yaml", other))
+    ]
+    with pytest.raises(Invalid, match=r"table of routes `web` is defined twice: first in a\.yaml, routes\.web"):
+        combine(documents)

@@ -16,6 +16,9 @@ Weighted = Sequence[tuple[Endpoint, int]]
 
 def round_robin(members: Weighted) -> Pick:
     """Smooth and weighted: of weights 5, 1, 1 come a a b a c a a, not a a a a a b c."""
+    if len(members) == 1:
+        only = members[0][0]
+        return lambda tried: None if only in tried else only
 
     def pick(tried: Collection[Endpoint]) -> Endpoint | None:
         best = None
@@ -40,7 +43,7 @@ def least_request(members: Weighted) -> Pick:
 
     def pick(tried: Collection[Endpoint]) -> Endpoint | None:
         loads = [
-            (endpoint.stats.connections_active / weight, endpoint)
+            (endpoint.load / weight, endpoint)
             for endpoint, weight in members
             if endpoint not in tried
         ]

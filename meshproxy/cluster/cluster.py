@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from meshproxy.cluster.balance import Pick
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import ClusterStats
+from meshproxy.wire.h1 import ResponseCodec
 
-NO_ENDPOINT = Failure("no_endpoint")
+NO_ENDPOINT = Failure("no_endpoint", 503, "UH")
 
 
 class ClusterState:
@@ -30,7 +32,7 @@ class ClusterState:
 
 
 class Lease:
-    """One attempt at one endpoint.  Whoever holds it says how it goes: `opened` or `failed`, and `done` once."""
+    """One connection to one endpoint.  Whoever holds it says how it goes: `opened` or `failed`, and `done` once."""
 
     __slots__ = ("cluster", "endpoint", "user")
 
@@ -44,11 +46,7 @@ class Lease:
         self.cluster.stats.connections_total += 1
 
     def failed(self, error: OSError) -> None:
-        for stats in (self.endpoint.stats, self.cluster.stats):
-            if isinstance(error, TimeoutError):
-                stats.connect_timeouts_total += 1
-            else:
-                stats.connect_failures_total += 1
+        self.cluster.connect_failed(self.endpoint, error)
 
     def moved(self, sent: int, received: int) -> None:
         for stats in (self.endpoint.stats, self.cluster.stats):
@@ -61,10 +59,20 @@ class Lease:
         self.endpoint.users.discard(self.user)
 
 
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """How connections are used again; what is not limited is infinite."""
+
+    most_idle: int
+    idle: float
+    lifetime: float
+    requests: float
+
+
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints."""
 
-    __slots__ = ("_pick", "connect_timeout", "keepalive", "limit", "name", "stats")
+    __slots__ = ("_pick", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
 
     def __init__(
         self,
@@ -75,22 +83,40 @@ class Cluster:
         *,
         connect_timeout: float,
         keepalive: bool,
+        reuse: Reuse,
+        codec: ResponseCodec,
     ) -> None:
-        """Whoever picks has taken a unit of the limit before, and gives it back when nothing is picked any more."""
+        """Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more."""
         self.name = name
         self.stats = stats
         self.connect_timeout = connect_timeout
         self.limit = limit
         self.keepalive = keepalive
+        self.reuse = reuse
+        self.codec = codec
+        """How answers of HTTP are read."""
         self._pick = pick
 
-    def pick(self, user: User, tried: Collection[Endpoint] = ()) -> Lease | Failure:
-        stats = self.stats
+    def choose(self, tried: Collection[Endpoint] = ()) -> Endpoint | None:
         endpoint = self._pick(tried)
         if endpoint is None:
-            stats.no_endpoint_total += 1
-            return NO_ENDPOINT
-        stats.connections_active += 1
+            self.stats.no_endpoint_total += 1
+        return endpoint
+
+    def lease(self, endpoint: Endpoint, user: User) -> Lease:
+        """For a new connection."""
+        self.stats.connections_active += 1
         endpoint.stats.connections_active += 1
         endpoint.users.add(user)
         return Lease(self, endpoint, user)
+
+    def connect_failed(self, endpoint: Endpoint, error: OSError) -> None:
+        for stats in (endpoint.stats, self.stats):
+            if isinstance(error, TimeoutError):
+                stats.connect_timeouts_total += 1
+            else:
+                stats.connect_failures_total += 1
+
+    def pick(self, user: User, tried: Collection[Endpoint] = ()) -> Lease | Failure:
+        endpoint = self.choose(tried)
+        return NO_ENDPOINT if endpoint is None else self.lease(endpoint, user)

@@ -16,10 +16,16 @@ class User(Protocol):
     def drain(self) -> None: ...
 
 
+class Kept(User, Protocol):
+    """A connection that can be used again."""
+
+    def close(self) -> None: ...
+
+
 class Endpoint:
     """Live: it keeps its place in the rotation, and its connections, over reloads."""
 
-    __slots__ = ("_clock", "_forget", "address", "current", "name", "stats", "users")
+    __slots__ = ("_clock", "_forget", "address", "current", "idle", "name", "retired", "stats", "users")
 
     def __init__(
         self, address: Address, stats: EndpointStats, clock: Clock, forget: Callable[[], None]
@@ -30,11 +36,22 @@ class Endpoint:
         self.current = 0.0
         """Smooth weighted round robin: how far this endpoint is ahead."""
         self.users: set[User] = set()
+        self.idle: list[Kept] = []
+        """Those of its connections that wait for a request, the last used at the end."""
+        self.retired = False
         self._clock = clock
         self._forget = forget
 
+    @property
+    def load(self) -> int:
+        """Connections that have something to do."""
+        return self.stats.connections_active - len(self.idle)
+
     def retire(self, grace: float) -> None:
         self._forget()
+        self.retired = True
+        for each in tuple(self.idle):
+            each.close()
         drain_after(self._clock, grace, self.users)
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
+from meshproxy.model import routes
 from meshproxy.model.address import Address
-from meshproxy.model.config import PROCESS, Cluster, Config, Listener
+from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
+from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.loops import loops
+from meshproxy.model.routes import RouteTable
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
 SECTIONS = ("node", *PROCESS, "drain")
@@ -35,7 +38,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A listener or a cluster, and where it was said."""
+    """A listener, a table of routes or a cluster, and where it was said."""
 
     document: Document
     path: Path
@@ -57,24 +60,31 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         for document in documents
         for cluster in document.config.clusters
     ]
+    tables = [
+        Item(document, ("routes", table.name), table) for document in documents for table in document.config.routes
+    ]
     config = Config(
         listeners=_by_name(listeners),
+        routes=_by_name(tables),
         clusters=_by_name(clusters),
     )
     if running:
         config = replace(config, **{name: getattr(running, name) for name in PROCESS})
     for document in documents:
         config = replace(config, **{name: getattr(document.config, name) for name in SECTIONS if name in document.said})
+    known = Known((item.value for item in clusters), (item.value for item in tables))
     problems = [
         *_disagreements(documents),
         *(_restarts(documents, running) if running else ()),
         *_token(documents, config),
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
+        *_duplicates("table of routes", tables),
         *_clashes(documents, config, listeners),
-        *_listener_problems(listeners, Known(item.value for item in clusters)),
+        *_listener_problems(listeners, known),
+        *_route_problems(tables, known),
         *_endpoint_problems(clusters),
-        *_loop_problems(listeners, clusters),
+        *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
         raise Invalid(_bounded(problems))
@@ -171,11 +181,13 @@ def _places(documents: Sequence[Document], config: Config, listeners: Sequence[I
 
 
 class Known:
-    """All clusters, with what is asked of them for every listener."""
+    """All that may be named, with what is asked of it for every listener."""
 
-    def __init__(self, clusters: Iterable[Cluster]) -> None:
+    def __init__(self, clusters: Iterable[Cluster], tables: Iterable[RouteTable]) -> None:
         self.by_name = {cluster.name: cluster for cluster in clusters}
         self.names = Names(self.by_name)
+        self.tables = {table.name for table in tables}
+        self.table_names = Names(self.tables)
         self.unix = {
             cluster.name
             for cluster in self.by_name.values()
@@ -183,26 +195,61 @@ class Known:
         }
 
 
-def _listener_problems(listeners: Iterable[Item], clusters: Known) -> Iterator[Problem]:
+def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Problem]:
     for item in listeners:
         listener: Listener = item.value
-        if not listener.cluster and not listener.chains:
-            yield item.problem((), f"listener `{listener.name}` needs a `cluster` or `chains`")
-        if listener.cluster:
-            yield from _target(item, ("cluster",), listener.cluster, clusters)
+        key = _target_key(listener)
+        if not getattr(listener, key) and not listener.chains:
+            yield item.problem((), f"listener `{listener.name}` needs `{key}` or `chains`")
+        yield from _targets(item, (), listener, known)
         if listener.protocol == "udp":
             yield from _udp_problems(item)
         yield from _filter_problems(item)
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
-            if chain.cluster:
-                yield from _target(item, (*path, "cluster"), chain.cluster, clusters)
-            elif not listener.cluster:
-                yield item.problem(path, "the chain needs a `cluster`, for its listener has none")
+            yield from _targets(item, path, chain, known)
+            if not getattr(chain, key) and not getattr(listener, key):
+                yield item.problem(path, f"the chain needs `{key}`, for its listener has none")
             if chain.protocol not in (None, listener.protocol):
                 yield item.problem(
                     (*path, "protocol"), f"`protocol` {chain.protocol} differs from the listener's, {listener.protocol}"
                 )
+        if listener.protocol != "http" and listener.http != PLAIN_HTTP:
+            yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
+
+
+def _target_key(listener: Listener) -> str:
+    """Where HTTP goes is decided for each request, where others go for each connection."""
+    return "routes" if listener.protocol == "http" else "cluster"
+
+
+def _targets(item: Item, path: Path, said: Listener | Chain, known: Known) -> Iterator[Problem]:
+    protocol = item.value.protocol
+    if said.cluster and protocol == "http":
+        yield item.problem((*path, "cluster"), "`cluster` is for other protocols: `protocol: http` takes `routes`")
+    elif said.cluster:
+        yield from _target(item, (*path, "cluster"), said.cluster, known)
+    if said.routes and protocol != "http":
+        yield item.problem((*path, "routes"), f"`routes` need `protocol: http`, not {protocol}")
+    elif said.routes and said.routes not in known.tables:
+        hint = known.table_names.nearest(said.routes)
+        yield item.problem((*path, "routes"), f"no table of routes `{said.routes}`{hint}")
+
+
+def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
+    for item in tables:
+        table: RouteTable = item.value
+        for path, message in routes.problems(table):
+            yield item.problem(path, message)
+        for index, rule in enumerate(table.rules):
+            for place, share in enumerate(rule.shares):
+                below: Path = ("split", place, "cluster") if rule.split else ("cluster",)
+                if share.cluster not in known.by_name:
+                    hint = known.names.nearest(share.cluster)
+                    yield item.problem(("rules", index, *below), f"no cluster `{share.cluster}`{hint}")
+                elif known.by_name[share.cluster].proxy_protocol:
+                    message = f"cluster `{share.cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
+                    yield item.problem(("rules", index, *below), message)
 
 
 def _filter_problems(item: Item) -> Iterator[Problem]:
@@ -245,8 +292,14 @@ def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 )
 
 
-def _loop_problems(listeners: Sequence[Item], clusters: Sequence[Item]) -> Iterator[Problem]:
-    for number, index, listener in loops([item.value for item in listeners], [item.value for item in clusters]):
+def _loop_problems(
+    listeners: Sequence[Item], tables: Sequence[Item], clusters: Sequence[Item]
+) -> Iterator[Problem]:
+    targets = {
+        item.value.name: {share.cluster for rule in item.value.rules for share in rule.shares} for item in tables
+    }
+    found = loops([item.value for item in listeners], targets, [item.value for item in clusters])
+    for number, index, listener in found:
         name, address = clusters[number].value.name, clusters[number].value.endpoints[index].address
         yield clusters[number].problem(
             ("endpoints", index),

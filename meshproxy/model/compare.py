@@ -27,11 +27,10 @@ def diff(old: Config, new: Config) -> list[str]:
 def _parts(config: Config) -> dict[str, Any]:
     """Everything that is named in a diff, under its name there. A part that is absent is not in it."""
     sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    listeners, clusters = sections.pop("listeners"), sections.pop("clusters")
+    named = {what: sections.pop(f"{what}s") for what in ("listener", "route", "cluster")}
     return {
         **{name: section for name, section in sections.items() if section is not None},
-        **{f"listener {listener.name}": listener for listener in listeners},
-        **{f"cluster {cluster.name}": cluster for cluster in clusters},
+        **{f"{what} {part.name}": part for what, parts in named.items() for part in parts},
     }
 
 

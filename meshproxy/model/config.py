@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress
+from meshproxy.model.http import PLAIN_HTTP, Http, Peer
+from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
+    LARGEST_INTEGER,
     Bool,
     Duration,
     Name,
@@ -24,18 +26,17 @@ from meshproxy.schema.kinds import (
     SecretText,
     Text,
     choice,
-    read_network,
     refuse,
     same,
     whole,
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Keyed
 
-IDLE = {"tcp": 3600.0, "udp": 60.0}
+IDLE = {"tcp": 3600.0, "udp": 60.0, "http": 60.0}
 """How long a connection or session may be silent where nothing is said."""
+HEAD_WITHIN = 10.0
 
 _LATER_PROTOCOLS = {
-    "http": "HTTP",
     "tls": "TLS",
     "mqtt": "MQTT",
     "redis": "the Redis proxy",
@@ -44,7 +45,7 @@ _LATER_PROTOCOLS = {
 }
 _LATER_BALANCERS = dict.fromkeys(("ewma", "ring_hash", "maglev", "random"), "this balancer")
 
-Protocol = Annotated[Literal["tcp", "udp"], choice("tcp", "udp", reserved=_LATER_PROTOCOLS)]
+Protocol = Annotated[Literal["http", "tcp", "udp"], choice("http", "tcp", "udp", reserved=_LATER_PROTOCOLS)]
 Balance = Annotated[
     Literal["round_robin", "least_request"], choice("round_robin", "least_request", reserved=_LATER_BALANCERS)
 ]
@@ -61,10 +62,6 @@ def _read_workers(value: object) -> int | Literal["auto"]:
     raise refuse(f"a number from 1 to {MOST_WORKERS}, or `auto`", value)
 
 
-def _read_peer(value: object) -> IPv4Network | IPv6Network | Literal["unix"]:
-    return "unix" if value == "unix" else read_network(value)
-
-
 MOST_WORKERS = 256
 LOOPBACK = Address("ipv4", "127.0.0.1", 15000)
 
@@ -76,10 +73,6 @@ Workers = Annotated[
         same,
         {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1, "maximum": MOST_WORKERS}]},
     ),
-]
-Peer = Annotated[
-    IPv4Network | IPv6Network | Literal["unix"],
-    Scalar("network \\| `unix`", _read_peer, str, {"type": "string", "maxLength": 64}),
 ]
 
 
@@ -129,19 +122,26 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a connection may live."""
+    """How long a connection may live, and what happens on it may take."""
 
     idle: Annotated[
-        Duration | None, "silence in both directions that ends it, 0: never; absent: 1h for tcp, 60s for udp"
+        Duration | None,
+        "silence in both directions that ends it, 0: never; absent: 1h for tcp, 60s for udp and http",
     ] = None
-    lifetime: Annotated[Duration | None, "the longest life of a connection, 0 or absent: no limit"] = None
+    lifetime: Annotated[
+        Duration | None, "the longest life of a connection, 0 or absent: no limit; of http, the answer under way ends"
+    ] = None
+    head: Annotated[Duration | None, "for http: how long the head of a request may take, 0: for ever; absent: 10s"] = (
+        None
+    )
+    request: Annotated[
+        Duration | None, "for http: how long all of an exchange may take, 0 or absent: no limit; a route may differ"
+    ] = None
 
     def over(self, default: Timeouts) -> Timeouts:
         """These, with what is absent taken from `default`."""
-        return Timeouts(
-            default.idle if self.idle is None else self.idle,
-            default.lifetime if self.lifetime is None else self.lifetime,
-        )
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(default, **{name: value for name, value in said.items() if value is not None})
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,15 +188,12 @@ class Match:
 class Chain:
     """Where a part of a listener's connections goes."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "routes": "HTTP routing",
-        "tls": "TLS",
-        "filters": "the filter chain",
-    }
+    RESERVED: ClassVar[Mapping[str, str]] = {"tls": "TLS", "filters": "the filter chain"}
 
     match: Annotated[Match, "which connections; empty: all of them"] = Match()
     protocol: Annotated[Protocol | None, "absent: the listener's, and for now it can be no other"] = None
     cluster: Annotated[Name | None, "where they go; absent: the listener's cluster"] = None
+    routes: Annotated[Name | None, "for http: the table that decides; absent: the listener's"] = None
     timeouts: Annotated[Timeouts, "what is absent is taken from the listener"] = Timeouts()
 
 
@@ -205,7 +202,6 @@ class Listener:
     """An address, or several, on which connections or datagrams are accepted."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "routes": "HTTP routing",
         "tls": "TLS",
         "transparent": "the original destination",
         "codec": "the choice of an HTTP codec",
@@ -217,22 +213,25 @@ class Listener:
     ]
     protocol: Annotated[Protocol, "what is spoken"]
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
+    routes: Annotated[Name | None, "for http: the table of routes that decides, a name under `routes`"] = None
     chains: Annotated[tuple[Chain, ...], "the first whose match holds decides"] = ()
     max_connections: Annotated[Count, "connections at a time (for udp: sessions); more are refused"] = 16384
     filters: Annotated[tuple[Filter, ...], "what is done to every connection; each kind once"] = ()
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
+    http: Annotated[Http, "how HTTP is spoken"] = PLAIN_HTTP
 
     @property
     def outcomes(self) -> tuple[Chain, ...]:
-        """Every chain in full, with the listener's own cluster as the last: the first match wins."""
-        own = Timeouts(IDLE[self.protocol], None)
-        last = (Chain(),) if self.cluster else ()
+        """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
+        own = Timeouts(IDLE[self.protocol], 0.0, HEAD_WITHIN, 0.0)
+        last = (Chain(),) if self.cluster or self.routes else ()
         return tuple(
             replace(
                 chain,
                 protocol=self.protocol,
                 cluster=chain.cluster or self.cluster,
+                routes=chain.routes or self.routes,
                 timeouts=chain.timeouts.over(self.timeouts).over(own),
             )
             for chain in (*self.chains, *last)
@@ -259,12 +258,22 @@ class Breaker:
     """How much may be asked of a cluster at a time."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "max_pending": "HTTP routing",
-        "max_requests": "HTTP routing",
+        "max_pending": "circuit breaking",
+        "max_requests": "circuit breaking",
         "error_ratio": "outlier detection",
     }
 
     max_connections: Annotated[Count, "connections at a time to all endpoints together; more are refused"] = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Connections to an endpoint that are kept for the next request; each worker keeps its own."""
+
+    max_idle: Annotated[int, whole(0, 65535), "how many wait at a time; 0: none is used twice"] = 64
+    idle: Annotated[Duration, "how long one may wait, 0: for ever"] = 30.0
+    lifetime: Annotated[Duration, "the age at which one is not used again, 0: no limit"] = 0.0
+    requests: Annotated[int, whole(0, LARGEST_INTEGER), "how often one is used, 0: no limit"] = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,8 +283,8 @@ class Cluster:
     RESERVED: ClassVar[Mapping[str, str]] = {
         "health": "health checking",
         "tls": "TLS",
-        "retry": "HTTP routing",
-        "timeouts": "HTTP routing",
+        "retry": "retrying",
+        "timeouts": "timeouts of a cluster",
         "outlier": "outlier detection",
         "discovery": "discovery",
     }
@@ -287,6 +296,7 @@ class Cluster:
     )
     connect_timeout: Annotated[PositiveDuration, "how long one attempt to connect may take"] = 1.0
     breaker: Annotated[Breaker, "limits"] = Breaker()
+    pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
 
@@ -296,7 +306,6 @@ class Config:
     """Everything that an operator said."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "routes": "HTTP routing",
         "tracing": "tracing",
         "access_log": "the access log",
         "tunnels": "the tunnel",
@@ -314,6 +323,7 @@ class Config:
     drain: Annotated[Drain, "how connections end that have no future"] = Drain()
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
+    routes: Annotated[tuple[RouteTable, ...], Keyed("name"), "which HTTP request goes where, by name"] = ()
     clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
 
 

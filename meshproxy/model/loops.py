@@ -8,20 +8,24 @@ from ipaddress import IPv6Address
 from typing import TypeVar
 
 from meshproxy.model.address import Address
-from meshproxy.model.config import Cluster, Listener
+from meshproxy.model.config import Chain, Cluster, Listener
 
 Node = TypeVar("Node", bound=Hashable)
 Loop = tuple[int, int, Listener]
 """The number of a cluster and of one of its endpoints, and the listener that answers there and leads back."""
 
 
-def loops(listeners: Sequence[Listener], clusters: Sequence[Cluster]) -> Iterator[Loop]:
+Tables = Mapping[str, Iterable[str]]
+"""The clusters to which a table of routes may lead."""
+
+
+def loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Cluster]) -> Iterator[Loop]:
     """Every endpoint on the way from a listener to itself. Where other hosts lead is not known here."""
-    for protocol in ("tcp", "udp"):
-        yield from _loops([listener for listener in listeners if listener.protocol == protocol], clusters)
+    for datagrams in (False, True):
+        yield from _loops([each for each in listeners if (each.protocol == "udp") is datagrams], tables, clusters)
 
 
-def _loops(listeners: Sequence[Listener], clusters: Sequence[Cluster]) -> Iterator[Loop]:
+def _loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Cluster]) -> Iterator[Loop]:
     at = {address: listener for listener in listeners for address in listener.listen}
     doors = {(address.port, address.path) for address in at}
     steps = [
@@ -36,8 +40,10 @@ def _loops(listeners: Sequence[Listener], clusters: Sequence[Cluster]) -> Iterat
     for number, _, listener in steps:
         ways["cluster", clusters[number].name].add(("listener", listener.name))
     for listener in {listener.name: listener for _, _, listener in steps}.values():
-        names = {listener.cluster, *(chain.cluster for chain in listener.chains)}
-        ways["listener", listener.name].update(("cluster", name) for name in names)
+        parts: list[Listener | Chain] = [listener, *listener.chains]
+        for said in parts:
+            names = tables.get(said.routes or "", (said.cluster,))
+            ways["listener", listener.name].update(("cluster", name) for name in names)
     circle = _circles(ways)
     for number, index, listener in steps:
         if circle["cluster", clusters[number].name] == circle["listener", listener.name]:

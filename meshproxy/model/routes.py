@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model import regex
-from meshproxy.schema.kinds import Bool, Name, Scalar, choice, refuse, same, shown, string, whole
+from meshproxy.schema.kinds import Bool, Duration, Name, Scalar, choice, refuse, same, shown, string, whole
 from meshproxy.schema.shapes import Path
 
 MOST_RULES = 20_000
@@ -189,16 +189,24 @@ class HeaderEdit:
 
 
 @dataclass(frozen=True, slots=True)
+class RouteTimeouts:
+    """How long an exchange may take; what is absent is taken from the listener."""
+
+    request: Annotated[Duration | None, "all of it, 0: no limit"] = None
+    idle: Annotated[Duration | None, "silence in its middle, 0: for ever"] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "timeouts": "timeouts of a route",
         "retry": "retrying",
         "authorize": "authorization",
         "filters": "the filter chain",
     }
 
+    name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
     match: Annotated[RouteMatch, "which requests; empty: all of them"] = RouteMatch()
     cluster: Annotated[Name | None, "the cluster that gets them all"] = None
     split: Annotated[tuple[Share, ...], "the clusters that share them"] = ()
@@ -207,6 +215,7 @@ class Rule:
     rewrite: Annotated[Rewrite, "what the upstream is asked for instead"] = Rewrite()
     request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = HeaderEdit()
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
+    timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
 
     @property
     def shares(self) -> tuple[Share, ...]:

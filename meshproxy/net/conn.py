@@ -7,7 +7,7 @@ tells a `Handler` how it ends.  Rules:
    callbacks, the same on uvloop and asyncio: `docs/sockets.md` has the figures behind that choice.
 2. Reading starts when it is asked for.  Until then early bytes wait in the kernel, which costs nothing.
 3. Back-pressure is here and nowhere else.  What the kernel does not take at once is kept, and whoever feeds this
-   connection (`fed_by`) is paused until it is gone.  A connection keeps the set of reasons for which it is paused and
+   connection (`fed_by`) is held until it is gone.  A connection keeps the set of reasons for which it is paused and
    reads when the set is empty; so it never holds more than one read for its peer.
 4. The two directions end apart.  `on_end` says that the peer will send no more; `end()` tells the peer the same, once
    everything before it is out.
@@ -48,6 +48,14 @@ class Handler(Protocol):
     def on_end(self, conn: Conn) -> None: ...
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None: ...
+
+
+class Feeder(Protocol):
+    """Whoever writes to a connection: told to stop when that is full, and to go on when it is not."""
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...
 
 
 class _Nobody:
@@ -110,7 +118,7 @@ class Conn:
         # Writing; a pipe was always taken before anything in the backlog was written
         self.sent = 0
         self._send = sock.send
-        self.fed_by: Conn | None = None
+        self.fed_by: Feeder | None = None
         self._pipe: Pipe | None = None
         self._backlog: deque[bytes | memoryview] | None = None
         self._ending = False
@@ -136,10 +144,16 @@ class Conn:
         """Leave what comes next in the kernel until `start`."""
         self._pause(_NOT_STARTED)
 
+    def hold(self) -> None:
+        """Whom this feeds is full."""
+        self._pause(_PEER_FULL)
+
+    def release(self) -> None:
+        self._resume(_PEER_FULL)
+
     def read_to(self, take: Callable[[bytes], None]) -> None:
-        """From now on everything read here is given there."""
+        """From now on everything read here is given there, unless it is relayed already."""
         self._take = take
-        self._read_by(self._read_to_taker)
 
     def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
         """From now on everything read here is written there, by splice where pipes are given."""
@@ -291,7 +305,7 @@ class Conn:
         self._backlog = deque(rest)
         self._loop.add_writer(self.fd, self._on_room)
         if self.fed_by is not None:
-            self.fed_by._pause(_PEER_FULL)
+            self.fed_by.hold()
 
     def _on_room(self) -> None:
         try:
@@ -304,7 +318,7 @@ class Conn:
             return
         self._drop_backlog()
         if self.fed_by is not None:
-            self.fed_by._resume(_PEER_FULL)
+            self.fed_by.release()
         if self._ending:
             self._shut()
 

@@ -8,6 +8,7 @@ The data path does `stats.connections_total += 1` and nothing more.  A scrape wa
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from math import inf, isnan
 from typing import Any, Literal, NamedTuple
@@ -18,6 +19,7 @@ CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 RELOADS = ("ok", "refused", "unchanged")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -59,11 +61,37 @@ class Histogram(Counters):
         self.sum += value
 
 
+class AnswerStats(Counters):
+    """The answers to requests of one route that one cluster gave, or the proxy itself."""
+
+    __slots__ = ("requests", "seconds")
+
+    def __init__(self) -> None:
+        self.requests: dict[int | str, int] = {}
+        """By status; by status and flags where something went wrong."""
+        self.seconds = Histogram(REQUEST_BOUNDS)
+
+    def count(self, status: int, flag: str, seconds: float) -> None:
+        key = f"{status} {flag}" if flag else status
+        try:
+            self.requests[key] += 1
+        except KeyError:
+            self.requests[key] = 1
+        self.seconds.observe(seconds)
+
+    def snapshot(self) -> dict[str, Any]:
+        return {
+            "requests": {str(key): {"count": count} for key, count in self.requests.items()},
+            "seconds": self.seconds.snapshot(),
+        }
+
+
 class ListenerStats(Counters):
     """What one listener saw.  A UDP session counts as a connection."""
 
     __slots__ = (
         "accept_errors_total",
+        "answers",
         "bytes_received_total",
         "bytes_sent_total",
         "closed",
@@ -71,6 +99,7 @@ class ListenerStats(Counters):
         "connections_total",
         "datagrams_received_total",
         "datagrams_sent_total",
+        "malformed",
         "rejected",
     )
 
@@ -84,6 +113,10 @@ class ListenerStats(Counters):
         self.datagrams_received_total = 0
         self.datagrams_sent_total = 0
         self.accept_errors_total = 0
+        self.malformed: Counter[str] = Counter()
+        """Requests refused for what they are, by reason; reasons that never were are not shown."""
+        self.answers: dict[str, dict[str, AnswerStats]] = {}
+        """By route and cluster, either of which may be empty."""
 
 
 class EndpointStats(Counters):
@@ -119,8 +152,11 @@ class ClusterStats(Counters):
         "connections_active",
         "connections_total",
         "endpoints",
+        "malformed",
         "no_endpoint_total",
         "overflow_total",
+        "retries_total",
+        "unasked_total",
     )
 
     def __init__(self) -> None:
@@ -132,6 +168,9 @@ class ClusterStats(Counters):
         self.no_endpoint_total = 0
         self.bytes_sent_total = 0
         self.bytes_received_total = 0
+        self.malformed: Counter[str] = Counter()
+        self.retries_total = 0
+        self.unasked_total = 0
         self.connect_seconds = Histogram(CONNECT_BOUNDS)
         self.endpoints: dict[str, EndpointStats] = {}
 
@@ -202,7 +241,7 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "worker", "listener", "cluster", "endpoint"]
+    scope: Literal["process", "worker", "listener", "answers", "code", "cluster", "endpoint"]
     field: str
     help: str
     by: str = ""
@@ -216,6 +255,8 @@ SCOPE_LABELS = {
     "process": (),
     "worker": (),
     "listener": ("listener",),
+    "answers": ("listener", "route", "cluster"),
+    "code": ("listener", "route", "cluster", "code", "flags"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
 }
@@ -258,6 +299,12 @@ METRICS = (
            "Datagrams written to clients."),
     Metric("meshproxy_listener_accept_errors_total", "counter", "listener", "accept_errors_total",
            "Times that accept failed: for want of descriptors or memory, or because the connection was gone."),
+    Metric("meshproxy_requests_total", "counter", "code", "count",
+           "Requests answered, each once; the route or the cluster is empty where there was none."),
+    Metric("meshproxy_request_seconds", "histogram", "answers", "seconds",
+           "From the head of a request to the end of its answer."),
+    Metric("meshproxy_listener_malformed_total", "counter", "listener", "malformed",
+           "Requests refused because they are malformed.", "reason"),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
@@ -270,6 +317,12 @@ METRICS = (
            "Connections refused because the cluster was at its limit."),
     Metric("meshproxy_cluster_no_endpoint_total", "counter", "cluster", "no_endpoint_total",
            "Connections for which the cluster had no endpoint."),
+    Metric("meshproxy_cluster_retries_total", "counter", "cluster", "retries_total",
+           "Requests sent again, after a connection that had been used before was lost or none could be made."),
+    Metric("meshproxy_cluster_malformed_total", "counter", "cluster", "malformed",
+           "Answers refused because they are malformed.", "reason"),
+    Metric("meshproxy_cluster_unasked_total", "counter", "cluster", "unasked_total",
+           "Connections ended because the upstream sent what nobody had asked for."),
     Metric("meshproxy_cluster_sent_bytes_total", "counter", "cluster", "bytes_sent_total",
            "Bytes written to the cluster."),
     Metric("meshproxy_cluster_received_bytes_total", "counter", "cluster", "bytes_received_total",
@@ -333,10 +386,23 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
 
     One that has no sample is left out.
     """
+    answers: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
+        ((listener, route, cluster), held)
+        for listener, of_listener in snapshot["listeners"].items()
+        for route, of_route in of_listener["answers"].items()
+        for cluster, held in of_route.items()
+    ]
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "worker": [((), snapshot["worker"])],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
+        "answers": answers,
+        "code": [
+            ((*names, code, flags), counted)
+            for names, held in answers
+            for key, counted in held["requests"].items()
+            for code, _, flags in [key.partition(" ")]
+        ],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": [
             ((cluster, name), held)

@@ -194,6 +194,9 @@ class Arrival:
     def account(self) -> None:
         """Nothing has been relayed yet."""
 
+    def leave(self) -> None:
+        """It has little time as it is."""
+
     def drain(self) -> None:
         """Whatever the cause, it ends the same way: without a header nobody comes in."""
         self._leave()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Generator, MutableSequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from meshproxy.cluster.endpoint import User, drain_after
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import ListenerStats
+from meshproxy.observe.metrics import AnswerStats, ListenerStats
 
 
 class Connection(User, Protocol):
     def account(self) -> None:
         """Add what has moved since the last time to the counters."""
+
+    def leave(self) -> None:
+        """Nothing new is to be begun: end as soon as that cuts nothing."""
+
+
+class Chooser(Protocol):
+    def choose(self, origin: Any, /) -> Any:
+        """The service for a connection, which a connection may ask for anew."""
 
 
 class Guests:
@@ -43,7 +51,7 @@ class Guests:
 class ListenerState:
     """Live, keyed by the listener's name."""
 
-    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "limit", "name", "stats")
+    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "entry", "limit", "name", "stats")
 
     def __init__(
         self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock, limit: Stock
@@ -52,6 +60,8 @@ class ListenerState:
         self.limit = limit
         self.stats = ListenerStats()
         self.connections: set[Connection] = set()
+        self.entry: Chooser | None = None
+        """Of the generation in force."""
         self._registry = registry
         self._guests = guests
         self._clock = clock
@@ -87,6 +97,10 @@ class ListenerState:
             connection.account()
             yield
 
+    def leave(self) -> None:
+        for connection in tuple(self.connections):
+            connection.leave()
+
     def drain(self) -> None:
         for connection in tuple(self.connections):
             connection.drain()
@@ -94,6 +108,7 @@ class ListenerState:
     def retire(self, grace: float) -> None:
         if self._registry.get(self.name) is self.stats:
             del self._registry[self.name]
+        self.leave()
         drain_after(self._clock, grace, self.connections)
         self._retired = True
         self._forget_if_over()
@@ -101,3 +116,23 @@ class ListenerState:
     def _forget_if_over(self) -> None:
         if self._retired and not self.connections:
             self._guests.states.discard(self)
+
+
+class Answers:
+    """Live, keyed by listener, route and cluster: what is counted of requests."""
+
+    __slots__ = ("_cluster", "_registry", "_route", "stats")
+
+    def __init__(self, registry: dict[str, dict[str, AnswerStats]], route: str, cluster: str) -> None:
+        self.stats = AnswerStats()
+        self._registry = registry
+        self._route = route
+        self._cluster = cluster
+        registry.setdefault(route, {})[cluster] = self.stats
+
+    def retire(self, grace: float) -> None:
+        of_route = self._registry.get(self._route, {})
+        if of_route.get(self._cluster) is self.stats:
+            del of_route[self._cluster]
+        if not of_route:
+            self._registry.pop(self._route, None)

@@ -22,15 +22,13 @@ from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dial
 from meshproxy.net.splice import Pipes
 from meshproxy.relay.entry import Origin
+from meshproxy.relay.joined import Joined
 from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.live import ListenerState
 from meshproxy.wire import proxy_protocol
 
 DIAL_ATTEMPTS = 3
 """Endpoints tried for one connection, each within the cluster's connect timeout."""
-
-ORDERLY = {"done", "idle"}
-"""Ends at which nothing is on its way, unless it waits for a peer.  Else the peers must see that something was cut."""
 
 Announce = Callable[[proxy_protocol.Endpoint | None, proxy_protocol.Endpoint | None], bytes]
 """Writes the PROXY header that an upstream wants to see."""
@@ -53,37 +51,19 @@ class TcpService:
         TcpRelay(self, conn, origin).begin()
 
 
-class TcpRelay:
-    __slots__ = (
-        "_dial",
-        "_dialled_at",
-        "_down",
-        "_lease",
-        "_lifespan",
-        "_moved",
-        "_origin",
-        "_over",
-        "_service",
-        "_tried",
-        "_unit",
-        "_up",
-    )
+class TcpRelay(Joined):
+    __slots__ = ("_dial", "_dialled_at", "_lease", "_origin", "_service", "_tried", "_unit")
 
     def __init__(self, service: TcpService, conn: Conn, origin: Origin) -> None:
+        super().__init__(conn)
         self._service = service
         self._origin = origin
-        self._down = conn
-        self._up: Conn | None = None
         self._unit: Stock | None = None
         self._lease: Lease | None = None
         self._dial: Dial | None = None
         self._dialled_at = 0.0
         self._tried: tuple[Endpoint, ...] = ()
-        self._over = 0
-        self._moved = 0
-        self._lifespan = Lifespan(
-            service.clock, service.idle, service.lifetime, self._has_moved, self._finish
-        )
+        self._lifespan = Lifespan(service.clock, service.idle, service.lifetime, self._has_moved, self._finish)
         service.state.connections.add(self)
 
     # Towards the upstream
@@ -148,67 +128,27 @@ class TcpRelay:
         else:
             lease.opened()
             lease.cluster.stats.connect_seconds.observe(self._service.clock.now() - self._dialled_at)
-            self._join(Conn(self._service.loop, outcome))
+            service, origin = self._service, self._origin
+            first = origin.early
+            if service.announce is not None:
+                first = service.announce(origin.source, origin.destination or self._down.local) + first
+            self._join(Conn(service.loop, outcome), service.pipes, first)
 
-    def _join(self, up: Conn) -> None:
-        down, service, origin = self._down, self._service, self._origin
-        self._up = up
-        down.handler = up.handler = self
-        down.relay_to(up, service.pipes)
-        up.relay_to(down, service.pipes)
-        down.start()
-        up.start()
-        if service.announce is not None:
-            up.write(service.announce(origin.source, origin.destination or down.local))
-        if origin.early:
-            up.write(origin.early)
-
-    # While joined
-
-    def on_end(self, conn: Conn) -> None:
-        other = self._up if conn is self._down else self._down
-        assert other is not None
-        other.end()
-
-    def on_lost(self, conn: Conn, error: OSError | None) -> None:
-        if error is not None:
-            self._finish("reset")
-            return
-        conn.close()
-        self._over += 1
-        if self._over == 2:
-            self._finish("done")
-
-    def account(self) -> None:
-        down, up, lease = self._down, self._up, self._lease
-        if up is None or lease is None:
-            return
+    def _account(self, down: Conn, up: Conn) -> None:
+        assert self._lease is not None
         stats = self._service.state.stats
         stats.bytes_received_total += down.received
         stats.bytes_sent_total += down.sent
-        lease.moved(up.sent, up.received)
-        self._moved += down.received + down.sent + up.received + up.sent
-        down.received = down.sent = up.received = up.sent = 0
+        self._lease.moved(up.sent, up.received)
 
     # The end
 
-    def _has_moved(self) -> bool:
-        self.account()
-        moved, self._moved = self._moved, 0
-        return moved > 0
-
-    def drain(self) -> None:
-        self._finish("drain")
-
     def _finish(self, reason: str) -> None:
-        self.account()
-        self._lifespan.stop()
         if self._dial is not None:
             self._dial.cancel()
-        conns = (self._down,) if self._up is None else (self._down, self._up)
-        orderly = reason in ORDERLY and not any(conn.full for conn in conns)
-        for conn in conns:
-            conn.close() if orderly else conn.abort()
+        super()._finish(reason)
+
+    def _finished(self, reason: str) -> None:
         if self._lease is not None:
             self._lease.done()
             self._lease = None

@@ -152,6 +152,9 @@ class UdpSession:
     def account(self) -> None:
         """Every datagram is counted as it passes."""
 
+    def leave(self) -> None:
+        """Nobody can say when a conversation of datagrams is over."""
+
     def _has_moved(self) -> bool:
         moved, self._moved = self._moved, False
         return moved

@@ -16,11 +16,15 @@ from meshproxy.core.limit import Limits, Said
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
+from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.metrics import Stats
-from meshproxy.plan import Listener, Rim, Share, Snapshot, compile_config
+from meshproxy.plan import Listener, Share, Snapshot, compile_config
+from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.ids import Ids
+from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
 
 LAG_EVERY = 0.25
@@ -45,7 +49,9 @@ class Worker:
         self.stats = Stats()
         self._clock = clock
         self._guests = Guests(board, number)
-        self._rim = Rim(loop, clock, self.stats, Pipes(), self._guests, self.limits, elsewhere)
+        pipes = Pipes()
+        self._http = Site(loop, clock, pipes, Deadlines(clock), Ids(), set())
+        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None
@@ -109,6 +115,7 @@ class Worker:
         """A snapshot of the counters, brought up to date: open connections add to them only when asked."""
         for state in tuple(self._guests.states):
             await in_slices(state.account())
+        await in_slices(self._http.account())
         return await in_slices(self.stats.in_steps())
 
     def measure_lag(self) -> None:
@@ -126,6 +133,8 @@ class Worker:
     async def drain(self, within: float) -> None:
         """Let nobody in any more, and return when everybody has left or the time is over.  There is no way back."""
         self.close_doors()
+        for state in tuple(self._guests.states):
+            state.leave()
         end = self._clock.now() + within
         while self.connections and self._clock.now() < end:  # noqa: ASYNC110 - what is watched are plain integers
             await asyncio.sleep(DRAIN_LOOK_EVERY)
@@ -140,4 +149,5 @@ class Worker:
         self.close_doors()
         for state in tuple(self._guests.states):
             state.drain()
+        self._http.close()
         self._rim.pipes.close()

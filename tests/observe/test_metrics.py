@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from meshproxy.observe.metrics import (
     CLOSED,
     METRICS,
+    AnswerStats,
     ClusterStats,
     EndpointStats,
     Family,
@@ -37,9 +38,14 @@ def busy_stats() -> Stats:
     web.connections_total += 3
     web.rejected["limit"] += 2
     web.bytes_received_total += 2**60
+    web.malformed["bare_lf"] += 1
+    answers = web.answers["web/0"] = {"books": AnswerStats()}
+    answers["books"].count(200, "", 0.002)
+    answers["books"].count(503, "UF", 1)
     books = stats.clusters["books"] = ClusterStats()
     books.connect_seconds.observe(0.001)
     books.connect_seconds.observe(99)
+    books.malformed["bad_length"] += 1
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
     return stats
@@ -64,6 +70,10 @@ def test_prometheus_reads_back_what_was_counted() -> None:
     assert found["meshproxy_listener_connections_total", (("listener", "web"),)] == 3
     assert found["meshproxy_listener_rejected_total", (("listener", "web"), ("reason", "limit"))] == 2
     assert found["meshproxy_listener_closed_total", (("listener", "web"), ("reason", "idle"))] == 0
+    route = (("listener", "web"), ("route", "web/0"))
+    failed = (("cluster", "books"), ("code", "503"), ("flags", "UF"))
+    assert found["meshproxy_requests_total", (*failed, *route)] == 1
+    assert found["meshproxy_request_seconds_count", (("cluster", "books"), *route)] == 2
     assert found["meshproxy_info", (("version", "1.2.3"),)] == 1
     assert found["meshproxy_config_last_reload_ok_timestamp_seconds", ()] == 1_700_000_000.5
     endpoint = (("cluster", "books"), ("endpoint", "127.0.0.1:9090"))

@@ -21,12 +21,15 @@ class Authority(NamedTuple):
     host: bytes
     """In lower case; an IPv6 address keeps its brackets."""
     port: int | None
+    text: bytes
+    """Both, as they are written in `Host`."""
 
-    def __bytes__(self) -> bytes:
-        return self.host if self.port is None else b"%b:%d" % (self.host, self.port)
+    @classmethod
+    def of(cls, host: bytes, port: int | None) -> Authority:
+        return cls(host, port, host if port is None else b"%b:%d" % (host, port))
 
 
-NOBODY = Authority(b"", None)
+NOBODY = Authority.of(b"", None)
 """What an HTTP/1.0 request without Host is addressed to."""
 
 
@@ -42,4 +45,4 @@ def parse(value: bytes) -> Authority:
             ipaddress.IPv6Address(host[1:-1].decode("ascii"))
         except ValueError:
             raise Malformed(Reason.BAD_HOST) from None
-    return Authority(host, port)
+    return Authority.of(host, port)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from meshproxy.wire.h1.grammar import CRLF, OWS
 from meshproxy.wire.h1.shape import Shape
 
@@ -15,7 +17,7 @@ MEMO_SLOTS = 64
 class Head:
     """Never changed once it is parsed: heads that come again are the same object."""
 
-    __slots__ = ("_lines", "_named", "body", "keep_alive", "kept", "minor", "raw", "shape", "upgrade")
+    __slots__ = ("_lines", "_named", "body", "decision", "keep_alive", "kept", "minor", "raw", "shape", "upgrade")
 
     raw: bytes
     """As received, with the empty line at its end."""
@@ -30,6 +32,8 @@ class Head:
     """Whether the sender means to go on with this connection after the message."""
     upgrade: bytes | None
     """The protocol to go on with, if that is legal and admitted."""
+    decision: Any
+    """What whoever owns the codec makes of it, and wants to know if the same head comes again; None at first."""
     _lines: list[bytes] | None
     _named: frozenset[bytes]
     """The fields that `Connection` named."""
@@ -58,7 +62,7 @@ class Head:
 
     def kept_without(self, names: frozenset[bytes]) -> bytes:
         """`kept`, less the fields of these names (in lower case)."""
-        if names.isdisjoint(self.shape.positions):
+        if not self.shape.has_any(names):
             return self.kept
         return self.shape.keep(self.lines, names | self._named)
 

@@ -14,7 +14,7 @@ from meshproxy.wire.h1.connection import HOP_BY_HOP, NO_OPTIONS, NOT_FOR_UPSTREA
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, body_of
 from meshproxy.wire.h1.gathering import Gathering, lines_of
-from meshproxy.wire.h1.grammar import OWS, RAW_TARGET, TARGET, token
+from meshproxy.wire.h1.grammar import CRLF, OWS, RAW_TARGET, TARGET, token
 from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
 from meshproxy.wire.h1.memo import Memo
 from meshproxy.wire.h1.reader import Reader
@@ -47,6 +47,7 @@ class RequestHead(Head):
         named: frozenset[bytes] = NOTHING,
         expect_continue: bool = False,
     ) -> None:
+        self.decision = None
         self.raw = raw
         self.shape = shape
         self._lines = lines
@@ -62,14 +63,21 @@ class RequestHead(Head):
         self.authority = addressed
         self.expect_continue = expect_continue
 
-    def forward(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
-        """The head for the next hop.  `added` are whole lines, of `encode.lines`; `without` are names in lower case."""
+    def opening(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING) -> bytes:
+        """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
+
+        `without` are names in lower case.
+        """
         kept = self.kept_without(without) if without else self.kept
         if self.upgrade is not None:
-            added = self._switch() + added
-        if b"host" not in self.shape.positions and self.authority.host:
-            added = b"Host: %b\r\n" % bytes(self.authority) + added
-        return b"%b %b HTTP/1.1\r\n%b%b\r\n" % (self.method, target or self.target, kept, added)
+            kept += self._switch()
+        if b"host" not in self.shape.positions and self.authority.host and b"host" not in without:
+            kept += b"Host: %b\r\n" % self.authority.text
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, target or self.target, kept)
+
+    def forward(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
+        """All of the head for the next hop."""
+        return self.opening(target=target, without=without) + added + CRLF
 
 
 class RequestCodec:

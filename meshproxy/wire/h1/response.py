@@ -13,7 +13,7 @@ from meshproxy.wire.h1.connection import HOP_BY_HOP, NO_OPTIONS, Options
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, body_of
 from meshproxy.wire.h1.gathering import Gathering, lines_of
-from meshproxy.wire.h1.grammar import TEXT
+from meshproxy.wire.h1.grammar import CRLF, TEXT
 from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
 from meshproxy.wire.h1.memo import Memo
 from meshproxy.wire.h1.reader import Reader
@@ -43,6 +43,7 @@ class ResponseHead(Head):
         upgrade: bytes | None = None,
         named: frozenset[bytes] = NOTHING,
     ) -> None:
+        self.decision = None
         self.raw = raw
         self.shape = shape
         self._lines = lines
@@ -60,12 +61,19 @@ class ResponseHead(Head):
         """Whether another head follows as the answer to the same request."""
         return self.status < 200 and self.status != 101
 
-    def forward(self, *, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
-        """The head for the next hop.  `added` are whole lines, of `encode.lines`; `without` are names in lower case."""
+    def opening(self, *, without: frozenset[bytes] = NOTHING) -> bytes:
+        """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
+
+        `without` are names in lower case.
+        """
         kept = self.kept_without(without) if without else self.kept
         if self.upgrade is not None:
-            added = self._switch() + added
-        return b"HTTP/1.1 %d %b\r\n%b%b\r\n" % (self.status, self.phrase, kept, added)
+            kept += self._switch()
+        return b"HTTP/1.1 %d %b\r\n%b" % (self.status, self.phrase, kept)
+
+    def forward(self, *, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
+        """All of the head for the next hop."""
+        return self.opening(without=without) + added + CRLF
 
 
 class ResponseCodec:

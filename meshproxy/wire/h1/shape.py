@@ -67,8 +67,8 @@ class Kind:
 
 class Shape:
     __slots__ = (
-        "_choices", "_dropped", "chunked", "connection", "host", "length", "match", "names", "positions", "run", "runs",
-        "secret", "seen",
+        "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "positions",
+        "run", "runs", "secret", "seen",
     )
 
     def __init__(self, names: tuple[bytes, ...], kind: Kind) -> None:
@@ -84,6 +84,7 @@ class Shape:
         self._refuse_contradictions()
         self._dropped = kind.dropped
         self._choices: dict[frozenset[bytes], tuple[int, ...]] = {}
+        self._has_any: dict[frozenset[bytes], bool] = {}
         self.secret = any(_SECRET(name) for name in self.positions)
         """Whether a name sounds as if its value must not be remembered."""
         self.seen = 0
@@ -118,6 +119,15 @@ class Shape:
         if len(found) == 1:
             return lines[found[0]][skip:].strip(OWS)
         return b", ".join(lines[index][skip:].strip(OWS) for index in found)
+
+    def has_any(self, names: frozenset[bytes]) -> bool:
+        """Whether one of these fields, in lower case, is there."""
+        known = self._has_any.get(names)
+        if known is None:
+            known = not names.isdisjoint(self.positions)
+            if len(self._has_any) < MOST_CHOICES:
+                self._has_any[names] = known
+        return known
 
     def keep(self, lines: list[bytes], without: frozenset[bytes]) -> bytes:
         """The block of lines that are passed on: all but those for one hop and those named."""

@@ -5,7 +5,6 @@ Names become objects here, once.  The request path walks what this module builds
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
@@ -14,42 +13,29 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.balance import BALANCERS
-from meshproxy.cluster.cluster import Cluster, ClusterState
+from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.ledger import FlowTerms, StockTerms, Terms
-from meshproxy.core.limit import Flow, Limits
+from meshproxy.core.limit import Flow
 from meshproxy.core.table import Claims
-from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place, Sockets
-from meshproxy.net.listener import Acceptor, Elsewhere
-from meshproxy.net.splice import Pipes
+from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
-from meshproxy.observe.metrics import EndpointStats, Stats
-from meshproxy.relay.entry import Entry, ProxyHeader, Rule, chooser
-from meshproxy.relay.live import Guests, ListenerState
+from meshproxy.observe.metrics import EndpointStats
+from meshproxy.plan.http import http_service
+from meshproxy.plan.rim import Rim
+from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
+from meshproxy.relay.live import ListenerState
 from meshproxy.relay.tcp import TcpService
 from meshproxy.relay.udp import UdpService, UdpSessions
 from meshproxy.wire import proxy_protocol
+from meshproxy.wire.h1 import ResponseCodec
 
 ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2, None: None}
 
 
 Share = Callable[[Place], Sockets]
 """Gives the sockets that a worker serves at a place; called only for places that it does not serve yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rim:
-    """What a worker has, whatever its configuration says."""
-
-    loop: asyncio.AbstractEventLoop
-    clock: Clock
-    stats: Stats
-    pipes: Pipes
-    guests: Guests
-    limits: Limits
-    elsewhere: Callable[[Place], Elsewhere | None]
-    """Who takes connections that are accepted at a place, if this worker has too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +106,9 @@ def compile_config(
         clusters[part.name] = _cluster(part, claims, rim)
         yield
     listeners = []
+    tables = {table.name: table for table in config.routes}
     for said in config.listeners:
-        listeners.append(_listener(said, clusters, claims, rim, share))
+        listeners.append(_listener(said, clusters, tables, claims, rim, share))
         yield
     return Snapshot(config, tuple(listeners))
 
@@ -138,6 +125,10 @@ def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
         claims.claim(("limit", key), lambda: rim.limits.stock(key)),
         connect_timeout=said.connect_timeout,
         keepalive=said.keepalive,
+        reuse=Reuse(
+            said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
+        ),
+        codec=ResponseCodec(),
     )
     return Group(said, cluster)
 
@@ -157,7 +148,12 @@ def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Ri
 
 
 def _listener(
-    said: model.Listener, clusters: Mapping[str, Group], claims: Claims, rim: Rim, share: Share
+    said: model.Listener,
+    clusters: Mapping[str, Group],
+    tables: Mapping[str, model.RouteTable],
+    claims: Claims,
+    rim: Rim,
+    share: Share,
 ) -> Listener:
     key = connections_of("listener", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
@@ -165,26 +161,31 @@ def _listener(
         ("listener", said.name),
         lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit),
     )
-    build = _udp_doors if said.protocol == "udp" else _tcp_doors
-    return Listener(said, build(said, state, clusters, claims, rim, share))
+    if said.protocol == "udp":
+        return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
+    return Listener(said, _tcp_doors(said, state, clusters, tables, claims, rim, share))
 
 
 def _tcp_doors(
     said: model.Listener,
     state: ListenerState,
     clusters: Mapping[str, Group],
+    tables: Mapping[str, model.RouteTable],
     claims: Claims,
     rim: Rim,
     share: Share,
 ) -> tuple[Door, ...]:
+    by_name = {name: group.cluster for name, group in clusters.items()}
+
+    def service(chain: model.Chain) -> Service:
+        if chain.routes:
+            return http_service(said, chain, tables[chain.routes], by_name, state, claims, rim)
+        assert chain.cluster is not None
+        return _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
+
     rules = [
-        Rule(
-            frozenset(chain.match.ports) or None,
-            chain.match.sources or None,
-            _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim),
-        )
+        Rule(frozenset(chain.match.ports) or None, chain.match.sources or None, service(chain))
         for chain in said.outcomes
-        if chain.cluster
     ]
     entry = Entry(
         rim.loop, rim.clock, state, _rate(said, claims, rim), _header(said.proxy_protocol), chooser(rules)
@@ -193,7 +194,12 @@ def _tcp_doors(
     def door(place: Place) -> Door:
         live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
         accept = partial(entry.accept, live.port)
-        return Door(live, lambda: live.serve(accept, entry.accept_failed))
+
+        def open_it() -> None:
+            state.entry = entry
+            live.serve(accept, entry.accept_failed)
+
+        return Door(live, open_it)
 
     return tuple(map(door, places(said)))
 

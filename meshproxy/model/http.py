@@ -1,0 +1,84 @@
+"""What an operator can say about HTTP on a listener: limits, what is admitted, paths, and who is believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Literal
+
+from meshproxy.schema.kinds import Scalar, Size, choice, read_network, string, whole
+
+Peer = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    Scalar(
+        "network \\| `unix`",
+        lambda value: "unix" if value == "unix" else read_network(value),
+        str,
+        {"type": "string", "maxLength": 64},
+    ),
+]
+ADMISSIBLE = ("bare_lf", "obs_fold", "raw_target", "underscores", "bare_status")
+"""The switches of `wire.h1.Strictness`."""
+WRITABLE = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id")
+
+Admitted = Annotated[
+    Literal["bare_lf", "obs_fold", "raw_target", "underscores", "bare_status"], choice(*ADMISSIBLE)
+]
+Identifying = Annotated[
+    Literal["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id"],
+    choice(*WRITABLE),
+]
+Token = Annotated[str, string("protocol", "a protocol such as websocket", r"[A-Za-z0-9][A-Za-z0-9._/-]*", 64)]
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How much of a request is taken."""
+
+    line: Annotated[Size, "the request line; longer: 414"] = 8 * 1024
+    head: Annotated[Size, "all of the head; longer: 431"] = 60 * 1024
+    fields: Annotated[int, whole(1, 1000), "fields of a head; more: 431"] = 100
+    body: Annotated[Size | None, "a body; longer: 413; absent: no limit, for none is ever held"] = None
+
+
+@dataclass(frozen=True, slots=True)
+class PathRules:
+    """How a path is made regular before it is matched; what is matched is what is sent on."""
+
+    dot_segments: Annotated[
+        Literal["resolve", "refuse"], choice("resolve", "refuse"), "`/a/../b`, also where it is percent-encoded"
+    ] = "resolve"
+    slashes: Annotated[
+        Literal["merge", "keep", "refuse"], choice("merge", "keep", "refuse"), "`//`, which many servers take for `/`"
+    ] = "merge"
+    escaped_slashes: Annotated[
+        Literal["refuse", "keep"], choice("refuse", "keep"), "`%2F` and `%5C`, which some servers take for a slash"
+    ] = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The header fields that say who asked, and through whom."""
+
+    trusted: Annotated[
+        tuple[Peer, ...], "peers whose own such fields are kept and added to; from all others they are dropped"
+    ] = ()
+    headers: Annotated[tuple[Identifying, ...], "which are written"] = (
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-request-id",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """How a listener speaks HTTP."""
+
+    limits: Annotated[HttpLimits, "how much is taken"] = HttpLimits()
+    admit: Annotated[tuple[Admitted, ...], "what is refused by default, and taken here; see docs/http1.md"] = ()
+    path: Annotated[PathRules, "how paths are made regular"] = PathRules()
+    upgrades: Annotated[tuple[Token, ...], "protocols that a connection may change to"] = ("websocket",)
+    forwarded: Annotated[Forwarded, "who asked"] = Forwarded()
+
+
+PLAIN_HTTP = Http()

@@ -1,0 +1,160 @@
+"""HTTP on a listener, compiled: a table of routes becomes a router of handlings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import inf
+
+from meshproxy import model
+from meshproxy.cluster.cluster import Cluster
+from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.route import compile_routes
+from meshproxy.core.table import Claims
+from meshproxy.core.target import normaliser
+from meshproxy.errors import Failure
+from meshproxy.observe.metrics import AnswerStats
+from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.handling import (
+    NO_EDIT,
+    Answering,
+    Edit,
+    Forwarding,
+    Handling,
+    NewPath,
+    Patience,
+    Refusing,
+    Share,
+    draw,
+)
+from meshproxy.relay.http.replies import Reply
+from meshproxy.relay.http.service import Front, HttpService
+from meshproxy.relay.live import Answers, ListenerState
+from meshproxy.wire.h1 import Limits, RequestCodec, RequestHead, Strictness, encode
+
+Count = Callable[[str, str], AnswerStats]
+"""The counters for a route and a cluster, either of which may be empty."""
+
+
+def http_service(
+    said: model.Listener,
+    chain: model.Chain,
+    table: model.RouteTable,
+    clusters: Mapping[str, Cluster],
+    state: ListenerState,
+    claims: Claims,
+    rim: Rim,
+) -> HttpService:
+    def count(route: str, cluster: str) -> AnswerStats:
+        key = ("answers", said.name, route, cluster)
+        return claims.claim(key, lambda: Answers(state.stats.answers, route, cluster)).stats
+
+    timeouts = chain.timeouts
+    patience = Patience(timeouts.idle or inf, timeouts.request or inf)
+    unrouted = count("", "")
+
+    def refusing(failure: Failure) -> Refusing:
+        return Refusing(failure=failure, stats=unrouted, patience=patience)
+
+    handlings = (
+        (rule.match, _handling(rule, rule.name or f"{table.name}/{place}", clusters, patience, count))
+        for place, rule in enumerate(table.rules)
+    )
+    router = compile_routes(handlings, written=table.order == "written")
+    regular = normaliser(said.http.path)
+    forwarded = said.http.forwarded
+    networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
+
+    def front(without: frozenset[bytes]) -> Front:
+        return Front(_codec(said.http), without, router, regular, refusing)
+
+    identity = Identity(forwarded)
+    others = front(CLAIMS)
+    return HttpService(
+        rim.http,
+        state,
+        unrouted,
+        identity,
+        networks,
+        "unix" in forwarded.trusted,
+        others,
+        front(identity.replaced) if forwarded.trusted else others,
+        head=timeouts.head or inf,
+        idle=timeouts.idle or inf,
+        lifetime=timeouts.lifetime or inf,
+    )
+
+
+def _codec(said: model.Http) -> RequestCodec:
+    limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
+    strictness = Strictness(**dict.fromkeys(said.admit, True))
+    return RequestCodec(limits, strictness, frozenset(name.lower().encode("ascii") for name in said.upgrades))
+
+
+def _handling(
+    rule: model.Rule, name: str, clusters: Mapping[str, Cluster], default: Patience, count: Count
+) -> Handling:
+    timeouts = rule.timeouts
+    patience = Patience(
+        default.idle if timeouts.idle is None else timeouts.idle or inf,
+        default.total if timeouts.request is None else timeouts.request or inf,
+    )
+    response = _edit(rule.response_headers)
+    if rule.reply is not None:
+        return Answering(make=_reply(rule.reply, response), stats=count(name, ""), patience=patience)
+    if rule.redirect is not None:
+        return Answering(make=_redirect(rule.redirect, response), stats=count(name, ""), patience=patience)
+    shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
+    return Forwarding(
+        draw=draw(shares),
+        new_path=_new_path(rule),
+        request=_with_host(_edit(rule.request_headers), rule.rewrite.host),
+        response=response if response != NO_EDIT else None,
+        patience=patience,
+    )
+
+
+def _edit(said: model.HeaderEdit) -> Edit:
+    names = (*said.remove, *(name for name, _ in said.set))
+    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in (*said.set, *said.add)]
+    return Edit(frozenset(name.lower().encode("ascii") for name in names), encode.lines(fields))
+
+
+def _with_host(edit: Edit, host: str | None) -> Edit:
+    if host is None:
+        return edit
+    line = encode.line(b"Host", host.encode("ascii"))
+    return Edit(edit.without | {b"host"}, line + edit.lines)
+
+
+def _new_path(rule: model.Rule) -> NewPath | None:
+    rewrite, match = rule.rewrite, rule.match.path
+    if rewrite.path is not None:
+        path = rewrite.path.encode("ascii")
+        return lambda _: path
+    if rewrite.prefix is not None:
+        matched = len((match.prefix or "/").rstrip("/")) if match is not None else 0
+        prefix = rewrite.prefix.rstrip("/").encode("ascii")
+        return lambda path: prefix + path[matched:] or b"/"
+    return None
+
+
+def _reply(said: model.Reply, edit: Edit) -> Callable[[RequestHead], Reply]:
+    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
+    reply = Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
+    return lambda _: reply
+
+
+def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply]:
+    scheme = (said.scheme or "http").encode("ascii")
+    host = said.host.encode("ascii") if said.host is not None else None
+    path = said.path.encode("ascii") if said.path is not None else None
+
+    def make(head: RequestHead) -> Reply:
+        where = b"%b://%b%b" % (scheme, host or head.authority.text, path or head.target)
+        return Reply(said.status, _edited([(b"Location", where)], edit), added=edit.lines)
+
+    return make
+
+
+def _edited(fields: list[tuple[bytes, bytes]], edit: Edit) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in fields if name.lower() not in edit.without]

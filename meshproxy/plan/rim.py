@@ -1,0 +1,29 @@
+"""What a worker has, whatever its configuration says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshproxy.core.limit import Limits
+from meshproxy.net.clock import Clock
+from meshproxy.net.doors import Place
+from meshproxy.net.listener import Elsewhere
+from meshproxy.net.splice import Pipes
+from meshproxy.observe.metrics import Stats
+from meshproxy.relay.http.site import Site
+from meshproxy.relay.live import Guests
+
+
+@dataclass(frozen=True, slots=True)
+class Rim:
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    stats: Stats
+    pipes: Pipes
+    guests: Guests
+    limits: Limits
+    elsewhere: Callable[[Place], Elsewhere | None]
+    """Who takes connections that are accepted at a place, if this worker has too many."""
+    http: Site

@@ -1,0 +1,27 @@
+"""Why an exchange failed: the word for metrics and logs, the status for the client, and Envoy's flag."""
+
+from __future__ import annotations
+
+from meshproxy.cluster.cluster import NO_ENDPOINT as NO_ENDPOINT
+from meshproxy.errors import Failure
+
+# Before anything was sent
+NO_ROUTE = Failure("no_route", 404, "NR")
+NO_CONNECT = Failure("connect_refused", 405, "NR")
+OVERFLOW = Failure("overflow", 503, "UO")
+CONNECT_FAILED = Failure("connect_failed", 503, "UF")
+CONNECT_TIMEOUT = Failure("connect_timeout", 504, "UF")
+
+# The upstream
+UPSTREAM_LOST = Failure("upstream_lost", 502, "UC")
+UPSTREAM_MALFORMED = Failure("upstream_malformed", 502, "UPE")
+
+# The client
+HEAD_TIMEOUT = Failure("head_timeout", 408, "DT")
+BODY_TIMEOUT = Failure("body_timeout", 408, "DT")
+CLIENT_GONE = Failure("client_gone", 499, "DC")
+
+# Time
+REQUEST_TIMEOUT = Failure("request_timeout", 504, "UT")
+IDLE_TIMEOUT = Failure("idle_timeout", 504, "SI")
+DRAINED = Failure("drained", 503, "DR")

@@ -1,0 +1,135 @@
+"""What becomes of a request, by the route that was found for it: each rule compiled into one of these."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from random import random
+from typing import NamedTuple, Protocol
+
+from meshproxy.cluster.cluster import Cluster
+from meshproxy.core.exchange import Exchange
+from meshproxy.errors import Failure
+from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http.replies import Reply
+from meshproxy.wire.h1 import RequestHead
+
+
+class Edit(NamedTuple):
+    """Changes to the fields of a head: names that are left out, in lower case, and lines that are written."""
+
+    without: frozenset[bytes] = frozenset()
+    lines: bytes = b""
+
+
+NO_EDIT = Edit()
+
+
+class Patience(NamedTuple):
+    """Seconds; what is not limited is infinite."""
+
+    idle: float
+    """Of silence in the middle of an exchange."""
+    total: float
+
+
+class Asked(Protocol):
+    """The connection that an exchange belongs to."""
+
+    def reply(self, x: Exchange, reply: Reply) -> None: ...
+
+    def fail(self, x: Exchange, failure: Failure) -> None: ...
+
+    def attempt(self, x: Exchange) -> None:
+        """Send it to an endpoint of its cluster."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Handling(ABC):
+    """A rule, compiled."""
+
+    patience: Patience
+    response: Edit | None = None
+    """Changes to the answer of an upstream."""
+
+    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
+        """The beginning of the head for an upstream: the path is made regular, and the query begins with `?`.
+
+        Nothing, where nobody will be asked.
+        """
+        return b""
+
+    @abstractmethod
+    def begin(self, asked: Asked, x: Exchange) -> None: ...
+
+
+class Share(NamedTuple):
+    """A cluster that gets a part of the requests of a route, and what is counted of that."""
+
+    cluster: Cluster
+    stats: AnswerStats
+
+
+Draw = Callable[[], Share]
+
+
+def draw(shares: Sequence[tuple[Share, int]]) -> Draw:
+    """Each by its weight."""
+    drawn = [share for share, weight in shares if weight]
+    if len(drawn) == 1:
+        only = drawn[0]
+        return lambda: only
+    bounds = list(accumulate(weight for _, weight in shares if weight))
+    total = bounds[-1]
+    return lambda: drawn[bisect_right(bounds, random() * total)]  # noqa: S311 - a share, not a secret
+
+
+NewPath = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Forwarding(Handling):
+    """An upstream answers."""
+
+    draw: Draw
+    new_path: NewPath | None
+    request: Edit
+
+    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
+        if self.new_path is not None:
+            path = self.new_path(path)
+        edit = self.request
+        if edit.without:
+            without = without | edit.without
+        return head.opening(target=path + query, without=without) + edit.lines
+
+    def begin(self, asked: Asked, x: Exchange) -> None:
+        x.cluster, x.stats = self.draw()
+        asked.attempt(x)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Answering(Handling):
+    """The proxy answers."""
+
+    make: Callable[[RequestHead], Reply]
+    stats: AnswerStats
+
+    def begin(self, asked: Asked, x: Exchange) -> None:
+        x.stats = self.stats
+        asked.reply(x, self.make(x.request))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Refusing(Handling):
+    """Nobody answers: there is no route, or the request is none that may go on."""
+
+    failure: Failure
+    stats: AnswerStats
+
+    def begin(self, asked: Asked, x: Exchange) -> None:
+        x.stats = self.stats
+        asked.fail(x, self.failure)

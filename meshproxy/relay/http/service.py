@@ -1,0 +1,85 @@
+"""What is compiled for HTTP on a listener: from a head to what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from meshproxy.core.identity import Identity
+from meshproxy.core.route import Router
+from meshproxy.core.target import Irregular, Normalise
+from meshproxy.errors import Failure
+from meshproxy.net.conn import Conn
+from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.entry import Networks, Origin
+from meshproxy.relay.http.downstream import Downstream
+from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE
+from meshproxy.relay.http.handling import Handling, Refusing
+from meshproxy.relay.http.site import Site
+from meshproxy.relay.live import ListenerState
+from meshproxy.wire.h1 import RequestCodec, RequestHead
+
+Decision = tuple[Handling, bytes]
+"""What becomes of a request, and the beginning of the head that an upstream would get."""
+
+
+class Front:
+    """How requests are read that come from peers who are believed, or from those who are not.
+
+    Heads are remembered with what was decided of them, and that differs: other fields go on.
+    """
+
+    __slots__ = ("_find", "_no_connect", "_no_route", "_refusing", "_regular", "codec", "without")
+
+    def __init__(
+        self,
+        codec: RequestCodec,
+        without: frozenset[bytes],
+        router: Router[Handling],
+        regular: Normalise,
+        refusing: Callable[[Failure], Refusing],
+    ) -> None:
+        self.codec = codec
+        self.without = without
+        self._find = router.find
+        self._regular = regular
+        self._refusing = refusing
+        self._no_route = refusing(NO_ROUTE)
+        self._no_connect = refusing(NO_CONNECT)
+
+    def decide(self, head: RequestHead) -> Decision:
+        path, mark, query = head.target.partition(b"?")
+        try:
+            path = self._regular(path)
+        except Irregular as why:
+            return self._refusing(Failure(why.reason, 400, "DPE")), b""
+        if head.method == b"CONNECT":
+            return self._no_connect, b""
+        route = self._find(head.authority.text, path, head.method, head)
+        if route is None:
+            return self._no_route, b""
+        handling = route.outcome
+        return handling, handling.opening(head, path, mark + query, self.without)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HttpService:
+    site: Site
+    state: ListenerState
+    unrouted: AnswerStats
+    """What is counted of requests that no route is for, or that are none."""
+    identity: Identity
+    trusted: Networks
+    trust_unix: bool
+    front: Front
+    believed: Front
+    """The same as `front` where nobody is believed."""
+    head: float
+    idle: float
+    lifetime: float
+
+    def believes(self, origin: Origin) -> bool:
+        return self.trust_unix if origin.source is None else bool(self.trusted) and origin.within(self.trusted)
+
+    def start(self, conn: Conn, origin: Origin) -> None:
+        Downstream(self, conn, origin).begin()

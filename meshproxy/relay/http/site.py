@@ -1,0 +1,41 @@
+"""What all HTTP of a worker shares: its loop and clock, who is watched, and who moves bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol
+
+from meshproxy.net.clock import Clock
+from meshproxy.net.deadlines import Deadlines
+from meshproxy.net.splice import Pipes
+from meshproxy.relay.http.ids import Ids
+
+
+class Carrier(Protocol):
+    """A connection to an endpoint."""
+
+    def account(self) -> None: ...
+
+    def drain(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Site:
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    pipes: Pipes
+    deadlines: Deadlines
+    ids: Ids
+    upstreams: set[Carrier]
+
+    def account(self) -> Generator[None, None, None]:
+        """In steps."""
+        for upstream in tuple(self.upstreams):
+            upstream.account()
+            yield
+
+    def close(self) -> None:
+        for upstream in tuple(self.upstreams):
+            upstream.drain()

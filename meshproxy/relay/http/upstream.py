@@ -1,0 +1,378 @@
+"""A connection to an endpoint: it carries one exchange after the other, and waits for the next in the endpoint's pool.
+
+A response belongs to the request that was sent last, or to nobody: bytes that nobody has asked for end the connection,
+and one on which anything went wrong is not used again.
+"""
+
+from __future__ import annotations
+
+import socket
+from math import inf
+from typing import Protocol
+
+from meshproxy.cluster.cluster import Cluster, Lease
+from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.core.exchange import Exchange
+from meshproxy.core.limit import Stock
+from meshproxy.errors import Failure
+from meshproxy.net.conn import Conn, Feeder
+from meshproxy.net.dial import Dial
+from meshproxy.relay.http.failures import (
+    CONNECT_FAILED,
+    CONNECT_TIMEOUT,
+    OVERFLOW,
+    UPSTREAM_LOST,
+    UPSTREAM_MALFORMED,
+)
+from meshproxy.relay.http.site import Site
+from meshproxy.wire.h1 import BodyReader, Malformed, ResponseHead, body_reader
+
+
+class Asker(Protocol):
+    """Who has sent the request, and is told of everything that comes back."""
+
+    feeder: Feeder
+    """Who is held while the upstream takes no more."""
+
+    def interim(self, x: Exchange, head: ResponseHead) -> None: ...
+
+    def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
+        """The head, and what has come of the body, to which `respond_more` adds unless this is the whole of it."""
+
+    def respond_more(self, x: Exchange, data: bytes, last: bool) -> None: ...
+
+    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None:
+        """The protocol changes, and the connection belongs to the asker."""
+
+    def decodes(self, x: Exchange, head: ResponseHead) -> bool:
+        """Whether it wants a body without chunks."""
+
+    def request_sent(self, x: Exchange) -> bool:
+        """Whether all of the request has been sent."""
+
+    def sent(self, x: Exchange) -> None:
+        """What there was of the request is on its way, and the rest may follow."""
+
+    def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
+        """`unheard`: not a byte came back on a connection that had been used before, so it may have been closed
+        before the request arrived."""
+
+
+class Upstream:
+    __slots__ = (
+        "_asker",
+        "_begun",
+        "_body",
+        "_lease",
+        "_reader",
+        "_site",
+        "_too_old",
+        "_unit",
+        "_uses",
+        "_x",
+        "conn",
+        "deadline",
+        "endpoint",
+    )
+
+    def __init__(self, site: Site, cluster: Cluster, endpoint: Endpoint, sock: socket.socket, unit: Stock) -> None:
+        self._site = site
+        self.endpoint = endpoint
+        self._unit = unit
+        self._lease: Lease = cluster.lease(endpoint, self)
+        self._lease.opened()
+        self._reader = cluster.codec.reader()
+        self._body: BodyReader | None = None
+        self._begun = False
+        """Whether a byte of the response has come."""
+        self._asker: Asker | None = None
+        self._x: Exchange | None = None
+        self._uses = 0
+        self._too_old = site.clock.now() + cluster.reuse.lifetime
+        self.deadline = inf
+        self.conn = conn = Conn(site.loop, sock)
+        conn.handler = self
+        conn.read_to(self._take)
+        site.upstreams.add(self)
+        site.deadlines.watch(self)
+        conn.start()
+
+    # For who asks
+
+    def carry(self, asker: Asker, x: Exchange, data: bytes) -> None:
+        """Send a request, or its beginning."""
+        self._asker = asker
+        self._x = x
+        x.upstream = self
+        self._uses += 1
+        self._begun = False
+        self.deadline = inf
+        self.conn.fed_by = asker.feeder
+        request = x.request
+        self._reader.expect(request.method, request.upgrade)
+        self.conn.write(data)
+
+    def more(self, data: bytes) -> None:
+        self.conn.write(data)
+
+    def cancel(self) -> None:
+        """Nobody waits for the answer any more.  The endpoint must not take half a request for a whole one."""
+        self._let_go()
+        self._close(abort=True)
+
+    # For whom the protocol has changed
+
+    def surrender(self) -> Conn:
+        """The connection goes on as something else.  Who has it closes it, and says so."""
+        self._let_go()
+        self._site.deadlines.forget(self)
+        self._site.upstreams.discard(self)
+        self.account()
+        return self.conn
+
+    def moved(self, sent: int, received: int) -> None:
+        self._lease.moved(sent, received)
+
+    def over(self) -> None:
+        self._lease.done()
+        self._unit.give()
+
+    # For the pool, and for reloads
+
+    @property
+    def waits(self) -> bool:
+        """Nobody uses it now."""
+        return self._x is None
+
+    def close(self) -> None:
+        """It waits in the pool."""
+        self._close()
+
+    def drain(self) -> None:
+        """Its endpoint is gone, and so is the time that was given."""
+        if self._x is None:
+            self._close()
+        else:
+            self._fail(UPSTREAM_LOST)
+
+    def expired(self) -> None:
+        """It has waited for too long: only who waits has a deadline."""
+        self._close()
+
+    def account(self) -> None:
+        """Add what has moved since the last time to the counters."""
+        conn = self.conn
+        self._lease.moved(conn.sent, conn.received)
+        conn.sent = conn.received = 0
+
+    # What comes back
+
+    def _take(self, data: bytes) -> None:
+        x, asker = self._x, self._asker
+        if x is None or asker is None:
+            self._lease.cluster.stats.unasked_total += 1
+            self._close()
+            return
+        self._begun = True
+        try:
+            if self._body is not None:
+                self._take_body(x, asker, self._body, data)
+            else:
+                self._take_head(x, asker, data)
+        except Malformed as fault:
+            self._malformed(fault)
+
+    def _take_head(self, x: Exchange, asker: Asker, data: bytes) -> None:
+        reader = self._reader
+        head = reader.feed(data)
+        while head is not None and head.interim:
+            asker.interim(x, head)
+            rest = reader.rest
+            head = reader.feed(rest) if rest else None
+        if head is None:
+            return
+        rest, length = reader.rest, head.body
+        if length == len(rest):
+            self._done(head.keep_alive)
+            asker.respond(x, head, rest, True)
+        elif head.upgrade is not None:
+            asker.switch(x, head, rest, self)
+        else:
+            self._body = body = body_reader(length, self._lease.cluster.codec.limits, decode=asker.decodes(x, head))
+            passed = body.feed(rest) if rest else b""
+            if body.done:
+                self._done(head.keep_alive and not body.rest)
+                asker.respond(x, head, passed, True)
+            else:
+                x.response = head
+                asker.respond(x, head, passed, False)
+
+    def _take_body(self, x: Exchange, asker: Asker, body: BodyReader, data: bytes) -> None:
+        passed = body.feed(data)
+        if not body.done:
+            asker.respond_more(x, passed, False)
+            return
+        response = x.response
+        self._done(response is not None and response.keep_alive and not body.rest)
+        asker.respond_more(x, passed, True)
+
+    def _done(self, keep: bool) -> None:
+        """The response is whole.  This comes before the asker hears of it, who may have the next request at hand."""
+        x, asker, conn = self._x, self._asker, self.conn
+        assert x is not None
+        assert asker is not None
+        self._body = None
+        reuse, now = x.cluster.reuse, self._site.clock.now()
+        endpoint = self.endpoint
+        if (
+            keep
+            and not conn.full
+            and self._uses < reuse.requests
+            and now < self._too_old
+            and len(endpoint.idle) < reuse.most_idle
+            and not endpoint.retired
+            and asker.request_sent(x)
+        ):
+            self._x = self._asker = None
+            conn.fed_by = None
+            endpoint.idle.append(self)
+            self.deadline = deadline = now + reuse.idle
+            self._site.deadlines.expect(deadline)
+        else:
+            self._let_go()
+            self._close(abort=not asker.request_sent(x))
+
+    # How it ends
+
+    def on_end(self, conn: Conn) -> None:
+        body, x, asker = self._body, self._x, self._asker
+        if x is None or asker is None:
+            self._close()
+            return
+        if body is None:
+            self._fail(UPSTREAM_LOST)
+            return
+        try:
+            body.end()
+        except Malformed as fault:
+            self._malformed(fault)
+            return
+        self._done(False)
+        asker.respond_more(x, b"", True)
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        if self._x is None:
+            self._close()
+        else:
+            self._fail(UPSTREAM_LOST)
+
+    def _malformed(self, fault: Malformed) -> None:
+        self._lease.cluster.stats.malformed[fault.reason.value] += 1
+        self._fail(UPSTREAM_MALFORMED)
+
+    def _fail(self, failure: Failure) -> None:
+        x, asker = self._x, self._asker
+        assert x is not None
+        assert asker is not None
+        unheard = not self._begun and self._uses > 1
+        self._let_go()
+        self._close(abort=True)
+        asker.lost(x, failure, unheard=unheard)
+
+    def _let_go(self) -> None:
+        """Who asked is not held back by this connection any more."""
+        if self.conn.full and self.conn.fed_by is not None:
+            self.conn.fed_by.release()
+        self.conn.fed_by = None
+        self._x = self._asker = self._body = None
+
+    def _close(self, *, abort: bool = False) -> None:
+        if self in self.endpoint.idle:
+            self.endpoint.idle.remove(self)
+        if abort:
+            self.conn.abort()
+        else:
+            self.conn.close()
+        self.account()
+        self._site.deadlines.forget(self)
+        self._site.upstreams.discard(self)
+        self.over()
+
+
+class Connecting:
+    """The attempt to make such a connection, for one exchange: a unit of the cluster's limit, then a dial."""
+
+    __slots__ = ("_asker", "_cluster", "_data", "_dial", "_endpoint", "_since", "_site", "_unit", "_x")
+
+    def __init__(self, site: Site, asker: Asker, x: Exchange, endpoint: Endpoint, data: bytes) -> None:
+        self._site = site
+        self._asker: Asker | None = asker
+        self._x = x
+        self._cluster: Cluster = x.cluster
+        self._endpoint = endpoint
+        self._data = data
+        self._unit: Stock | None = None
+        self._dial: Dial | None = None
+
+    def begin(self) -> None:
+        self._x.upstream = self
+        limit = self._cluster.limit
+        if limit.take():
+            self._enter(True)
+        else:
+            limit.ask(self._enter)
+
+    def cancel(self) -> None:
+        self._asker = None
+        if self._dial is not None:
+            self._dial.cancel()
+        self._give_back()
+
+    def _enter(self, granted: bool) -> None:
+        if granted:
+            self._unit = self._cluster.limit
+        if self._asker is None:
+            self._give_back()  # cancelled while it waited
+        elif granted:
+            self._begin_dial()
+        else:
+            self._cluster.stats.overflow_total += 1
+            self._fail(OVERFLOW)
+
+    def _begin_dial(self) -> None:
+        site, cluster = self._site, self._cluster
+        self._since = site.clock.now()
+        dial = Dial(
+            site.loop, site.clock, self._endpoint.address, cluster.connect_timeout, self._dialled,
+            keepalive=cluster.keepalive,
+        )
+        outcome = dial.begin()
+        if outcome is None:
+            self._dial = dial
+        else:
+            self._dialled(outcome)
+
+    def _dialled(self, outcome: socket.socket | OSError) -> None:
+        self._dial = None
+        asker, unit = self._asker, self._unit
+        assert asker is not None
+        assert unit is not None
+        if isinstance(outcome, OSError):
+            self._cluster.connect_failed(self._endpoint, outcome)
+            self._give_back()
+            self._x.tried += (self._endpoint,)
+            self._fail(CONNECT_TIMEOUT if isinstance(outcome, TimeoutError) else CONNECT_FAILED)
+            return
+        self._cluster.stats.connect_seconds.observe(self._site.clock.now() - self._since)
+        Upstream(self._site, self._cluster, self._endpoint, outcome, unit).carry(asker, self._x, self._data)
+        asker.sent(self._x)
+
+    def _fail(self, failure: Failure) -> None:
+        asker = self._asker
+        assert asker is not None
+        asker.lost(self._x, failure, unheard=False)
+
+    def _give_back(self) -> None:
+        if self._unit is not None:
+            self._unit.give()
+            self._unit = None
