@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors schema model wire observe net core cluster relay dialects sources plan admin server demo cli __main__"
+    "errors schema model wire observe net core cluster relay dialects sources discovery plan "
+    "admin server demo cli __main__"
 ).split()
 PURE = {"errors", "schema", "model", "wire", "core", "dialects"}
 IO = {"asyncio", "socket", "ssl", "selectors", "select", "subprocess", "threading", "time", "os", "uvloop"}

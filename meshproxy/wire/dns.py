@@ -1,0 +1,320 @@
+"""DNS messages: ask which addresses a name has, and read what comes back.
+
+    query = Query(4711, name("books.shop"), A)
+    reply = parse(data, query)      # what answers `encode(query)`; anything else is Malformed
+    found(query, reply)             # Found(addresses=("10.0.0.1",), ttl=30)
+
+Replies come from the network, perhaps not from whom they seem to: names are bounded and so are the pointers in them,
+and what is not the answer to this very query is refused before its records are read.  A record of a kind that nobody
+here needs is stepped over; to read another kind takes a dataclass and a line in `_KINDS`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+from meshproxy.schema.kinds import shown
+
+Name = tuple[bytes, ...]
+"""Labels in small letters, since DNS compares them without case; the root is the empty tuple."""
+
+A, CNAME, SOA, AAAA, OPT = 1, 5, 6, 28, 41
+INTERNET = 1
+
+NO_ERROR, NO_SUCH_NAME = 0, 3
+RCODES = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH", 16: "BADVERS"}
+"""What a server says instead of an answer."""
+
+UDP_SIZE = 1232
+"""What passes every network in one piece; servers that have more to say are asked again over TCP."""
+MOST_RECORDS = 4096
+"""As many addresses as one message over TCP has room for."""
+MOST_LABELS = 1 << 16
+"""In all names of a message: pointers make many of few bytes, and each takes its time."""
+MOST_POINTERS = 16
+MOST_ALIASES = 16
+LONGEST_NAME, LONGEST_LABEL = 255, 63
+
+_HEADER = struct.Struct("!6H")
+_TYPE_CLASS = struct.Struct("!HH")
+_RECORD = struct.Struct("!HHIH")
+_SOA = struct.Struct("!5I")
+_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSE, _RECURSIVE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
+_OPCODE, _RCODE = 0x7800, 0x000F
+
+_LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
+
+
+class Malformed(ValueError):
+    """What arrived is not an answer to the query, or not DNS at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The id is the caller's to choose: one that nobody can guess."""
+
+    id: int
+    name: Name
+    kind: int
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    name: Name
+    ttl: int
+    kind: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    name: Name
+    ttl: int
+    target: Name
+
+
+@dataclass(frozen=True, slots=True)
+class Zone:
+    """The SOA of a zone; `minimum` is for how long it is certain that something is absent."""
+
+    name: Name
+    ttl: int
+    minimum: int
+
+
+Record = Address | Alias | Zone
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    rcode: int
+    truncated: bool = False
+    """Then there are no records: which of them are whole, nobody can tell."""
+    authoritative: bool = False
+    recursive: bool = False
+    answers: tuple[Record, ...] = ()
+    authority: tuple[Record, ...] = ()
+
+    @property
+    def is_referral(self) -> bool:
+        """From a server that neither knows nor asks others: it says nothing of the name."""
+        return (
+            self.rcode == NO_ERROR
+            and not (self.authoritative or self.recursive or self.answers)
+            and not any(isinstance(record, Zone) for record in self.authority)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a name has of one kind.  Nothing is an answer as well, and `exists` tells whether there is such a name."""
+
+    addresses: tuple[str, ...]
+    ttl: int
+    """For how long that is certain; not at all where there is nothing and the server did not say."""
+    exists: bool = True
+
+
+def name(text: str) -> Name:
+    """The labels of a host name, with or without its final dot; ValueError in words that follow the name of a key."""
+    if not text.isascii():
+        raise _refuse(text, "write a name outside ASCII in its xn-- form")
+    labels = tuple(text.lower().removesuffix(".").encode().split(b"."))
+    if not fits(labels):
+        raise _refuse(text, f"it is longer than {LONGEST_NAME - 2} characters")
+    for label in labels:
+        if not label or len(label) > LONGEST_LABEL:
+            raise _refuse(text, f"what stands between dots has 1 to {LONGEST_LABEL} characters")
+        if not _LABEL.fullmatch(label):
+            raise _refuse(text, "letters, digits, _ and, within a label, - are what it is made of")
+    if labels[-1].isdigit():
+        raise _refuse(text, "it ends in a number, as an address does")
+    return labels
+
+
+def fits(labels: Name) -> bool:
+    return sum(map(len, labels)) + len(labels) + 1 <= LONGEST_NAME
+
+
+def _refuse(text: str, why: str) -> ValueError:
+    return ValueError(f"must be a host name such as books.shop.local, not {shown(text)}: {why}")
+
+
+def encode(query: Query) -> bytes:
+    """With EDNS0, so that the reply need not fit into 512 bytes."""
+    return b"".join(
+        (
+            _HEADER.pack(query.id, _RECURSE, 1, 0, 0, 1),
+            *(bytes((len(label),)) + label for label in query.name),
+            b"\0",
+            _TYPE_CLASS.pack(query.kind, INTERNET),
+            b"\0",
+            _RECORD.pack(OPT, UDP_SIZE, 0, 0),
+        )
+    )
+
+
+def parse(data: bytes, query: Query) -> Reply:
+    reader = _Reader(data)
+    id, flags, questions, answers, authorities, extras = reader.unpack(_HEADER)
+    if id != query.id:
+        raise Malformed("another id")
+    if not flags & _RESPONSE or flags & _OPCODE:
+        raise Malformed("no response to a query")
+    if questions != 1 or (reader.name(), *reader.unpack(_TYPE_CLASS)) != (query.name, query.kind, INTERNET):
+        raise Malformed("another question")
+    rcode = flags & _RCODE
+    if flags & _TRUNCATED:
+        return Reply(rcode, truncated=True)
+    if answers + authorities + extras > MOST_RECORDS:
+        raise Malformed(f"more than {MOST_RECORDS} records")
+    answer, authority = _section(reader, answers), _section(reader, authorities)
+    rcode |= _extended_rcode(reader, extras)
+    if reader.at != len(data):
+        raise Malformed("bytes after the last record")
+    return Reply(rcode, False, bool(flags & _AUTHORITATIVE), bool(flags & _RECURSIVE), answer, authority)
+
+
+def found(query: Query, reply: Reply) -> Found:
+    """Follow the aliases within the reply, in whatever order they stand, and keep what holds for the whole way."""
+    if reply.rcode == NO_SUCH_NAME:
+        return _nothing(reply, [], exists=False)
+    aliases: dict[Name, Alias] = {}
+    for record in reply.answers:
+        if isinstance(record, Alias) and aliases.setdefault(record.name, record).target != record.target:
+            raise Malformed("two aliases of one name")
+    at, ttls = query.name, list[int]()
+    for _ in range(MOST_ALIASES + 1):
+        here = [r for r in reply.answers if isinstance(r, Address) and r.name == at and r.kind == query.kind]
+        if here:
+            addresses = tuple(dict.fromkeys(record.address for record in here))
+            return Found(addresses, min(ttls + [record.ttl for record in here]))
+        if at not in aliases:
+            return _nothing(reply, ttls, exists=True)
+        ttls.append(aliases[at].ttl)
+        at = aliases[at].target
+    raise Malformed(f"more than {MOST_ALIASES} aliases in a row")
+
+
+def _nothing(reply: Reply, ttls: list[int], *, exists: bool) -> Found:
+    """RFC 2308: what is absent stays so for as long as the zone says, if there is one."""
+    certain = [min(zone.ttl, zone.minimum) for zone in reply.authority if isinstance(zone, Zone)]
+    return Found((), min(ttls + certain) if certain else 0, exists)
+
+
+class _Reader:
+    __slots__ = ("_labels", "at", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+        self._labels = 0
+
+    def take(self, size: int) -> bytes:
+        taken = self.data[self.at : self.at + size]
+        if len(taken) < size:
+            raise Malformed("cut short")
+        self.at += size
+        return taken
+
+    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
+        return layout.unpack(self.take(layout.size))
+
+    def name(self) -> Name:
+        try:
+            return self._name()
+        except IndexError:
+            raise Malformed("cut short") from None
+
+    def _name(self) -> Name:
+        """A pointer leads before the piece in which it stands, so a name has an end; they are few, so it is near."""
+        data, at = self.data, self.at
+        labels: list[bytes] = []
+        length, pointers, piece, after = 1, 0, at, 0
+        while size := data[at]:
+            at += 1
+            if size <= LONGEST_LABEL:
+                labels.append(data[at : at + size].lower())
+                at += size
+                length += size + 1
+                if length > LONGEST_NAME:
+                    raise Malformed(f"a name of more than {LONGEST_NAME} bytes")
+                continue
+            if size < 0xC0:
+                raise Malformed("a label of an unknown kind")
+            target = (size & 0x3F) << 8 | data[at]
+            after = after or at + 1
+            pointers += 1
+            if not _HEADER.size <= target < piece:
+                raise Malformed("a pointer that does not lead back")
+            if pointers > MOST_POINTERS:
+                raise Malformed(f"a name of more than {MOST_POINTERS} pointers")
+            at = piece = target
+        self.at = after or at + 1
+        self._labels += len(labels)
+        if self._labels > MOST_LABELS:
+            raise Malformed(f"more than {MOST_LABELS} labels")
+        return tuple(labels)
+
+
+def _section(reader: _Reader, count: int) -> tuple[Record, ...]:
+    records = []
+    for _ in range(count):
+        owner = reader.name()
+        kind, family, ttl, size = reader.unpack(_RECORD)
+        end = reader.at + size
+        if family == INTERNET and kind in _KINDS:
+            records.append(_KINDS[kind](reader, owner, _seconds(ttl), size))
+        else:
+            reader.take(size)
+        if reader.at != end:
+            raise Malformed("a record that is not as long as it says")
+    return tuple(records)
+
+
+def _seconds(ttl: int) -> int:
+    """RFC 2181: what would be negative, were it a signed number, counts as none."""
+    return ttl if ttl < 1 << 31 else 0
+
+
+def _extended_rcode(reader: _Reader, count: int) -> int:
+    """The upper bits of the rcode stand where the one record of EDNS0 has no use for a TTL."""
+    found = []
+    for _ in range(count):
+        reader.name()
+        kind, _, ttl, size = reader.unpack(_RECORD)
+        reader.take(size)
+        if kind == OPT:
+            found.append(ttl >> 24 << 4)
+    if len(found) > 1:
+        raise Malformed("two records of EDNS0")
+    return sum(found)
+
+
+def _ipv4(reader: _Reader, owner: Name, ttl: int, size: int) -> Address:
+    if size != 4:
+        raise Malformed(f"an IPv4 address of {size} bytes")
+    return Address(owner, ttl, A, str(IPv4Address(reader.take(4))))
+
+
+def _ipv6(reader: _Reader, owner: Name, ttl: int, size: int) -> Address:
+    if size != 16:
+        raise Malformed(f"an IPv6 address of {size} bytes")
+    return Address(owner, ttl, AAAA, str(IPv6Address(reader.take(16))))
+
+
+def _alias(reader: _Reader, owner: Name, ttl: int, _: int) -> Alias:
+    return Alias(owner, ttl, reader.name())
+
+
+def _zone(reader: _Reader, owner: Name, ttl: int, _: int) -> Zone:
+    reader.name()  # the server that the zone comes from
+    reader.name()  # who answers for it
+    return Zone(owner, ttl, _seconds(reader.unpack(_SOA)[-1]))
+
+
+_KINDS: dict[int, Callable[[_Reader, Name, int, int], Record]] = {A: _ipv4, AAAA: _ipv6, CNAME: _alias, SOA: _zone}
