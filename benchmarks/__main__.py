@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import idle, reload, report, tcp, workers
+from benchmarks import http1, idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import conn, h1, routes
 from benchmarks.peers import PEERS
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
+    "http": http1.run,
     "idle": idle.run,
     "reload": reload.run,
     "workers": workers.run,
@@ -29,7 +30,7 @@ def main() -> int:
     args = arguments()
     if args.list:
         for name, bench in BENCHES.items():
-            print(f"{name:12}{summary(bench)}")
+            print(f"{name:14}{summary(bench)}")
         return 0
     plan = Plan(args.rounds, args.seconds, only=args.only, peers=args.peers, workers=args.workers)
     os.sched_setaffinity(0, {plan.cores.load})
@@ -53,7 +54,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what each name measures")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    parser.add_argument("--only", type=works, default=frozenset(), help=f"works of tcp: {','.join(tcp.WORKS)}")
+    only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}"
+    parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
     parser.add_argument("--workers", type=positive, default=1, help="processes of ours that carry traffic, in reload")
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -74,7 +76,7 @@ def positive(text: str) -> int:
 
 
 def works(text: str) -> frozenset[str]:
-    return among(text, set(tcp.WORKS))
+    return among(text, {*tcp.WORKS, *http1.NAMES})
 
 
 def peers(text: str) -> frozenset[str]:

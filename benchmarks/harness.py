@@ -19,6 +19,7 @@ from benchmarks.process import Cores
 
 OURS = Meshproxy.name
 Subject = TypeVar("Subject")
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,10 @@ class Plan:
     def chosen(self, works: Sequence[str]) -> list[str]:
         return [work for work in works if not self.only or work in self.only]
 
-    def present(self) -> list[type[Peer]]:
-        """The peers that were asked for and can run; says why another cannot."""
+    def present(self, kinds: Sequence[type[Peer]] = PEERS) -> list[type[Peer]]:
+        """Those of `kinds` that were asked for and can run; says why another cannot."""
         found = []
-        for peer in PEERS:
+        for peer in kinds:
             if self.peers and peer.name not in self.peers:
                 continue
             if reason := peer.missing():
@@ -97,10 +98,10 @@ def paired(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
 
 
 def interleave(
-    subjects: Mapping[str, Subject], rounds: int, once: Callable[[Subject], float]
-) -> dict[str, list[float]]:
+    subjects: Mapping[str, Subject], rounds: int, once: Callable[[Subject], Figure]
+) -> dict[str, list[Figure]]:
     """Measure each subject once in every round, in turn."""
-    samples: dict[str, list[float]] = {name: [] for name in subjects}
+    samples: dict[str, list[Figure]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, subject in subjects.items():
             samples[name].append(once(subject))

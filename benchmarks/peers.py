@@ -44,6 +44,10 @@ class Peer:
     def config(self) -> str:
         raise NotImplementedError
 
+    def furnish(self, directory: Path) -> None:
+        """Write all that it reads."""
+        (directory / self.file).write_text(self.config())
+
     def command(self, config: Path) -> list[str]:
         raise NotImplementedError
 
@@ -58,7 +62,7 @@ class Peer:
         self._directory = tempfile.TemporaryDirectory(prefix=f"benchmark-{self.name}-")
         path = Path(self._directory.name)
         config, log = path / self.file, path / "log"
-        config.write_text(self.config())
+        self.furnish(path)
         began = time.monotonic()
         with log.open("w") as output:
             self._process = process.start(self.command(config), self.core, output=output, log=output)
@@ -230,12 +234,18 @@ class Envoy(Peer):
     def version(cls) -> str:
         return said(cls.binary() or "envoy", "--version").rpartition("version:")[2].split("/")[1]
 
-    def config(self) -> str:
-        relay = {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
-            "stat_prefix": "relay",
-            "cluster": "upstream",
+    def filter(self) -> dict[str, object]:
+        """What the listener does with a connection."""
+        return {
+            "name": "envoy.filters.network.tcp_proxy",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                "stat_prefix": "relay",
+                "cluster": "upstream",
+            },
         }
+
+    def config(self) -> str:
         return json.dumps(
             {
                 "static_resources": {
@@ -243,9 +253,7 @@ class Envoy(Peer):
                         {
                             "name": "relay",
                             "address": envoy_address(self.port),
-                            "filter_chains": [
-                                {"filters": [{"name": "envoy.filters.network.tcp_proxy", "typed_config": relay}]}
-                            ],
+                            "filter_chains": [{"filters": [self.filter()]}],
                         }
                     ],
                     "clusters": [

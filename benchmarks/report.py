@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from benchmarks import process
+from benchmarks import process, tools
 from benchmarks.harness import Result, Row, Spread
 from benchmarks.peers import PEERS
 
@@ -34,6 +34,7 @@ def circumstances(command: Sequence[str], load: tuple[float, float, float]) -> d
         "python": platform.python_version(),
         "uvloop": _installed("uvloop"),
         **{peer.name: peer.version() for peer in PEERS if not peer.missing()},
+        **tools.versions(),
     }
 
 

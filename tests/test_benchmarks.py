@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import socket
@@ -9,18 +10,47 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
-from benchmarks import idle, load, process, reload, report, steady, upstream, workers
+from benchmarks import http1, idle, latency, load, process, reload, report, steady, tools, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
+from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn
+from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.tcp import WORKS
 
 CORES = process.Cores.of_this_machine()
 SHORT = 0.1
+
+
+WRK = """Running 2s test @ http://127.0.0.1:7777/
+  1 threads and 50 connections
+  Thread Stats   Avg      Stdev     Max   +/- Stdev
+    Latency   733.62us  184.00us   3.59ms   77.57%
+    Req/Sec    51.69k     5.02k   56.80k    81.82%
+  56604 requests in 1.10s, 8.64MB read
+{}Requests/sec:  51463.98
+Transfer/sec:      7.85MB
+"""
+AB = """Concurrency Level:      10
+Time taken for tests:   1.000 seconds
+Complete requests:      11050
+Failed requests:        {}
+{}Total transferred:      1713060 bytes
+Requests per second:    11048.52 [#/sec] (mean)
+"""
+
+
+@pytest.fixture(scope="module")
+def origin() -> Iterator[Origin]:
+    runnable(Origin)
+    with Origin(CORES.load) as each:
+        yield each
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +109,8 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
     assert {against for _, against in BUDGETS} <= {"", workers.ONE, *(peer.name for peer in PEERS)}
     assert all(budget.aim <= budget.must for budget in BUDGETS.values())
-    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == set(WORKS)
+    over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
+    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -102,7 +133,7 @@ def test_circumstances_name_machine_kernel_and_command() -> None:
     assert about["load before"] == "0.50 0.25 0.00"
 
 
-@pytest.mark.parametrize("kind", PEERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*PEERS, *CARRIERS], ids=lambda kind: kind.__name__)
 def test_configurations_name_both_ports(kind: type[Peer]) -> None:
     peer = kind(upstream=7001, core=CORES.proxy)
     assert str(peer.port) in peer.config()
@@ -263,3 +294,154 @@ def test_what_was_not_asked_for_is_not_run() -> None:
     plan = Plan(rounds=1, seconds=1, only=frozenset({"echo"}), peers=frozenset({"nobody"}))
     assert plan.chosen(["download", "echo"]) == ["echo"]
     assert plan.present() == []
+
+
+def test_wrk_is_read_for_its_requests_and_their_rate() -> None:
+    assert tools.read_wrk(WRK.format("")) == tools.Wrk(requests=56604, per_second=51463.98)
+
+
+@pytest.mark.parametrize(
+    "line", ["  Socket errors: connect 0, read 3, write 0, timeout 0\n", "  Non-2xx or 3xx responses: 56604\n"]
+)
+def test_wrk_with_one_failure_is_no_figure(line: str) -> None:
+    with pytest.raises(tools.LoadFailed, match=line.strip()):
+        tools.read_wrk(WRK.format(line))
+
+
+@pytest.mark.parametrize("text", ["", WRK.format("").replace("56604", "0"), "unable to connect to 127.0.0.1:1"])
+def test_wrk_that_did_nothing_is_no_figure(text: str) -> None:
+    with pytest.raises(tools.LoadFailed, match="did nothing"):
+        tools.read_wrk(text)
+
+
+def test_ab_is_read_for_its_requests() -> None:
+    assert tools.read_ab(AB.format(0, "")) == 11050
+
+
+@pytest.mark.parametrize(
+    "text", ["", AB.format(2, ""), AB.format(0, "Non-2xx responses:      7\n"), AB.format(0, "").replace("11050", "0")]
+)
+def test_ab_with_one_failure_or_nothing_done_is_no_figure(text: str) -> None:
+    with pytest.raises(tools.LoadFailed, match="ab:"):
+        tools.read_ab(text)
+
+
+def test_curl_is_read_for_its_bytes() -> None:
+    assert tools.read_curl("200 1073741824") == 1 << 30
+
+
+@pytest.mark.parametrize("text", ["404 153", "000 0", "200 0"])
+def test_curl_without_the_body_is_no_figure(text: str) -> None:
+    with pytest.raises(tools.LoadFailed, match=f"status {text[:3]}"):
+        tools.read_curl(text)
+
+
+def test_a_tool_that_fails_says_why() -> None:
+    with pytest.raises(tools.LoadFailed, match="sh ended with 3: no such thing"):
+        tools.output(["sh", "-c", "echo no such thing >&2; exit 3"], SHORT, CORES.load)
+
+
+def test_latency_added_is_that_through_the_peer_less_that_of_the_same_round_without() -> None:
+    assert latency.added({latency.DIRECT: [100.0, 200.0], "nginx": [150.0, 190.0]}) == {
+        "nginx": [50.0, latency.LEAST_US]
+    }
+
+
+def test_the_gateway_is_a_native_document() -> None:
+    ours = HttpMeshproxy(7001, CORES.proxy)
+    assert ours.relay() == {
+        "listeners": [{"name": "in", "listen": f"127.0.0.1:{ours.port}", "protocol": "http", "routes": "web"}],
+        "routes": {"web": [{"cluster": "up"}]},
+        "clusters": {"up": {"endpoints": ["127.0.0.1:7001"]}},
+    }
+
+
+@pytest.mark.parametrize("kind", CARRIERS, ids=lambda kind: kind.name)
+def test_each_gateway_gives_what_the_origin_has(kind: type[Peer], origin: Origin) -> None:
+    with runnable(kind)(origin.port, CORES.proxy) as peer:
+        direct, through = (http.client.HTTPConnection("127.0.0.1", port) for port in (origin.port, peer.port))
+        for method, path, body in (("GET", "/", None), ("GET", "/1m", None), ("POST", "/sink", bytes(1 << 20))):
+            answers = []
+            for connection in (direct, through):
+                connection.request(method, path, body)
+                answer = connection.getresponse()
+                answers.append((answer.status, answer.read()))
+            assert answers[0] == answers[1]
+            assert answers[0][0] == 200
+            assert len(answers[0][1]) == (1 << 20 if path == "/1m" else len(GREETING))
+        direct.close()
+        through.close()
+
+
+@pytest.mark.parametrize("kind", PAGES, ids=lambda kind: kind.name)
+def test_each_page_is_the_same_one(kind: type[Peer]) -> None:
+    with runnable(kind)(process.free_port(), CORES.proxy) as peer:
+        connection = http.client.HTTPConnection("127.0.0.1", peer.port)
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read().decode()) == (200, PAGE)
+        assert answer.headers["content-type"] == "text/html"
+        connection.close()
+
+
+def test_no_two_heads_of_the_origin_are_the_same(origin: Origin) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", origin.port)
+    heads = []
+    for _ in range(3):
+        connection.request("GET", "/api/v1/books")
+        answer = connection.getresponse()
+        answer.read()
+        heads.append(sorted(answer.getheaders()))
+    connection.close()
+    assert {len(head) for head in heads} == {9}
+    assert all(one != other for one, other in pairwise(heads))
+
+
+def test_no_two_requests_that_differ_are_the_same() -> None:
+    if reason := tools.missing("wrk"):
+        pytest.skip(reason)
+    heads: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        while not heads:  # it connects once only to see whether it can
+            with listener.accept()[0] as connection, suppress(OSError):
+                while head := connection.recv(65536):
+                    heads.append(head)
+                    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=serve, args=(listener,))
+        server.start()
+        script = str(http1.LUA / "differing.lua")
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        child = process.start(["wrk", "-t1", "-c1", "-d1", "-s", script, url], CORES.load, output=subprocess.PIPE)
+        server.join(process.DEADLINE)
+        process.end(child)
+    assert len(heads) > 2500
+    assert len(set(heads)) == len(heads)
+    assert {head.count(b"\r\n") - 2 for head in heads} == {9}
+
+
+@pytest.mark.parametrize("work", http1.NAMES)
+def test_each_work_over_http_is_measured(work: str) -> None:
+    runnable(Origin)
+    for tool in ("wrk", "ab", "curl"):
+        if reason := tools.missing(tool):
+            pytest.skip(reason)
+    results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({"nginx"})))
+    assert results[0].samples["nginx"]
+    assert all(figure > 0 for result in results for samples in result.samples.values() for figure in samples)
+
+
+def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runnable(Origin)
+    monkeypatch.setattr(tools, "missing", lambda tool: f"no `{tool}` on this machine")
+    plan = Plan(rounds=1, seconds=SHORT, only=frozenset({"direct-ab", "latency"}), peers=frozenset({"nginx"}))
+    assert http1.run(plan) == []
+    complaints = capsys.readouterr().err.splitlines()
+    assert complaints == [
+        "http direct-ab skipped: no `ab` on this machine",
+        "http latency skipped: no `wrk` on this machine",
+    ]

@@ -1,0 +1,202 @@
+"""The same proxies as HTTP/1.1 gateways, each with one plain route to one upstream, and the origin behind them.
+
+All of them keep connections to the upstream alive and write no access log.  Two of nginx's habits are turned off, since
+none of the others has them and they would be measured as disk writes: bodies spooled to files, both ways.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from typing import ClassVar
+
+from benchmarks import process
+from benchmarks.peers import Envoy, HAProxy, Meshproxy, Nginx, Peer
+
+GREETING = "hello, world"
+BODIES = {"1m": 1 << 20, "1g": 1 << 30}
+
+
+class HttpMeshproxy(Meshproxy):
+    @classmethod
+    def missing(cls) -> str | None:
+        return super().missing() or cls._reserved()
+
+    @classmethod
+    def _reserved(cls) -> str | None:
+        """What the command line says of a configuration with HTTP in it, should it not speak HTTP yet."""
+        command = process.module("meshproxy", "check", "/dev/stdin")
+        asked = subprocess.run(command, input=cls(1, 0).config(), capture_output=True, text=True, cwd=process.ROOT)
+        refused = [line for line in asked.stderr.splitlines() if "reserved" in line]
+        return refused[-1].removeprefix("/dev/stdin:1: ") if refused else None
+
+    def relay(self) -> dict[str, object]:
+        return {
+            "listeners": [{"name": "in", "listen": f"127.0.0.1:{self.port}", "protocol": "http", "routes": "web"}],
+            "routes": {"web": [self.rule()]},
+            "clusters": {"up": {"endpoints": [f"127.0.0.1:{self.upstream}"]}},
+        }
+
+    def rule(self) -> dict[str, object]:
+        return {"cluster": "up"}
+
+
+class NginxHttp(Nginx):
+    """What every nginx that speaks HTTP has in common."""
+
+    @classmethod
+    def missing(cls) -> str | None:
+        """The stream module is not asked for."""
+        return super(Nginx, cls).missing()
+
+    def furnish(self, directory: Path) -> None:
+        """As root, its worker is somebody else, who must come in."""
+        directory.chmod(0o755)
+        super().furnish(directory)
+
+    def config(self) -> str:
+        scratch = "".join(f"{kind}_temp_path {kind};\n" for kind in ("proxy", "fastcgi", "uwsgi", "scgi"))
+        return f"""daemon off;
+worker_processes 1;
+pid nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+http {{
+access_log off;
+client_body_temp_path client;
+{scratch}sendfile on;
+tcp_nopush on;
+keepalive_requests 1000000000;
+client_max_body_size 0;
+default_type text/html;
+{self.http()}
+}}
+"""
+
+    def http(self) -> str:
+        raise NotImplementedError
+
+
+class HttpNginx(NginxHttp):
+    buffers = ""
+
+    def http(self) -> str:
+        return f"""upstream up {{
+    server 127.0.0.1:{self.upstream};
+    keepalive 128;
+    keepalive_requests 1000000000;
+}}
+server {{
+    listen 127.0.0.1:{self.port} backlog=4096;
+    location / {{
+        proxy_pass http://up;
+        proxy_http_version 1.1;
+        proxy_set_header Connection "";
+        proxy_request_buffering off;
+        proxy_max_temp_file_size 0;
+        {self.buffers}
+    }}
+}}"""
+
+
+class HttpNginxLarge(HttpNginx):
+    """With the buffers that make its bulk cheap, for bodies: the budgets hold against the default."""
+
+    name = "nginx-256k"
+    buffers = "proxy_buffer_size 256k; proxy_buffers 4 256k; client_body_buffer_size 256k;"
+
+
+class HttpHAProxy(HAProxy):
+    def config(self) -> str:
+        return f"""global
+    nbthread 1
+    maxconn 4096
+defaults
+    mode http
+    http-reuse always
+    option splice-request
+    option splice-response
+    timeout connect 5s
+    timeout client 1h
+    timeout server 1h
+frontend in
+    bind 127.0.0.1:{self.port} backlog 4096
+    {self.rule()}
+backend up
+    server upstream 127.0.0.1:{self.upstream}
+"""
+
+    def rule(self) -> str:
+        return "default_backend up"
+
+
+class HttpEnvoy(Envoy):
+    def filter(self) -> dict[str, object]:
+        router = {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}
+        route = {"match": {"prefix": "/"}, **self.action()}
+        return {
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3."
+                "HttpConnectionManager",
+                "stat_prefix": "in",
+                # for ab, which speaks nothing later, and waits a second for a server that waits a second for it
+                "http_protocol_options": {"accept_http_10": True},
+                "delayed_close_timeout": "0s",
+                "route_config": {"virtual_hosts": [{"name": "web", "domains": ["*"], "routes": [route]}]},
+                "http_filters": [{"name": "envoy.filters.http.router", "typed_config": router}],
+            },
+        }
+
+    def action(self) -> dict[str, object]:
+        return {"route": {"cluster": "upstream", "timeout": "0s"}}
+
+
+GATEWAYS: tuple[type[Peer], ...] = (HttpMeshproxy, HttpNginx, HttpHAProxy, HttpEnvoy)
+CARRIERS: tuple[type[Peer], ...] = (HttpMeshproxy, HttpNginx, HttpNginxLarge, HttpHAProxy, HttpEnvoy)
+
+
+class Origin(NginxHttp):
+    """The far end of all gateways.
+
+        /        a greeting of 12 bytes, under the head that nginx writes by itself
+        /api/    the same under a head of 9 fields that is a different one in each response
+        /1m /1g  files of that size, all holes, sent by sendfile
+        /sink    takes a body, whole, and then answers
+
+    A bare `return` would answer before the body has come, so the sink keeps it and asks itself for the answer.
+    """
+
+    answer: ClassVar[str] = f'default_type text/plain; return 200 "{GREETING}";'
+
+    def __init__(self, core: int) -> None:
+        super().__init__(process.free_port(), core)
+
+    def furnish(self, directory: Path) -> None:
+        super().furnish(directory)
+        for name, size in BODIES.items():
+            (directory / name).touch()
+            os.truncate(directory / name, size)
+
+    def http(self) -> str:
+        return f"""server {{
+    listen 127.0.0.1:{self.port} backlog=4096;
+    root .;
+    location = / {{ {self.answer} }}
+    location /api/ {{
+        add_header X-Request-Id $request_id;
+        add_header X-Served-At $msec;
+        add_header X-Served-Here $connection_requests;
+        add_header ETag '"$request_id"';
+        {self.answer}
+    }}
+    location = /1m {{ }}
+    location = /1g {{ }}
+    location = /sink {{
+        client_body_buffer_size 2m;
+        proxy_pass http://127.0.0.1:{self.port}/;
+        proxy_pass_request_body off;
+        proxy_set_header Content-Length "";
+    }}
+}}"""
