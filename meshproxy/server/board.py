@@ -25,7 +25,8 @@ def shared_board(workers: int) -> MutableSequence[int]:
 
 def better_off(board: MutableSequence[int], number: int) -> int | None:
     """The worker that has so many fewer that it is worth the way to it."""
-    least = min(board)
-    if board[number] - least <= SLACK + least // SLACK:
+    counts = list(board)  # read once: the others write meanwhile
+    least = min(counts)
+    if counts[number] - least <= SLACK + least // SLACK:
         return None
-    return next(other for other, count in enumerate(board) if count <= least)
+    return counts.index(least)
