@@ -17,6 +17,7 @@ class Exchange:
         "opening",
         "request",
         "response",
+        "sent",
         "started",
         "stats",
         "streamed",
@@ -37,6 +38,8 @@ class Exchange:
         """Who carries it now: a connection, or the attempt to make one."""
         self.stats: Any = None
         """The counters of its route, once it is known who answers."""
+        self.sent = True
+        """Whether all of the request has come, and is sent or will be at once."""
         self.streamed = False
         """Whether a part of the body has gone to the upstream and is not kept."""
         self.attempts = 0

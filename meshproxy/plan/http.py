@@ -49,7 +49,7 @@ def http_service(
         return claims.claim(key, lambda: Answers(state.stats.answers, route, cluster)).stats
 
     timeouts = chain.timeouts
-    patience = Patience(timeouts.idle or inf, timeouts.request or inf)
+    patience = Patience.of(timeouts.idle or inf, timeouts.request or inf)
     unrouted = count("", "")
 
     def refusing(failure: Failure) -> Refusing:
@@ -94,7 +94,7 @@ def _handling(
     rule: model.Rule, name: str, clusters: Mapping[str, Cluster], default: Patience, count: Count
 ) -> Handling:
     timeouts = rule.timeouts
-    patience = Patience(
+    patience = Patience.of(
         default.idle if timeouts.idle is None else timeouts.idle or inf,
         default.total if timeouts.request is None else timeouts.request or inf,
     )

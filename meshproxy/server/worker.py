@@ -50,7 +50,7 @@ class Worker:
         self._clock = clock
         self._guests = Guests(board, number)
         pipes = Pipes()
-        self._http = Site(loop, clock, pipes, Deadlines(clock), Ids(), set())
+        self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), set())
         self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None

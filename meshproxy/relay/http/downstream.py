@@ -54,6 +54,7 @@ class Downstream:
         "_reader",
         "_said",
         "_service",
+        "_site",
         "_too_old",
         "_x",
         "deadline",
@@ -77,7 +78,8 @@ class Downstream:
         self._leaving = False
         self._lingered = -1
         """Bytes that came after the end; less than none while it lasts."""
-        now = service.site.clock.now()
+        self._site = service.site
+        now = self._site.now()
         self._too_old = now + service.lifetime
         self.deadline = now + service.head
         self._take_service(service)
@@ -94,19 +96,18 @@ class Downstream:
     def begin(self) -> None:
         conn, service = self._conn, self._service
         service.state.connections.add(self)
-        service.site.deadlines.watch(self)
+        self._site.deadlines.watch(self)
         conn.handler = conn.fed_by = self
         conn.read_to(self._take)
         conn.start()
         if self._pending:
-            self._run()
+            self._next()
 
     # Requests
 
     def _take(self, data: bytes) -> None:
         if self._x is None:
-            self._pending = data
-            self._run()
+            self._run(data)
         elif self._body is not None:
             self._take_body(self._body, data)
         else:
@@ -117,12 +118,13 @@ class Downstream:
         self._pending = data
         self._conn.stop()
 
-    def _run(self) -> None:
+    def _run(self, data: bytes) -> None:
         """Read the next request, as far as it has come."""
-        data, self._pending = self._pending, b""
-        if self._entry is not self._service.state.entry and not self._reader.begun and not self._renew():
-            return
         reader = self._reader
+        if self._entry is not self._service.state.entry and not reader.begun:
+            if not self._renew():
+                return
+            reader = self._reader
         try:
             head = reader.feed(data)
         except Malformed as fault:
@@ -132,7 +134,7 @@ class Downstream:
             self._begin(head, reader.rest)
         elif not self._awaiting and reader.begun:
             self._awaiting = True
-            self._expire_at(self._service.site.clock.now() + self._service.head)
+            self._expire_at(self._site.now() + self._service.head)
 
     def _renew(self) -> bool:
         """The configuration has changed: the next request belongs to the new one, if that still wants it."""
@@ -149,32 +151,39 @@ class Downstream:
         if decision is None:
             decision = head.decision = self._front.decide(head)
         handling, opening = decision
-        service = self._service
-        now = service.site.clock.now()
+        site = self._site
+        now = site.now()
         self._x = x = Exchange(head, handling, opening, now)
         self._awaiting = False
-        patience = handling.patience
-        self.deadline = deadline = now + min(patience.idle, patience.total)
-        service.site.deadlines.expect(deadline)
+        if now >= self._too_old:
+            self._leaving = True
+        self.deadline = deadline = now + handling.patience.first
+        if deadline < site.deadlines.due:
+            site.deadlines.expect(deadline)
         if head.body:
-            self._body = body = body_reader(head.body, self._front.codec.limits)
-            try:
-                self._first = body.feed(rest) if rest else b""
-            except Malformed as fault:
-                self._refuse(fault)
-                return
-            if body.done:
-                self._body = None
-                rest = body.rest
-            else:
-                # Until somebody takes it, the rest waits in the kernel.
-                rest = b""
-                self._conn.stop()
+            rest = self._begin_body(x, head, rest)
         elif self._first:
             self._first = b""
         if rest:
             self._wait_with(rest)
-        handling.begin(self, x)
+        if self._x is x:
+            handling.begin(self, x)
+
+    def _begin_body(self, x: Exchange, head: RequestHead, data: bytes) -> bytes:
+        """What of the data is not of the body."""
+        self._body = body = body_reader(head.body, self._front.codec.limits)
+        try:
+            self._first = body.feed(data) if data else b""
+        except Malformed as fault:
+            self._refuse(fault)
+            return b""
+        if body.done:
+            self._body = None
+            return body.rest
+        # Until somebody takes it, more of it waits in the kernel.
+        x.sent = False
+        self._conn.stop()
+        return b""
 
     def _take_body(self, body: BodyReader, data: bytes) -> None:
         x = self._x
@@ -188,6 +197,7 @@ class Downstream:
         x.streamed = True
         if body.done:
             self._body = None
+            x.sent = True
             if body.rest:
                 self._wait_with(body.rest)
         if passed:
@@ -204,24 +214,23 @@ class Downstream:
         opening = x.opening
         if said.more is not None:
             opening += said.more(x.request)
-        if said.new_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
-            data = b"%b%bX-Request-Id: %b\r\n\r\n%b" % (opening, said.lines, self._service.site.ids.next(), self._first)
+        if said.id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
+            ids = self._site.ids
+            new = ids.left.pop() if ids.left else ids.draw()
+            data = opening + said.lines + said.id + new + b"\r\n\r\n" + self._first
         else:
-            data = b"%b%b\r\n%b" % (opening, said.lines, self._first)
+            data = opening + said.lines + b"\r\n" + self._first
         idle = endpoint.idle
         if idle and not x.attempts:
             idle.pop().carry(self, x, data)
             if self._body is not None:
-                self.sent(x)
+                self.begun(x)
         else:
-            Connecting(self._service.site, self, x, endpoint, data).begin()
+            Connecting(self._site, self, x, endpoint, data).begin()
 
-    def sent(self, x: Exchange) -> None:
+    def begun(self, x: Exchange) -> None:
         if self._body is not None and isinstance(x.upstream, Upstream):
             self._conn.start()
-
-    def request_sent(self, x: Exchange) -> bool:
-        return self._body is None
 
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
         x.upstream = None
@@ -251,7 +260,7 @@ class Downstream:
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head
-        if x.handling.response is None and self._goes_on(x, head) and x.request.minor:
+        if self._goes_on(x, head) and x.request.minor and x.handling.response is None:
             opening = head.decision
             if opening is None:
                 opening = head.decision = head.forward()
@@ -279,7 +288,6 @@ class Downstream:
             and self._body is None
             and head.body != UNTIL_CLOSE
             and not self._leaving
-            and x.started < self._too_old
         )
 
     def _opening(self, x: Exchange, head: ResponseHead) -> bytes:
@@ -299,7 +307,7 @@ class Downstream:
     def reply(self, x: Exchange, reply: Reply) -> None:
         """Say something ourselves."""
         request = x.request
-        if not request.keep_alive or self._body is not None or x.started >= self._too_old:
+        if not request.keep_alive or self._body is not None:
             self._leaving = True
         connection = CLOSE if self._leaving else b"" if request.minor else KEEP_ALIVE
         self._conn.write(reply.render(connection=connection, with_body=request.method != b"HEAD"))
@@ -330,11 +338,12 @@ class Downstream:
         self._linger()
 
     def _count(self, x: Exchange, status: int) -> None:
-        x.stats.count(status, x.failure.flag if x.failure else "", self._service.site.clock.now() - x.started)
+        x.stats.count(status, x.failure.flag if x.failure else "", self._site.now() - x.started)
 
     def _finish(self, x: Exchange, status: int) -> None:
         """The answer is whole."""
-        now = self._service.site.clock.now()
+        site = self._site
+        now = site.now()
         failure = x.failure
         x.stats.count(status, failure.flag if failure is not None and x.response is None else "", now - x.started)
         self._x = x.upstream = None
@@ -345,17 +354,22 @@ class Downstream:
         if self._body is not None or self._leaving or not x.request.keep_alive:
             self._end(x)
         else:
-            self.deadline = deadline = min(now + self._service.idle, self._too_old)
-            self._service.site.deadlines.expect(deadline)
+            deadline = now + self._service.idle
+            if deadline > self._too_old:
+                deadline = self._too_old
+            self.deadline = deadline
+            if deadline < site.deadlines.due:
+                site.deadlines.expect(deadline)
             if self._pending:
                 # Not at once: a thousand requests in one segment are others' time too.
-                self._service.site.loop.call_soon(self._next)
+                self._site.loop.call_soon(self._next)
 
     def _next(self) -> None:
         """What waited has its turn, unless the connection has ended meanwhile."""
-        if self._pending:
+        data, self._pending = self._pending, b""
+        if data:
             self._conn.start()
-            self._run()
+            self._run(data)
 
     # Back-pressure: the connection is full
 
@@ -374,17 +388,18 @@ class Downstream:
 
     def _moved(self, x: Exchange) -> None:
         patience = x.handling.patience
-        self.deadline = min(self._service.site.clock.now() + patience.idle, x.started + patience.total)
+        self.deadline = min(self._site.now() + patience.idle, x.started + patience.total)
 
     def _expire_at(self, deadline: float) -> None:
         self.deadline = deadline
-        self._service.site.deadlines.expect(deadline)
+        if deadline < self._site.deadlines.due:
+            self._site.deadlines.expect(deadline)
 
     def expired(self) -> None:
         x = self._x
         if x is not None:
             self.deadline = inf
-            if self._service.site.clock.now() >= x.started + x.handling.patience.total:
+            if self._site.now() >= x.started + x.handling.patience.total:
                 self.fail(x, failures.REQUEST_TIMEOUT)
             else:
                 self.fail(x, failures.BODY_TIMEOUT if self._body is not None else failures.IDLE_TIMEOUT)
@@ -415,7 +430,7 @@ class Downstream:
         self._pending = b""
         self._conn.read_to(self._discard)
         self._conn.start()
-        self._expire_at(self._service.site.clock.now() + LINGER)
+        self._expire_at(self._site.now() + LINGER)
         self._conn.end()
 
     def _discard(self, data: bytes) -> None:
@@ -473,18 +488,18 @@ class Downstream:
     def _left(self, reason: str) -> None:
         self._pending = b""
         self.account()
-        self._service.site.deadlines.forget(self)
+        self._site.deadlines.forget(self)
         self._service.state.closed(self, reason)
 
     # Another protocol
 
     def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None:
         self._x = None
-        x.stats.count(head.status, "", self._service.site.clock.now() - x.started)
+        x.stats.count(head.status, "", self._site.now() - x.started)
         conn = self._conn
         conn.write(head.forward())
         self.account()
         service = self._service
-        service.site.deadlines.forget(self)
+        self._site.deadlines.forget(self)
         service.state.connections.discard(self)
         Tunnel(service, conn, upstream, x.handling.patience.idle).begin(self._pending, data)

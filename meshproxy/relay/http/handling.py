@@ -34,6 +34,12 @@ class Patience(NamedTuple):
     idle: float
     """Of silence in the middle of an exchange."""
     total: float
+    first: float
+    """Whichever is over first, from the beginning."""
+
+    @classmethod
+    def of(cls, idle: float, total: float) -> Patience:
+        return cls(idle, total, min(idle, total))
 
 
 class Asked(Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,6 +25,8 @@ class Carrier(Protocol):
 class Site:
     loop: asyncio.AbstractEventLoop
     clock: Clock
+    now: Callable[[], float]
+    """Of the clock."""
     pipes: Pipes
     deadlines: Deadlines
     ids: Ids
