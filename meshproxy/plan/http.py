@@ -7,13 +7,17 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.core.filter import NO_FILTERS, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
 from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
     Answering,
@@ -26,7 +30,6 @@ from meshproxy.relay.http.handling import (
     Share,
     draw,
 )
-from meshproxy.relay.http.replies import Reply
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Answers, ListenerState
 from meshproxy.wire.h1 import Limits, RequestCodec, RequestHead, Strictness, encode
@@ -55,10 +58,18 @@ def http_service(
     def refusing(failure: Failure) -> Refusing:
         return Refusing(failure=failure, stats=unrouted, patience=patience)
 
-    handlings = (
-        (rule.match, _handling(rule, rule.name or f"{table.name}/{place}", clusters, patience, count))
-        for place, rule in enumerate(table.rules)
-    )
+    def compiled(place: int, rule: model.Rule) -> Handling:
+        name = rule.name or f"{table.name}/{place}"
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
+        handling = _handling(rule, name, clusters, patience, count, pipeline)
+        if not pipeline.request:
+            return handling
+        return Filtered(
+            inner=handling, stats=count(name, ""), patience=handling.patience, response=handling.response,
+            pipeline=pipeline, plain=handling.plain,
+        )
+
+    handlings = ((rule.match, compiled(place, rule)) for place, rule in enumerate(table.rules))
     router = compile_routes(handlings, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
@@ -91,7 +102,12 @@ def _codec(said: model.Http) -> RequestCodec:
 
 
 def _handling(
-    rule: model.Rule, name: str, clusters: Mapping[str, Cluster], default: Patience, count: Count
+    rule: model.Rule,
+    name: str,
+    clusters: Mapping[str, Cluster],
+    default: Patience,
+    count: Count,
+    pipeline: Pipeline,
 ) -> Handling:
     timeouts = rule.timeouts
     patience = Patience.of(
@@ -100,16 +116,20 @@ def _handling(
     )
     response = _edit(rule.response_headers)
     if rule.reply is not None:
-        return Answering(make=_reply(rule.reply, response), stats=count(name, ""), patience=patience)
+        make = _reply(rule.reply, response)
+        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     if rule.redirect is not None:
-        return Answering(make=_redirect(rule.redirect, response), stats=count(name, ""), patience=patience)
+        make = _redirect(rule.redirect, response)
+        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
     return Forwarding(
         draw=draw(shares),
         new_path=_new_path(rule),
         request=_with_host(_edit(rule.request_headers), rule.rewrite.host),
-        response=response if response != NO_EDIT else None,
+        response=response,
         patience=patience,
+        pipeline=pipeline,
+        plain=response == NO_EDIT and pipeline is NO_FILTERS,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Protocol
 from meshproxy.net.clock import Clock
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.splice import Pipes
+from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 
 
@@ -30,6 +31,7 @@ class Site:
     pipes: Pipes
     deadlines: Deadlines
     ids: Ids
+    dates: Dates
     upstreams: set[Carrier]
 
     def account(self) -> Generator[None, None, None]:
