@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
-from tests.relay.conversation import answered, config, head_of
+from tests.relay.conversation import answered, config, head_of, heard, idle
 
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
@@ -53,5 +54,45 @@ def test_an_answer_that_meets_a_client_just_gone_ends_everything_once(
         await w.until(lambda: gauges(w)[1] == 0)
         assert sum(answered(w).values()) == 1
         assert sum(w.closed().values()) == 1
+
+    run(scenario())
+
+
+def test_no_more_is_asked_for_a_client_that_does_not_take_its_answers(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    # As many as fill what the kernel takes, and then large ones
+    sizes = [15_000] * 500 + [4_000_000] * 8
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET * len(sizes))
+        server = await up.accept()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+        async def give() -> None:
+            for size in sizes:
+                await head_of(server)
+                await server.send(answer % size + bytes(size))
+
+        giving = asyncio.ensure_future(give())
+        done, _ = await asyncio.wait([giving], timeout=0.5)
+        assert not done
+        await w.worker.counted()
+        waiting = w.stats.clusters["up"].bytes_received_total - w.stats.listeners["in"].bytes_sent_total
+        assert waiting <= 1 << 20
+        # >> it reads
+        for size in sizes:
+            assert await head_of(client) == answer % size
+            assert await client.recv_exactly(size) == bytes(size)
+        await giving
+        await client.send(GET)
+        await head_of(server)
+        await server.send(OK)
+        await heard(client, OK)
+        assert answered(w) == {"200": len(sizes) + 1}
+        assert idle(w) == 1
 
     run(scenario())

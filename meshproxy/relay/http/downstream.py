@@ -340,14 +340,14 @@ class Downstream:
         self._x = x.upstream = None
         if self._held is not None:
             # Who wrote the answer has done so.  No other is begun before the client has taken it.
-            self.release()
+            self._held.release()
             self.hold()
         if self._body is not None or self._leaving or not x.request.keep_alive:
             self._end(x)
         else:
             self.deadline = deadline = min(now + self._service.idle, self._too_old)
             self._service.site.deadlines.expect(deadline)
-            if self._pending:
+            if self._pending and self._held is None:
                 # Not at once: a thousand requests in one segment are others' time too.
                 self._service.site.loop.call_soon(self._next)
 
@@ -369,6 +369,8 @@ class Downstream:
         held, self._held = self._held, None
         if held is not None:
             held.release()
+        if self._pending and self._x is None:
+            self._service.site.loop.call_soon(self._next)
 
     # Time
 
