@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.relay.conversation import answered, config, head_of, heard, idle
+from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
@@ -94,5 +94,27 @@ def test_no_more_is_asked_for_a_client_that_does_not_take_its_answers(
         await heard(client, OK)
         assert answered(w) == {"200": len(sizes) + 1}
         assert idle(w) == 1
+
+    run(scenario())
+
+
+def test_a_tunnel_outlives_its_endpoint_as_long_as_it_is_given(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, other = world(), upstream(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(ASK)
+        server = await up.accept()
+        await head_of(server)
+        await server.send(AGREE)
+        await heard(client, AGREE)
+        await w.apply({"drain": {"timeout": "9s"}, **config(other.address)})
+        await client.send(b"still")
+        await heard(server, b"still")
+        w.clock.advance(600)
+        assert not await ended(server)
+        assert not await ended(client)
+        assert gauges(w) == (0, 0)
+        assert sum(w.closed().values()) == 1
 
     run(scenario())
