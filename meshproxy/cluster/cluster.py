@@ -53,6 +53,12 @@ class Lease:
             stats.bytes_sent_total += sent
             stats.bytes_received_total += received
 
+    def pass_to(self, user: User) -> None:
+        """The connection goes on as somebody else's, who is told from now on when to end it."""
+        self.endpoint.users.discard(self.user)
+        self.endpoint.users.add(user)
+        self.user = user
+
     def done(self) -> None:
         self.endpoint.stats.connections_active -= 1
         self.cluster.stats.connections_active -= 1

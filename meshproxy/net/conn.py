@@ -15,6 +15,7 @@ tells a `Handler` how it ends.  Rules:
    ended in good order.  It is answered by `close()` or `abort()`, and after these a handler hears nothing at all.
 6. A failure is heard whether anything is read or written at the time or not (`net/alarm.py`), and is one of both
    directions.  What the peer had sent before it is still read, but nobody is waited for: as much as is taken at once.
+   `write` does not tell of it, so that no handler is called while it writes; that comes when the loop turns next.
 
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
@@ -175,7 +176,10 @@ class Conn:
         except (BlockingIOError, InterruptedError):
             size = 0
         except OSError as error:
-            self._failed(error)
+            # Whoever writes is in the middle of something, and must not find itself ended when this returns.
+            self._write_over = True
+            self._pause(_FAILED)
+            self._loop.call_soon(self._failed, error)
             return
         self.sent += size
         if size < len(data):

@@ -488,7 +488,7 @@ class Downstream:
         self._x = x.upstream = None
         if self._held is not None:
             # Who wrote the answer has done so.  No other is begun before the client has taken it.
-            self.release()
+            self._held.release()
             self.hold()
         if self._body is not None or self._leaving or not x.request.keep_alive:
             self._end(x)
@@ -499,7 +499,7 @@ class Downstream:
             self.deadline = deadline
             if deadline < site.deadlines.due:
                 site.deadlines.expect(deadline)
-            if self._pending:
+            if self._pending and self._held is None:
                 # Not at once: a thousand requests in one segment are others' time too.
                 self._site.loop.call_soon(self._next)
 
@@ -522,6 +522,8 @@ class Downstream:
         held, self._held = self._held, None
         if held is not None:
             held.release()
+        if self._pending and self._x is None:
+            self._site.loop.call_soon(self._next)
 
     # Time
 

@@ -26,7 +26,7 @@ class Tunnel(Joined):
 
     def begin(self, to_up: bytes, to_down: bytes) -> None:
         """With what had come before the change was made."""
-        self._join(self._upstream.surrender(), self._service.site.pipes, to_up, to_down)
+        self._join(self._upstream.surrender(self), self._service.site.pipes, to_up, to_down)
 
     def _account(self, down: Conn, up: Conn) -> None:
         stats = self._service.state.stats

@@ -11,7 +11,7 @@ from math import inf
 from typing import Protocol
 
 from meshproxy.cluster.cluster import Cluster, Lease
-from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
@@ -119,9 +119,10 @@ class Upstream:
 
     # For whom the protocol has changed
 
-    def surrender(self) -> Conn:
+    def surrender(self, user: User) -> Conn:
         """The connection goes on as something else.  Who has it closes it, and says so."""
         self._let_go()
+        self._lease.pass_to(user)
         self._site.deadlines.forget(self)
         self._site.upstreams.discard(self)
         self.account()

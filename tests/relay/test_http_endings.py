@@ -1,0 +1,120 @@
+"""Ends that come at a bad moment: what is counted twice or held for ever shows in the gauges.
+
+`>>` is what happens, `<<` what must follow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from tests.relay.conversation import answered, config, ended, head_of, heard, idle
+
+World = Callable[[], Any]
+Upstream = Callable[..., Any]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+ASK = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+AGREE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def gauges(w: Any) -> tuple[int, int]:
+    return w.stats.listeners["in"].connections_active, w.stats.clusters["up"].connections_active
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK,
+        b"HTTP/1.0 200 OK\r\n\r\nhi",
+        b"garbage\r\n\r\n",
+        AGREE + b"words",
+    ],
+)
+def test_an_answer_that_meets_a_client_just_gone_ends_everything_once(
+    run: Run, world: World, upstream: Upstream, answer: bytes
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(ASK.replace(b"Connection: ", b"Connection: close, "))
+        server = await up.accept()
+        await head_of(server)
+        server.sock.send(answer)
+        client.reset()  # >> both before the loop looks, and the answer first
+        await w.until(lambda: gauges(w)[0] == 0)
+        server.close()
+        await w.until(lambda: gauges(w)[1] == 0)
+        assert sum(answered(w).values()) == 1
+        assert sum(w.closed().values()) == 1
+
+    run(scenario())
+
+
+def test_no_more_is_asked_for_a_client_that_does_not_take_its_answers(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    # As many as fill what the kernel takes, and then large ones
+    sizes = [15_000] * 500 + [4_000_000] * 8
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET * len(sizes))
+        server = await up.accept()
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+        async def give() -> None:
+            for size in sizes:
+                await head_of(server)
+                await server.send(answer % size + bytes(size))
+
+        giving = asyncio.ensure_future(give())
+        done, _ = await asyncio.wait([giving], timeout=0.5)
+        assert not done
+        await w.worker.counted()
+        waiting = w.stats.clusters["up"].bytes_received_total - w.stats.listeners["in"].bytes_sent_total
+        assert waiting <= 1 << 20
+        # >> it reads
+        for size in sizes:
+            assert await head_of(client) == answer % size
+            assert await client.recv_exactly(size) == bytes(size)
+        await giving
+        await client.send(GET)
+        await head_of(server)
+        await server.send(OK)
+        await heard(client, OK)
+        assert answered(w) == {"200": len(sizes) + 1}
+        assert idle(w) == 1
+
+    run(scenario())
+
+
+def test_a_tunnel_outlives_its_endpoint_as_long_as_it_is_given(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, other = world(), upstream(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(ASK)
+        server = await up.accept()
+        await head_of(server)
+        await server.send(AGREE)
+        await heard(client, AGREE)
+        await w.apply({"drain": {"timeout": "9s"}, **config(other.address)})
+        await client.send(b"still")
+        await heard(server, b"still")
+        w.clock.advance(600)
+        assert not await ended(server)
+        assert not await ended(client)
+        assert gauges(w) == (0, 0)
+        assert sum(w.closed().values()) == 1
+
+    run(scenario())
