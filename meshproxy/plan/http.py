@@ -13,6 +13,7 @@ from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.plan.codec import request_codec
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.handling import (
     NO_EDIT,
@@ -29,7 +30,7 @@ from meshproxy.relay.http.handling import (
 from meshproxy.relay.http.replies import Reply
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Answers, ListenerState
-from meshproxy.wire.h1 import Limits, RequestCodec, RequestHead, Strictness, encode
+from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -56,8 +57,7 @@ def http_service(
         return Refusing(failure=failure, stats=unrouted, patience=patience)
 
     handlings = (
-        (rule.match, _handling(rule, rule.name or f"{table.name}/{place}", clusters, patience, count))
-        for place, rule in enumerate(table.rules)
+        (rule.match, _handling(rule, name, clusters, patience, count)) for name, rule in table.named()
     )
     router = compile_routes(handlings, written=table.order == "written")
     regular = normaliser(said.http.path)
@@ -65,7 +65,7 @@ def http_service(
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(_codec(said.http), without, router, regular, refusing)
+        return Front(request_codec(said.http), without, router, regular, refusing)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -82,12 +82,6 @@ def http_service(
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,
     )
-
-
-def _codec(said: model.Http) -> RequestCodec:
-    limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
-    strictness = Strictness(**dict.fromkeys(said.admit, True))
-    return RequestCodec(limits, strictness, frozenset(name.lower().encode("ascii") for name in said.upgrades))
 
 
 def _handling(
