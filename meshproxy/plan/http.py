@@ -15,6 +15,7 @@ from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.plan.codec import request_codec
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.filtered import Filtered
@@ -32,7 +33,7 @@ from meshproxy.relay.http.handling import (
 )
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Answers, ListenerState
-from meshproxy.wire.h1 import Limits, RequestCodec, RequestHead, Strictness, encode
+from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -58,8 +59,7 @@ def http_service(
     def refusing(failure: Failure) -> Refusing:
         return Refusing(failure=failure, stats=unrouted, patience=patience)
 
-    def compiled(place: int, rule: model.Rule) -> Handling:
-        name = rule.name or f"{table.name}/{place}"
+    def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
         handling = _handling(rule, name, clusters, patience, count, pipeline)
         if not pipeline.request:
@@ -69,14 +69,14 @@ def http_service(
             pipeline=pipeline, plain=handling.plain,
         )
 
-    handlings = ((rule.match, compiled(place, rule)) for place, rule in enumerate(table.rules))
+    handlings = ((rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named()))
     router = compile_routes(handlings, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(_codec(said.http), without, router, regular, refusing)
+        return Front(request_codec(said.http), without, router, regular, refusing)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -93,12 +93,6 @@ def http_service(
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,
     )
-
-
-def _codec(said: model.Http) -> RequestCodec:
-    limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
-    strictness = Strictness(**dict.fromkeys(said.admit, True))
-    return RequestCodec(limits, strictness, frozenset(name.lower().encode("ascii") for name in said.upgrades))
 
 
 def _handling(
