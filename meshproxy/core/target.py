@@ -17,6 +17,8 @@ from meshproxy.model.http import PathRules
 
 Normalise = Callable[[bytes], bytes]
 
+_regular = re.compile(rb"(?:/[^%\\/.][^%\\/]*+)*/?").fullmatch
+"""Most paths: nothing in them can be read in two ways."""
 _escape = re.compile(rb"%([0-9A-Fa-f]{2})").sub
 _escaped_slash = re.compile(rb"%2F|%5C|\\").search
 _slashes = re.compile(rb"%2F|%5C|\\").split
@@ -40,6 +42,8 @@ def normaliser(rules: PathRules) -> Normalise:
     refuses_dots, refuses_escapes = rules.dot_segments == "refuse", rules.escaped_slashes == "refuse"
 
     def regular(path: bytes) -> bytes:
+        if _regular(path):
+            return path
         if b"%" in path or b"\\" in path:
             path = _escape(_decoded, path)
             if _overlong(path):
@@ -47,7 +51,7 @@ def normaliser(rules: PathRules) -> Normalise:
             if _escaped_slash(path):
                 if refuses_escapes:
                     raise Irregular("escaped_slash")
-                if any(part in DOTS for segment in path.split(b"/") for part in _slashes(segment)[1:]):
+                if any(_hides_dots(segment) for segment in path.split(b"/")):
                     raise Irregular("dot_segment")
         if b"//" in path:
             if refuses_slashes:
@@ -59,6 +63,12 @@ def normaliser(rules: PathRules) -> Normalise:
         return path
 
     return regular
+
+
+def _hides_dots(segment: bytes) -> bool:
+    """Whether it has a dot segment for whoever takes an escaped slash for one."""
+    parts = _slashes(segment)
+    return len(parts) > 1 and not set(DOTS).isdisjoint(parts)
 
 
 def _decoded(found: re.Match[bytes]) -> bytes:

@@ -228,7 +228,18 @@ class Conn:
             self._loop.add_reader(self.fd, reader)
 
     def _read_to_taker(self) -> None:
-        if data := self._read():
+        try:
+            data = self._recv(self._read_size)
+        except OSError as error:
+            self._not_read(error)
+            return
+        size = len(data)
+        if 0 < size < SMALL_READ:
+            # By far the most: there is nothing to decide.
+            self._read_size = SMALL_READ
+            self.received += size
+            self._take(data)
+        elif self._has_read(size):
             self._take(data)
 
     def _read_to_sink(self) -> None:
@@ -240,12 +251,18 @@ class Conn:
     def _read(self) -> bytes:
         try:
             data = self._recv(self._read_size)
-        except (BlockingIOError, InterruptedError):
-            return b""
         except OSError as error:
-            self._lost(error)
+            self._not_read(error)
             return b""
-        size = len(data)
+        self._has_read(len(data))
+        return data
+
+    def _not_read(self, error: OSError) -> None:
+        if not isinstance(error, BlockingIOError | InterruptedError):
+            self._lost(error)
+
+    def _has_read(self, size: int) -> bool:
+        """Whether it was anything."""
         self.received += size
         if size == self._read_size:
             self._read_size = LARGE_READ
@@ -253,7 +270,7 @@ class Conn:
             self._read_size = SMALL_READ
             if not size:
                 self._read_end()
-        return data
+        return size > 0
 
     def _splice_to_sink(self) -> None:
         sink, pipes = self._sink, self._pipes

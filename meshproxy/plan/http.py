@@ -117,6 +117,7 @@ def _handling(
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
     return Forwarding(
+        only=shares[0][0] if len(shares) == 1 else None,
         draw=draw(shares),
         new_path=_new_path(rule),
         request=_with_host(_edit(rule.request_headers), rule.rewrite.host),

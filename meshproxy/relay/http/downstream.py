@@ -289,7 +289,7 @@ class Downstream:
         if without is self._front.without:
             return x.opening + lines
         _, mark, query = request.target.partition(b"?")
-        opening: bytes = handling.opening(request, x.path, mark + query, without)
+        opening: bytes = handling.opening(request, x.path, x.path + mark + query, without)
         return opening + lines
 
     def begun(self, x: Exchange) -> None:

@@ -23,8 +23,8 @@ class Filtered(Handling):
     stats: AnswerStats
     """Of what filters answer."""
 
-    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
-        return self.inner.opening(head, path, query, without)
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
+        return self.inner.opening(head, path, target, without)
 
     def begin(self, asked: Asked, x: Exchange) -> None:
         x.stats = self.stats

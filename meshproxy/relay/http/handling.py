@@ -71,8 +71,8 @@ class Handling(ABC):
     plain: bool = True
     """Whether an answer goes on as it came: there are no changes, and no filters look at it."""
 
-    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
-        """The beginning of the head for an upstream: the path is made regular, and the query begins with `?`.
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
+        """The beginning of the head for an upstream: the path is made regular, and the target has it and the query.
 
         Nothing, where nobody will be asked.
         """
@@ -95,9 +95,6 @@ Draw = Callable[[], Share]
 def draw(shares: Sequence[tuple[Share, int]]) -> Draw:
     """Each by its weight."""
     drawn = [share for share, weight in shares if weight]
-    if len(drawn) == 1:
-        only = drawn[0]
-        return lambda: only
     bounds = list(accumulate(weight for _, weight in shares if weight))
     total = bounds[-1]
     return lambda: drawn[bisect_right(bounds, random() * total)]  # noqa: S311 - a share, not a secret
@@ -110,20 +107,23 @@ NewPath = Callable[[bytes], bytes]
 class Forwarding(Handling):
     """An upstream answers."""
 
+    only: Share | None
+    """The one that gets all."""
     draw: Draw
     new_path: NewPath | None
     request: Edit = NO_EDIT
 
-    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
         if self.new_path is not None:
-            path = self.new_path(path)
+            target = self.new_path(path) + target[len(path) :]
         edit = self.request
         if edit.without:
             without = without | edit.without
-        return head.opening(target=path + query, without=without) + edit.lines
+        opening = head.opening(target=target, without=without)
+        return opening + edit.lines if edit.lines else opening
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.cluster, x.stats = self.draw()
+        x.cluster, x.stats = self.only or self.draw()
         asked.attempt(x)
 
 

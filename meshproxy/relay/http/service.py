@@ -48,18 +48,19 @@ class Front:
         self._no_connect = refusing(NO_CONNECT)
 
     def decide(self, head: RequestHead) -> Decision:
-        path, mark, query = head.target.partition(b"?")
+        sent, mark, query = head.target.partition(b"?")
         try:
-            path = self._regular(path)
+            path = self._regular(sent)
         except Irregular as why:
-            return self._refusing(Failure(why.reason, 400, "DPE")), path, b""
+            return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
         if head.method == b"CONNECT":
             return self._no_connect, path, b""
         route = self._find(head.authority.text, path, head.method, head)
         if route is None:
             return self._no_route, path, b""
         handling = route.outcome
-        return handling, path, handling.opening(head, path, mark + query, self.without)
+        target = head.target if path is sent else path + mark + query
+        return handling, path, handling.opening(head, path, target, self.without)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,13 +17,11 @@ MEMO_SLOTS = 64
 class Head:
     """Never changed once it is parsed: heads that come again are the same object."""
 
-    __slots__ = ("_lines", "_named", "body", "decision", "keep_alive", "kept", "minor", "raw", "shape", "upgrade")
+    __slots__ = ("_lines", "_named", "_plain", "body", "decision", "keep_alive", "minor", "raw", "shape", "upgrade")
 
     raw: bytes
     """As received, with the empty line at its end."""
     shape: Shape
-    kept: bytes
-    """The field lines to pass on, each with its end, in the order, case and number in which they came."""
     minor: int
     """Of the version: 0 or 1."""
     body: int
@@ -34,6 +32,8 @@ class Head:
     """The protocol to go on with, if that is legal and admitted."""
     decision: Any
     """What whoever owns the codec makes of it, and wants to know if the same head comes again; None at first."""
+    _plain: bytes
+    """What goes on if nothing is to be changed: the first line and the field lines that are not for this hop alone."""
     _lines: list[bytes] | None
     _named: frozenset[bytes]
     """The fields that `Connection` named."""
@@ -60,11 +60,10 @@ class Head:
         pairs = zip(self.shape.names, self.lines, strict=True)
         return [(name, line[len(name) + 1 :].strip(OWS)) for name, line in pairs]
 
-    def kept_without(self, names: frozenset[bytes]) -> bytes:
-        """`kept`, less the fields of these names (in lower case)."""
-        if not self.shape.has_any(names):
-            return self.kept
-        return self.shape.keep(self.lines, names | self._named)
+    @property
+    def kept(self) -> bytes:
+        """The field lines to pass on, each with its end, in the order, case and number in which they came."""
+        return self.shape.keep(self.lines, self._named)
 
     def _switch(self) -> bytes:
         """What says to the next hop that the protocol changes."""

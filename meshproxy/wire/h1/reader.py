@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
 from meshproxy.wire.h1.gathering import END, Gathering
-from meshproxy.wire.h1.head import MEMO_SLOTS, Head
+from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, Head
 from meshproxy.wire.h1.shape import Shape
 
 H = TypeVar("H", bound=Head)
@@ -44,7 +44,8 @@ class Reader(ABC, Generic[H]):
             for shape in self._likely:
                 head = self._recognised(shape, data)
                 if head is not None:
-                    self.rest = b"" if head.raw is data else data[len(head.raw) :]
+                    self.rest = b"" if head.raw is data else data[end:]
+                    self._remember(head)
                     return head
             self._gathering = self._gather()
         found = self._gathering.add(data)
@@ -55,7 +56,18 @@ class Reader(ABC, Generic[H]):
         self._gathering = None
         head = self._parse(raw)
         self._likely = head.shape.before(self._likely)
+        if raw.find(END) + len(END) == len(raw):
+            self._remember(head)
         return head
+
+    def _remember(self, head: H) -> None:
+        size = len(head.raw)
+        if size <= LONGEST_REMEMBERED and not head.shape.secret and self._memorable(head):
+            self._memory[size % MEMO_SLOTS] = head
+
+    @abstractmethod
+    def _memorable(self, head: H) -> bool:
+        """Whether it would be read the same way again, and holds nothing that must not be kept."""
 
     @abstractmethod
     def _recognised(self, shape: Shape, data: bytes) -> H | None:

@@ -15,7 +15,7 @@ from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, body_of
 from meshproxy.wire.h1.gathering import Gathering, lines_of
 from meshproxy.wire.h1.grammar import CRLF, OWS, RAW_TARGET, TARGET, token
-from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
+from meshproxy.wire.h1.head import MEMO_SLOTS, NOTHING, Head
 from meshproxy.wire.h1.memo import Memo
 from meshproxy.wire.h1.reader import Reader
 from meshproxy.wire.h1.rules import DEFAULT_LIMITS, STRICT, Limits, Strictness
@@ -24,7 +24,6 @@ from meshproxy.wire.h1.shape import Kind, Shape, Shapes, respell
 WEBSOCKET = frozenset((b"websocket",))
 
 _absolute = re.compile(rb"(?i:https?)://([^/?#]*+)(.*+)", re.DOTALL).fullmatch
-_MINOR = {b"0": 0, b"1": 1}
 _version = re.compile(rb"HTTP/[0-9]\.[0-9]").fullmatch
 
 
@@ -36,7 +35,7 @@ class RequestHead(Head):
         raw: bytes,
         shape: Shape,
         lines: list[bytes] | None,
-        kept: bytes,
+        plain: bytes | None,
         minor: int,
         body: int,
         keep_alive: bool,
@@ -51,7 +50,6 @@ class RequestHead(Head):
         self.raw = raw
         self.shape = shape
         self._lines = lines
-        self.kept = kept
         self.minor = minor
         self.body = body
         self.keep_alive = keep_alive
@@ -62,18 +60,24 @@ class RequestHead(Head):
         """A path with its query, also where the request had it in absolute form; `*`; or for CONNECT the authority."""
         self.authority = addressed
         self.expect_continue = expect_continue
+        self._plain = self._written(target, NOTHING) if plain is None else plain
 
     def opening(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING) -> bytes:
         """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
 
         `without` are names in lower case.
         """
-        kept = self.kept_without(without) if without else self.kept
+        if (target is None or target == self.target) and not self.shape.has_any(without):
+            return self._plain
+        return self._written(target or self.target, without)
+
+    def _written(self, target: bytes, without: frozenset[bytes]) -> bytes:
+        kept = self.shape.keep(self.lines, self._named | without)
         if self.upgrade is not None:
             kept += self._switch()
         if b"host" not in self.shape.positions and self.authority.host and b"host" not in without:
             kept += b"Host: %b\r\n" % self.authority.text
-        return b"%b %b HTTP/1.1\r\n%b" % (self.method, target or self.target, kept)
+        return b"%b %b HTTP/1.1\r\n%b" % (self.method, target, kept)
 
     def forward(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
         """All of the head for the next hop."""
@@ -92,7 +96,7 @@ class RequestCodec:
         self.upgrades = upgrades
         """The protocols, in lower case, that a connection may change to."""
         target = RAW_TARGET if strictness.raw_target else TARGET
-        first_line = rb"(?!CONNECT )([A-Z]+) (%b) HTTP/1\.(MINOR)\r\n" % target
+        first_line = rb"(?!CONNECT )([A-Z]+) (%b) HTTP/1\.1\r\n" % target
         dropped = HOP_BY_HOP | NOT_FOR_UPSTREAMS
         kind = Kind(first_line, dropped, needs_host=True, underscores=strictness.underscores)
         self.shapes = Shapes(kind, limits.fields)
@@ -120,7 +124,7 @@ class RequestCodec:
         if body and (upgrade is not None or method == b"CONNECT"):
             raise Malformed(Reason.BODY_NOT_ALLOWED)
         return RequestHead(
-            raw, shape, lines, shape.keep(lines, options.named), minor, body, options.lasts[minor], method, target,
+            raw, shape, lines, None, minor, body, options.lasts[minor], method, target,
             addressed, upgrade, options.named, self._expects(shape, lines, minor),
         )
 
@@ -224,16 +228,14 @@ class RequestReader(Reader[RequestHead]):
             codec.refuse_large(body)
         else:
             body = CHUNKED if shape.chunked else NO_BODY
-        method, target = groups[0], groups[1]
-        minor = _MINOR[groups[2]]
-        kept = groups[shape.run] if shape.run else shape.block(groups)
-        head = RequestHead(
-            data if end == len(data) else data[:end], shape, None, kept, minor, body,
-            options.lasts[minor], method, target, codec.authorities[groups[shape.host]],
+        target = groups[2]
+        return RequestHead(
+            data if end == len(data) else data[:end], shape, None, shape.opening(groups), 1, body,
+            options.lasts[1], groups[1], target, codec.authorities[groups[shape.host]],
         )
-        if end <= LONGEST_REMEMBERED and not shape.secret and b"?" not in target:
-            codec.memory[end % MEMO_SLOTS] = head
-        return head
+
+    def _memorable(self, head: RequestHead) -> bool:
+        return head.target.find(b"?") < 0
 
     def _parse(self, raw: bytes) -> RequestHead:
         return self._codec.parse(raw)

@@ -14,7 +14,7 @@ from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, body_of
 from meshproxy.wire.h1.gathering import Gathering, lines_of
 from meshproxy.wire.h1.grammar import CRLF, TEXT
-from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, NOTHING, Head
+from meshproxy.wire.h1.head import MEMO_SLOTS, NOTHING, Head
 from meshproxy.wire.h1.memo import Memo
 from meshproxy.wire.h1.reader import Reader
 from meshproxy.wire.h1.rules import DEFAULT_LIMITS, STRICT, Limits, Strictness
@@ -34,7 +34,7 @@ class ResponseHead(Head):
         raw: bytes,
         shape: Shape,
         lines: list[bytes] | None,
-        kept: bytes,
+        plain: bytes | None,
         minor: int,
         body: int,
         keep_alive: bool,
@@ -47,7 +47,6 @@ class ResponseHead(Head):
         self.raw = raw
         self.shape = shape
         self._lines = lines
-        self.kept = kept
         self.minor = minor
         self.body = body
         self.keep_alive = keep_alive
@@ -55,6 +54,7 @@ class ResponseHead(Head):
         self._named = named
         self.status = status
         self.phrase = phrase
+        self._plain = self._written(NOTHING) if plain is None else plain
 
     @property
     def interim(self) -> bool:
@@ -66,7 +66,10 @@ class ResponseHead(Head):
 
         `without` are names in lower case.
         """
-        kept = self.kept_without(without) if without else self.kept
+        return self._written(without) if self.shape.has_any(without) else self._plain
+
+    def _written(self, without: frozenset[bytes]) -> bytes:
+        kept = self.shape.keep(self.lines, self._named | without)
         if self.upgrade is not None:
             kept += self._switch()
         return b"HTTP/1.1 %d %b\r\n%b" % (self.status, self.phrase, kept)
@@ -80,7 +83,7 @@ class ResponseCodec:
     def __init__(self, limits: Limits = DEFAULT_LIMITS, strictness: Strictness = STRICT) -> None:
         self.limits = limits
         self.strictness = strictness
-        first_line = rb"HTTP/1\.(MINOR) ([2-5][0-9][0-9]) (%b*+)\r\n" % TEXT
+        first_line = rb"HTTP/1\.1 ([2-5][0-9][0-9]) (%b*+)\r\n" % TEXT
         self.shapes = Shapes(Kind(first_line, HOP_BY_HOP, needs_host=False, underscores=True), limits.fields)
         self.memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
         self.no_memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
@@ -116,7 +119,7 @@ class ResponseCodec:
         elif method == b"HEAD" or status == 304:
             body = NO_BODY
         return ResponseHead(
-            raw, shape, lines, shape.keep(lines, named), minor, body, body != UNTIL_CLOSE and options.lasts[minor],
+            raw, shape, lines, None, minor, body, body != UNTIL_CLOSE and options.lasts[minor],
             status, phrase, switched, named,
         )
 
@@ -173,15 +176,14 @@ class ResponseReader(Reader[ResponseHead]):
             body = int(groups[shape.length])
         else:
             body = CHUNKED if shape.chunked else UNTIL_CLOSE
-        minor = 1 if groups[0] == b"1" else 0
-        kept = groups[shape.run] if shape.run else shape.block(groups)
-        head = ResponseHead(
-            data if end == len(data) else data[:end], shape, None, kept, minor, body,
-            body != UNTIL_CLOSE and options.lasts[minor], status, groups[2],
+        return ResponseHead(
+            data if end == len(data) else data[:end], shape, None, shape.opening(groups), 1, body,
+            body != UNTIL_CLOSE and options.lasts[1], status, groups[2],
         )
-        if end <= LONGEST_REMEMBERED and not shape.secret:
-            codec.memory[end % MEMO_SLOTS] = head
-        return head
+
+    def _memorable(self, head: ResponseHead) -> bool:
+        # An answer to HEAD says how long something is that does not follow; others are for one offer, or for nobody
+        return self._memory is self._codec.memory and head.status >= 200
 
     def _parse(self, raw: bytes) -> ResponseHead:
         head = self._codec.parse(raw, self._method, self._upgrade)

@@ -33,7 +33,7 @@ MOST_CHOICES = 8
 _SECRET = re.compile(rb"auth|cookie|token|secret|passw|credential|session|signature|key").search
 
 _START_GROUPS = 3
-"""Both kinds of first line have three parts."""
+"""The first run of lines that go on, which begins with the first line, and the two parts of that."""
 
 _CAPTURED = {
     b"host": rb": ([!-~]++)",
@@ -59,7 +59,7 @@ class Kind:
     """What differs between the shapes of requests and of responses."""
 
     first_line: bytes
-    """An expression for the plain first line, with three groups and `MINOR` where the minor version stands."""
+    """An expression for the plain first line of HTTP/1.1, with two groups."""
     dropped: frozenset[bytes]
     needs_host: bool
     underscores: bool
@@ -68,7 +68,7 @@ class Kind:
 class Shape:
     __slots__ = (
         "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "positions",
-        "run", "runs", "secret", "seen",
+        "runs", "secret", "seen",
     )
 
     def __init__(self, names: tuple[bytes, ...], kind: Kind) -> None:
@@ -94,8 +94,6 @@ class Shape:
         self.host = self.length = self.connection = 0
         self.chunked = b"transfer-encoding" in self.positions
         self.runs: tuple[int, ...] = ()
-        self.run = 0
-        """The one run, if there is just one."""
 
     def _refuse_contradictions(self) -> None:
         host, length, coding = (
@@ -145,9 +143,12 @@ class Shape:
         """The shapes to try first, with this one among them."""
         return others if self in others else (self, *others[: MOST_LIKELY - 1])
 
-    def block(self, groups: Sequence[bytes]) -> bytes:
-        """The same block, from what the expression has matched."""
-        return b"".join([groups[run] for run in self.runs])
+    def opening(self, groups: Sequence[bytes]) -> bytes:
+        """The first line and the same block, from what the expression has matched."""
+        opening = groups[0]
+        for run in self.runs:
+            opening += groups[run]
+        return opening
 
     def compile(self, kind: Kind) -> None:
         """Make the expression, if fields have their usual form: each that decides something at most once."""
@@ -156,8 +157,7 @@ class Shape:
             return
         if (kind.needs_host and b"host" not in self.positions) or len(self.names) > MOST_COMPILED:
             return
-        minor = b"1" if self.chunked else b"[01]"
-        parts, groups, runs, in_run = [kind.first_line.replace(b"MINOR", minor)], _START_GROUPS, [], False
+        parts, groups, runs, in_run = [b"(" + kind.first_line], _START_GROUPS, [], True
         at = {}
         for name in self.names:
             lower = name.lower()
@@ -178,7 +178,6 @@ class Shape:
         self.host, self.length = at.get(b"host", 0), at.get(b"content-length", 0)
         self.connection = at.get(b"connection", 0)
         self.runs = tuple(runs)
-        self.run = runs[0] if len(runs) == 1 else 0
         self.match = re.compile(b"".join(parts) + rb"\r\n").match
 
 
