@@ -307,6 +307,9 @@ class Downstream:
 
     def fail(self, x: Exchange, failure: Failure) -> None:
         self._give_up(x, failure)
+        if failure is failures.NO_CONNECT:
+            # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
+            self._leaving = True
         if x.response is None:
             self.reply(x, of_failure(failure.status, failure.reason))
         else:
