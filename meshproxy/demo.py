@@ -39,10 +39,9 @@ class Demo:
         udp, _ = await loop.create_datagram_endpoint(_EchoDatagrams, ("127.0.0.1", 0))
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
-        self._fleet = Solo.here()
-        process = Process(
-            Setting(Files([], {}), lambda: [document], Store(None), Log(level="warning")), lambda _: self._fleet
-        )
+        log = Log(level="warning")
+        self._fleet = Solo.here(log)
+        process = Process(Setting(Files([], {}), lambda: [document], Store(None), log), lambda _: self._fleet)
         await process.start()
         try:
             await self._watch(process)

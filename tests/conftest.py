@@ -13,6 +13,7 @@ import pytest
 
 from meshproxy.model import Config, decode
 from meshproxy.net.doors import Doors
+from meshproxy.observe.log import Log
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
 
@@ -117,7 +118,8 @@ class World:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
-        self.fleet = Solo(asyncio.get_running_loop(), clock, Doors())
+        self.logged: list[str] = []
+        self.fleet = Solo(asyncio.get_running_loop(), clock, Doors(), Log(self.logged.append, clock=clock.now))
         self.worker = self.fleet.worker
         self.stats = self.worker.stats
         _opened.append(self.end)

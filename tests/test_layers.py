@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ORDER = (
-    "errors schema model wire observe net core cluster relay dialects sources discovery plan "
+    "errors schema model wire observe net core cluster relay filters dialects sources discovery plan "
     "admin server demo cli __main__"
 ).split()
 PURE = {"errors", "schema", "model", "wire", "core", "dialects"}

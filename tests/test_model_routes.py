@@ -44,7 +44,16 @@ EVERYTHING: dict[str, Any] = {
             "match": {"path": {"regex": "/.*[.]php"}},
             "reply": {"status": 404, "headers": {"X-Why": "no"}, "body": "é\n"},
         },
-        {"cluster": "books-v1", "rewrite": {"path": "/index"}},
+        {
+            "name": "last",
+            "cluster": "books-v1",
+            "rewrite": {"path": "/index"},
+            "timeouts": {"request": "15s"},
+            "filters": [
+                {"rate_limit": {"requests": 100}},
+                {"extension": {"call": "a.b:C.D", "config": {"x": [1, {"y": None}]}, "on_error": "skip"}},
+            ],
+        },
     ],
 }
 
@@ -149,7 +158,12 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
         ),
         ({"cluster": "a", "retry": {}}, "retry", "is reserved"),
         ({"cluster": "a", "authorize": []}, "authorize", "is reserved"),
-        ({"cluster": "a", "filters": []}, "filters", "is reserved"),
+        ({"cluster": "a", "filters": [{"extension": "no class"}]}, "filters[0].extension.call", "a class such as"),
+        (
+            {"cluster": "a", "filters": [{"extension": {"call": "a:B", "config": []}}]},
+            "filters[0].extension.config",
+            "must be a mapping, not a list",
+        ),
         ({"clustr": "a"}, "clustr", "unknown key `clustr`; did you mean `cluster`?"),
     ],
 )

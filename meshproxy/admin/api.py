@@ -6,19 +6,20 @@ is whatever satisfies `Proxy`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from meshproxy.admin.access import Access
 from meshproxy.admin.http import PLAIN, Request, Response
+from meshproxy.admin.large import Workshop
 from meshproxy.admin.page import page_response
 from meshproxy.admin.reload import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.admin.tables import text_table
 from meshproxy.errors import Invalid
+from meshproxy.plan.explain import Question, Unclear
 
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
@@ -38,13 +39,19 @@ class Proxy(Protocol):
 
     async def metrics(self) -> bytes: ...
 
-    async def stats(self) -> dict[str, object]:
+    async def stats(self) -> dict[str, Any]:
         """What `observe.metrics` makes metrics of."""
 
     async def listeners(self) -> list[dict[str, object]]: ...
 
     async def clusters(self) -> list[dict[str, object]]:
         """Each with its `endpoints`, a list of dicts."""
+
+    def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
+        """Each table with its `rules`, a list of dicts; asked in a thread."""
+
+    def explain(self, question: Question) -> dict[str, object]:
+        """Which rule decides, with a verdict for each; asked in a thread.  Raises Unclear."""
 
     def config_dump(self) -> dict[str, object]: ...
 
@@ -117,6 +124,23 @@ async def listeners(proxy: Proxy, request: Request) -> Later:
 
 async def clusters(proxy: Proxy, request: Request) -> Later:
     return partial(_table, request, await proxy.clusters())
+
+
+async def routes(proxy: Proxy, request: Request) -> Later:
+    stats = await proxy.stats()
+    return lambda: _table(request, proxy.routes(stats))
+
+
+def explain(proxy: Proxy, request: Request) -> Later:
+    question = _question(request)
+
+    def explained() -> Response:
+        try:
+            return _table(request, proxy.explain(question))
+        except Unclear as unclear:
+            raise Refusal(400, str(unclear)) from None
+
+    return explained
 
 
 def config_dump(proxy: Proxy, _request: Request) -> Later:
@@ -198,6 +222,20 @@ def _one(request: Request, name: str) -> str | None:
     return values[0] if values else None
 
 
+def _question(request: Request) -> Question:
+    host = _one(request, "host")
+    if host is None:
+        raise Refusal(400, "host: say which host is asked for, as in /routes/explain?host=shop.local&path=/v1")
+    return Question(
+        _one(request, "method") or "GET",
+        host,
+        _one(request, "path") or "/",
+        tuple(request.query.get("header", ())),
+        _one(request, "listener"),
+        _one(request, "table"),
+    )
+
+
 def _flag(request: Request, name: str) -> bool:
     text = _one(request, name)
     if text not in (None, "0", "1", "false", "true"):
@@ -241,12 +279,14 @@ def _applied(applied: Applied) -> Response:
     return _json({"generation": applied.generation, "version": applied.version, "changes": list(applied.changes)})
 
 
-def _table(request: Request, rows: list[dict[str, object]]) -> Response:
+def _table(request: Request, data: dict[str, object] | list[dict[str, object]]) -> Response:
+    """Rows, or one that holds others."""
     wanted = _one(request, "format")
     if wanted not in (None, "json", "text"):
         raise Refusal(400, f"format: {wanted!r} is neither json nor text")
     if wanted == "json" or (wanted is None and "application/json" in request.headers.get("accept", "")):
-        return _json(rows)
+        return _json(data)
+    rows = data if isinstance(data, list) else [data]
     return Response(body=text_table(rows).encode(), content_type=PLAIN)
 
 
@@ -271,6 +311,8 @@ ADMIN_ROUTES = (
     Route("GET", "/stats", stats),
     Route("GET", "/listeners", listeners),
     Route("GET", "/clusters", clusters),
+    Route("GET", "/routes", routes),
+    Route("GET", "/routes/explain", explain),
     Route("GET", "/server_info", server_info),
     Route("GET", "/config_dump", config_dump),
     Route("GET", "/config", get_layer),
@@ -308,6 +350,7 @@ class ApiSite:
     def __init__(self, proxy: Proxy, routes: tuple[Route, ...], access: Access | None) -> None:
         self._proxy = proxy
         self._access = access
+        self._workshop = Workshop()
         self._paths: dict[str, dict[str, Route]] = {}
         for route in routes:
             self._paths.setdefault(route.path, {})[route.method] = route
@@ -335,7 +378,7 @@ class ApiSite:
             answer = route.handler(self._proxy, request)
             if isinstance(answer, Awaitable):
                 answer = await answer
-            return answer if isinstance(answer, Response) else await asyncio.to_thread(answer)
+            return answer if isinstance(answer, Response) else await self._workshop.make(answer)
         except Invalid as invalid:
             return _json({"problems": [problem.as_json() for problem in invalid.problems]}, 422)
         except Conflict as conflict:

@@ -7,6 +7,9 @@ from typing import TypeGuard
 
 Row = Mapping[str, object]
 
+WIDEST = 64
+"""What is longer goes beyond its column: one cell of a KiB must not fill thousands of lines with blanks."""
+
 
 def text_table(rows: Sequence[Row], indent: str = "") -> str:
     """A head, and a line for each row; what holds rows of its own is followed by them, indented."""
@@ -15,7 +18,7 @@ def text_table(rows: Sequence[Row], indent: str = "") -> str:
     if not names:
         return f"{indent}(none)\n"
     lines = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [min(max(map(len, column)), WIDEST) for column in zip(*lines, strict=True)]
     head, *body = (indent + "  ".join(map(str.ljust, line, widths)).rstrip() + "\n" for line in lines)
     text = [head]
     for line, row in zip(body, rows, strict=True):
@@ -29,6 +32,6 @@ def _is_rows(value: object) -> TypeGuard[Sequence[Row]]:
 
 
 def _cell(value: object) -> str:
-    if value is None or value == []:
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)

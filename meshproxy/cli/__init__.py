@@ -43,6 +43,19 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
     _output_option(check)
 
+    explain = commands.add_parser("explain", help="say which rule decides about a request, and why no other; offline")
+    explain.set_defaults(command=_explain)
+    explain.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
+    explain.add_argument("--host", required=True, help="what the request's Host says, with a port or without")
+    explain.add_argument("--path", required=True, help="its path, and the query")
+    explain.add_argument("--method", default="GET", help="its method (%(default)s)")
+    explain.add_argument(
+        "-H", "--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header of it; may be repeated"
+    )
+    explain.add_argument("--listener", metavar="NAME", help="where it arrives, if there are several")
+    explain.add_argument("--table", metavar="NAME", help="the table of routes, if the listener has several")
+    _output_option(explain)
+
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.set_defaults(command=_schema)
 
@@ -123,6 +136,12 @@ def _check(arguments: argparse.Namespace) -> int:
     from meshproxy.cli.check import check
 
     return check(arguments)
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.explain import explain
+
+    return explain(arguments)
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 from meshproxy.errors import Failure
-from meshproxy.wire.h1 import RequestHead, ResponseHead
+from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
+
+
+class Origin(Protocol):
+    """Who connected."""
+
+    source: Any
+    """Address and port, or None for a unix socket."""
+
+
+class Changes:
+    """What filters want different in a head: names that are left out, in lower case, and lines that are written."""
+
+    __slots__ = ("lines", "without")
+
+    def __init__(self) -> None:
+        self.without: frozenset[bytes] = frozenset()
+        self.lines = b""
+
+    def remove(self, name: bytes) -> None:
+        self.without |= {name.lower()}
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """A name or a value that could end its line is a ValueError."""
+        self.lines += encode.line(name, value)
+
+    def set(self, name: bytes, value: bytes) -> None:
+        self.remove(name)
+        self.add(name, value)
 
 
 class Exchange:
     __slots__ = (
+        "_facts",
+        "_request_changes",
+        "_response_changes",
         "attempts",
+        "begun",
         "cluster",
         "failure",
         "handling",
         "opening",
+        "origin",
+        "path",
         "request",
         "response",
+        "seconds",
+        "sent",
         "started",
         "stats",
+        "status",
         "streamed",
         "tried",
         "upstream",
     )
 
-    def __init__(self, request: RequestHead, handling: Any, opening: bytes, started: float) -> None:
+    def __init__(
+        self, request: RequestHead, path: bytes, origin: Origin, handling: Any, opening: bytes, started: float
+    ) -> None:
         self.request = request
+        self.path = path
+        """As it was matched: regular, and without the query."""
+        self.origin = origin
         self.handling = handling
         """What the route that was found does with it."""
         self.opening = opening
@@ -34,9 +76,11 @@ class Exchange:
         self.cluster: Any = None
         """Where it goes; of a split, the cluster that was drawn."""
         self.upstream: Any = None
-        """Who carries it now: a connection, or the attempt to make one."""
+        """Who carries it now: a connection, the attempt to make one, or a filter that is awaited."""
         self.stats: Any = None
         """The counters of its route, once it is known who answers."""
+        self.sent = True
+        """Whether all of the request has come, and is sent or will be at once."""
         self.streamed = False
         """Whether a part of the body has gone to the upstream and is not kept."""
         self.attempts = 0
@@ -44,4 +88,48 @@ class Exchange:
         """Endpoints that could not be reached."""
         self.response: ResponseHead | None = None
         """Once it has begun."""
+        self.begun = False
+        """Whether the client has heard anything of an answer that is not ours."""
         self.failure: Failure | None = None
+        self._facts: dict[str, Any] | None = None
+        self._request_changes: Changes | None = None
+        self._response_changes: Changes | None = None
+
+    # At its end
+
+    status: int
+    """What the client was told, or would have been."""
+    seconds: float
+    """How long it took."""
+
+    # For filters
+
+    @property
+    def source(self) -> str | None:
+        """The address of the client's end of the connection, if it has one."""
+        return self.origin.source[0] if self.origin.source is not None else None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What one filter has found and another may use."""
+        if self._facts is None:
+            self._facts = {}
+        return self._facts
+
+    @property
+    def request_changes(self) -> Changes:
+        """Fields of the request on its way to the upstream, to be changed before that is asked."""
+        if self._request_changes is None:
+            self._request_changes = Changes()
+        return self._request_changes
+
+    @property
+    def response_changes(self) -> Changes:
+        """Fields of the upstream's answer, to be changed before it is sent on."""
+        if self._response_changes is None:
+            self._response_changes = Changes()
+        return self._response_changes
+
+    def changed(self) -> tuple[Changes | None, Changes | None]:
+        """What filters have changed of the request and of the response."""
+        return self._request_changes, self._response_changes

@@ -30,6 +30,16 @@ def labels(host: bytes) -> int:
     return host.count(b".") if host.startswith(b"*.") else 0
 
 
+def rank(host: bytes) -> tuple[int, int, bytes, bool]:
+    """Where the host of a rule stands among others: names, then suffixes, the longest first, then any host.
+
+    With a port it stands before the same without, as in `spellings`.
+    """
+    name, colon, _ = host.rpartition(b":") if not host.endswith(b"]") else (host, b"", b"")
+    kind = 2 if host == ANY else 1 if host.startswith(b"*.") else 0
+    return kind, -labels(host), name if colon else host, not colon
+
+
 def _suffixes(name: bytes, most_labels: int) -> Iterator[bytes]:
     if most_labels:
         parts = name.split(b".")

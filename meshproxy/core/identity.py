@@ -35,10 +35,10 @@ class Said(NamedTuple):
 
     lines: bytes
     more: More | None
-    new_id: bool
-    """Whether a request gets an id of ours, whatever it says."""
+    id: bytes
+    """The beginning of the line with an id of ours; empty if none is written."""
     keeps_id: bool
-    """Whether one that it brought is kept instead."""
+    """Whether an id that a request brings is kept instead."""
 
 
 class Identity:
@@ -53,7 +53,7 @@ class Identity:
         peer = b"unknown" if source is None else source.encode("ascii")
         node = b'"[%b]"' % peer if b":" in peer else peer
         via = encode.line(b"Via", b"1.1 " + PSEUDONYM) if b"via" in written else b""
-        new_id = b"x-request-id" in written
+        new_id = b"X-Request-Id: " if b"x-request-id" in written else b""
         names_host = not written.isdisjoint((b"x-forwarded-host", b"forwarded"))
         if not believed:
             lines = via

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from meshproxy.core.condition import Head, Holds, conditions, together
-from meshproxy.core.host import labels, spellings
+from meshproxy.core.host import labels, rank, spellings
 from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
 from meshproxy.model.routes import RouteMatch
 
@@ -47,6 +47,22 @@ def compile_routes(rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool
             shared[asked] = together(conditions(match))
         routes.append(Route(outcome, match, place, shared[asked]))
     return WrittenRouter(routes) if written else Router(by_specificity(routes))
+
+
+def considered(
+    rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool = False
+) -> Iterable[tuple[RouteMatch, Outcome]]:
+    """The rules of a table in the order in which they are considered, for whoever lists them without a request.
+
+    One with several hosts stands where the first of them does.
+    """
+    if written:
+        return rules
+    routes = by_specificity(Route(outcome, match, place, None) for place, (match, outcome) in enumerate(rules))
+    by_host: dict[bytes, list[Route[Outcome]]] = {}
+    for route in routes:
+        by_host.setdefault(min(hosts(route), key=rank), []).append(route)
+    return [(route.match, route.outcome) for host in sorted(by_host, key=rank) for route in by_host[host]]
 
 
 def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:

@@ -7,13 +7,26 @@ list(problems(table))       # [], or the place of each thing that does not fit a
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex
-from meshproxy.schema.kinds import Bool, Duration, Name, Scalar, choice, refuse, same, shown, string, whole
+from meshproxy.schema.kinds import (
+    Bool,
+    Duration,
+    Name,
+    PositiveDuration,
+    Scalar,
+    choice,
+    refuse,
+    same,
+    shown,
+    string,
+    whole,
+)
 from meshproxy.schema.shapes import Path
 
 MOST_RULES = 20_000
@@ -97,6 +110,41 @@ RedirectStatus = Annotated[
     Scalar(" \\| ".join(map(str, _REDIRECT_STATUSES)), _read_redirect_status, same, {"enum": [*_REDIRECT_STATUSES]}),
 ]
 Order = Annotated[Literal["specific", "written"], choice("specific", "written")]
+
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A mapping of plain data, of which only the text is compared."""
+
+    text: str
+
+    @property
+    def value(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.text)
+        return found
+
+
+def _read_plain(value: object) -> Plain:
+    if not isinstance(value, Mapping):
+        raise refuse("a mapping", value)
+    text = json.dumps(value, sort_keys=True)
+    if len(text) > LONGEST_BODY:
+        raise ValueError(f"must be a mapping of at most {LONGEST_BODY} characters")
+    return Plain(text)
+
+
+NO_CONFIG = Plain("{}")
+PlainMapping = Annotated[Plain, Scalar("mapping", _read_plain, lambda plain: plain.value, {"type": "object"})]
+ClassName = Annotated[
+    str,
+    string(
+        "module:Class",
+        "a class such as package.module:Class",
+        r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*",
+        253,
+    ),
+]
 
 # What matches -------------------------------------------------------------------------------------
 
@@ -197,13 +245,47 @@ class RouteTimeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestRate:
+    """So many requests in a time, for all workers together; more are answered 429."""
+
+    requests: Annotated[int, whole(1, 10_000_000), "how many"]
+    per: Annotated[PositiveDuration, "in which time"] = 1.0
+    burst: Annotated[int | None, whole(1, 10_000_000), "how many may come at once; absent: as many as `requests`"] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Extension:
+    """A filter of your own; see docs/filters.md."""
+
+    SHORTHAND: ClassVar[str] = "call"
+
+    call: Annotated[ClassName, "`module:Class`"]
+    config: Annotated[PlainMapping, "what the class is made with"] = NO_CONFIG
+    deadline: Annotated[PositiveDuration, "how long what it awaits may take"] = 1.0
+    on_error: Annotated[
+        Literal["refuse", "skip"], choice("refuse", "skip"), "answer 500, or go on as if it were not there"
+    ] = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFilter:
+    """One thing that is done with all requests of a rule, called by its only key."""
+
+    CHOICE: ClassVar[bool] = True
+
+    rate_limit: Annotated[RequestRate | None, "refuses what comes too fast"] = None
+    extension: Annotated[Extension | None, "a class of your own"] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
         "retry": "retrying",
         "authorize": "authorization",
-        "filters": "the filter chain",
     }
 
     name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
@@ -216,6 +298,7 @@ class Rule:
     request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = HeaderEdit()
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
+    filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
 
     @property
     def shares(self) -> tuple[Share, ...]:
@@ -232,6 +315,11 @@ class RouteTable:
     name: Annotated[Name, "the key under `routes`"]
     rules: Annotated[tuple[Rule, ...], "a request that none is for is answered 404"]
     order: Annotated[Order, "which of several rules decides: the most specific, or the first as written"] = "specific"
+
+    def named(self) -> Iterator[tuple[str, Rule]]:
+        """Each rule with its name in metrics."""
+        for place, rule in enumerate(self.rules):
+            yield rule.name or f"{self.name}/{place}", rule
 
 
 # What does not fit together -----------------------------------------------------------------------
@@ -257,6 +345,7 @@ def _rule_problems(rule: Rule) -> Found:
         yield (), f"the rule must say exactly one of cluster, split, redirect, reply, not {said}"
     yield from _below("match", _match_problems(rule.match))
     yield from _at_most(MOST_SHARES, "split", rule.split)
+    yield from _at_most(MOST_OF_ANYTHING, "filters", rule.filters)
     if rule.split and not any(share.weight for share in rule.split):
         yield ("split",), "`split` has no `weight` above 0, so nobody gets the requests"
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):

@@ -99,9 +99,14 @@ class Channel:
             except (BlockingIOError, InterruptedError):
                 self._loop.add_writer(self._sock.fileno(), self._flush)
                 return True
-            except OSError:
+            except (BrokenPipeError, ConnectionResetError):
                 # The end itself is seen by the reader, after what the peer had still to say.
                 self._drop_waiting()
+                return False
+            except OSError:
+                # There is no room for it.  Half of what was said is worse than a peer that begins anew.
+                self._drop_waiting()
+                self._loop.call_soon(self._lost)
                 return False
             self._waiting.popleft()
             _close(descriptors)

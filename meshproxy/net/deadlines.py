@@ -2,7 +2,8 @@
 
     deadlines.watch(connection)               # has a `deadline`, and `expired()` to be called after it
     connection.deadline = now + 60
-    deadlines.expect(connection.deadline)     # only when it may be sooner than before
+    if connection.deadline < deadlines.due:   # which is rare
+        deadlines.expect(connection.deadline)
 
 Deadlines nearly always move away before they come, so nothing is done when they do: the timer looks at all of them when
 the earliest that it knows of is due, and finds out which is the next.
@@ -28,40 +29,39 @@ class Watched(Protocol):
 
 
 class Deadlines:
-    __slots__ = ("_clock", "_due", "_timer", "_watched")
+    __slots__ = ("_clock", "_timer", "_watched", "due")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._watched: set[Watched] = set()
-        self._due = inf
+        self.due = inf
+        """When all are looked at next."""
         self._timer: Timer | None = None
 
     def watch(self, one: Watched) -> None:
         self._watched.add(one)
-        self.expect(one.deadline)
+        if one.deadline < self.due:
+            self.expect(one.deadline)
 
     def forget(self, one: Watched) -> None:
         self._watched.discard(one)
 
     def expect(self, deadline: float) -> None:
-        if deadline < self._due:
-            self._look_at(deadline)
-
-    def _look_at(self, due: float) -> None:
+        """It is sooner than what is due."""
         if self._timer is not None:
             self._timer.cancel()
-        self._due = due
-        self._timer = self._clock.after(max(due - self._clock.now(), 0.0), self._look)
+        self.due = deadline
+        self._timer = self._clock.after(max(deadline - self._clock.now(), 0.0), self._look)
 
     def _look(self) -> None:
         now = self._clock.now()
         self._timer = None
         # Not before all have been looked at: whoever expires may watch another, or move its own.
-        self._due = -inf
+        self.due = -inf
         for one in [one for one in self._watched if one.deadline <= now]:
             one.expired()
-        self._due = inf
+        self.due = inf
         earliest = min((one.deadline for one in self._watched), default=inf)
         if earliest < inf:
             pause = BETWEEN_LOOKS + BETWEEN_LOOKS_EACH * len(self._watched)
-            self._look_at(max(earliest, now + pause))
+            self.expect(max(earliest, now + pause))

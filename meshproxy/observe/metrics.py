@@ -86,6 +86,18 @@ class AnswerStats(Counters):
         }
 
 
+class FilterStats(Counters):
+    """How a filter has failed."""
+
+    __slots__ = ("errors_total", "off", "slow_total", "timeouts_total")
+
+    def __init__(self) -> None:
+        self.errors_total = 0
+        self.slow_total = 0
+        self.timeouts_total = 0
+        self.off = 0
+
+
 class ListenerStats(Counters):
     """What one listener saw.  A UDP session counts as a connection."""
 
@@ -99,6 +111,7 @@ class ListenerStats(Counters):
         "connections_total",
         "datagrams_received_total",
         "datagrams_sent_total",
+        "filters",
         "malformed",
         "rejected",
     )
@@ -117,6 +130,7 @@ class ListenerStats(Counters):
         """Requests refused for what they are, by reason; reasons that never were are not shown."""
         self.answers: dict[str, dict[str, AnswerStats]] = {}
         """By route and cluster, either of which may be empty."""
+        self.filters: dict[str, FilterStats] = {}
 
 
 class EndpointStats(Counters):
@@ -241,7 +255,7 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "worker", "listener", "answers", "code", "cluster", "endpoint"]
+    scope: Literal["process", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint"]
     field: str
     help: str
     by: str = ""
@@ -257,6 +271,7 @@ SCOPE_LABELS = {
     "listener": ("listener",),
     "answers": ("listener", "route", "cluster"),
     "code": ("listener", "route", "cluster", "code", "flags"),
+    "filter": ("listener", "filter"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
 }
@@ -305,6 +320,14 @@ METRICS = (
            "From the head of a request to the end of its answer."),
     Metric("meshproxy_listener_malformed_total", "counter", "listener", "malformed",
            "Requests refused because they are malformed.", "reason"),
+    Metric("meshproxy_filter_errors_total", "counter", "filter", "errors_total",
+           "Times that a filter raised, or answered with what is no answer."),
+    Metric("meshproxy_filter_slow_total", "counter", "filter", "slow_total",
+           "Times that a filter held up the loop for more than 5 ms."),
+    Metric("meshproxy_filter_timeouts_total", "counter", "filter", "timeouts_total",
+           "Times that what a filter awaited took too long."),
+    Metric("meshproxy_filter_off", "gauge", "filter", "off",
+           "Workers in which a filter is not called any more, because it was slow too often."),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
@@ -402,6 +425,11 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             for names, held in answers
             for key, counted in held["requests"].items()
             for code, _, flags in [key.partition(" ")]
+        ],
+        "filter": [
+            ((listener, name), held)
+            for listener, of_listener in snapshot["listeners"].items()
+            for name, held in of_listener["filters"].items()
         ],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": [

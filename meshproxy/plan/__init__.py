@@ -22,6 +22,7 @@ from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
 from meshproxy.observe.metrics import EndpointStats
+from meshproxy.plan.filters import rate_of as request_rate
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
@@ -83,6 +84,14 @@ def terms(config: model.Config) -> dict[str, Terms]:
             if each.rate_limit is not None:
                 said = each.rate_limit
                 found[rate_of(listener.name)] = FlowTerms(said.connections, said.per, said.burst or said.connections)
+    for table in config.routes:
+        for place, rule in enumerate(table.rules):
+            for number, each_ in enumerate(rule.filters):
+                if each_.rate_limit is not None:
+                    rate = each_.rate_limit
+                    found[request_rate((table.name, place), number)] = FlowTerms(
+                        rate.requests, rate.per, rate.burst or rate.requests
+                    )
     for cluster in config.clusters:
         found[connections_of("cluster", cluster.name)] = StockTerms(cluster.breaker.max_connections)
     return found

@@ -7,13 +7,18 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.core.filter import NO_FILTERS, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
 from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.plan.codec import request_codec
+from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
     Answering,
@@ -26,10 +31,9 @@ from meshproxy.relay.http.handling import (
     Share,
     draw,
 )
-from meshproxy.relay.http.replies import Reply
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Answers, ListenerState
-from meshproxy.wire.h1 import Limits, RequestCodec, RequestHead, Strictness, encode
+from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -49,23 +53,30 @@ def http_service(
         return claims.claim(key, lambda: Answers(state.stats.answers, route, cluster)).stats
 
     timeouts = chain.timeouts
-    patience = Patience(timeouts.idle or inf, timeouts.request or inf)
+    patience = Patience.of(timeouts.idle or inf, timeouts.request or inf)
     unrouted = count("", "")
 
     def refusing(failure: Failure) -> Refusing:
         return Refusing(failure=failure, stats=unrouted, patience=patience)
 
-    handlings = (
-        (rule.match, _handling(rule, rule.name or f"{table.name}/{place}", clusters, patience, count))
-        for place, rule in enumerate(table.rules)
-    )
+    def compiled(place: int, name: str, rule: model.Rule) -> Handling:
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
+        handling = _handling(rule, name, clusters, patience, count, pipeline)
+        if not pipeline.request:
+            return handling
+        return Filtered(
+            inner=handling, stats=count(name, ""), patience=handling.patience, response=handling.response,
+            pipeline=pipeline, plain=handling.plain,
+        )
+
+    handlings = ((rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named()))
     router = compile_routes(handlings, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(_codec(said.http), without, router, regular, refusing)
+        return Front(request_codec(said.http), without, router, regular, refusing)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -84,32 +95,35 @@ def http_service(
     )
 
 
-def _codec(said: model.Http) -> RequestCodec:
-    limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
-    strictness = Strictness(**dict.fromkeys(said.admit, True))
-    return RequestCodec(limits, strictness, frozenset(name.lower().encode("ascii") for name in said.upgrades))
-
-
 def _handling(
-    rule: model.Rule, name: str, clusters: Mapping[str, Cluster], default: Patience, count: Count
+    rule: model.Rule,
+    name: str,
+    clusters: Mapping[str, Cluster],
+    default: Patience,
+    count: Count,
+    pipeline: Pipeline,
 ) -> Handling:
     timeouts = rule.timeouts
-    patience = Patience(
+    patience = Patience.of(
         default.idle if timeouts.idle is None else timeouts.idle or inf,
         default.total if timeouts.request is None else timeouts.request or inf,
     )
     response = _edit(rule.response_headers)
     if rule.reply is not None:
-        return Answering(make=_reply(rule.reply, response), stats=count(name, ""), patience=patience)
+        make = _reply(rule.reply, response)
+        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     if rule.redirect is not None:
-        return Answering(make=_redirect(rule.redirect, response), stats=count(name, ""), patience=patience)
+        make = _redirect(rule.redirect, response)
+        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
     return Forwarding(
         draw=draw(shares),
         new_path=_new_path(rule),
         request=_with_host(_edit(rule.request_headers), rule.rewrite.host),
-        response=response if response != NO_EDIT else None,
+        response=response,
         patience=patience,
+        pipeline=pipeline,
+        plain=response == NO_EDIT and pipeline is NO_FILTERS,
     )
 
 

@@ -11,6 +11,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Elsewhere
 from meshproxy.net.splice import Pipes
+from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
@@ -27,3 +28,4 @@ class Rim:
     elsewhere: Callable[[Place], Elsewhere | None]
     """Who takes connections that are accepted at a place, if this worker has too many."""
     http: Site
+    log: Log

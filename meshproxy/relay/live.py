@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from meshproxy.cluster.endpoint import User, drain_after
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import AnswerStats, ListenerStats
+from meshproxy.observe.metrics import AnswerStats, FilterStats, ListenerStats
 
 
 class Connection(User, Protocol):
@@ -136,3 +136,31 @@ class Answers:
             del of_route[self._cluster]
         if not of_route:
             self._registry.pop(self._route, None)
+
+
+class Kept:
+    """Live: anything that a filter wants to find again."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def retire(self, grace: float) -> None:
+        """It is a filter's own affair."""
+
+
+class FilterState:
+    """Live, keyed by listener and filter: how it fails."""
+
+    __slots__ = ("_name", "_registry", "stats")
+
+    def __init__(self, registry: dict[str, FilterStats], name: str) -> None:
+        self.stats = FilterStats()
+        self._registry = registry
+        self._name = name
+        registry[name] = self.stats
+
+    def retire(self, grace: float) -> None:
+        if self._registry.get(self._name) is self.stats:
+            del self._registry[self._name]

@@ -23,9 +23,16 @@ def shared_board(workers: int) -> MutableSequence[int]:
     return board
 
 
+def present(shown: int) -> int:
+    """How many connections that are.  In the place of an absent one it may be more than ABSENT: a neighbour that saw it
+    a moment before has added what it passed on."""
+    return shown if shown < ABSENT else 0
+
+
 def better_off(board: MutableSequence[int], number: int) -> int | None:
     """The worker that has so many fewer that it is worth the way to it."""
-    least = min(board)
-    if board[number] - least <= SLACK + least // SLACK:
+    counts = list(board)  # read once: the others write meanwhile
+    least = min(counts)
+    if counts[number] - least <= SLACK + least // SLACK:
         return None
-    return next(other for other, count in enumerate(board) if count <= least)
+    return counts.index(least)

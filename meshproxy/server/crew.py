@@ -25,7 +25,7 @@ from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
 from meshproxy.plan import terms
-from meshproxy.server.board import ABSENT
+from meshproxy.server.board import ABSENT, present
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
@@ -274,7 +274,7 @@ class Crew:
 
     @property
     def connections(self) -> int:
-        return sum(count for count in self._board if count != ABSENT)
+        return sum(map(present, self._board))
 
     def _pass_on(self, message: Message) -> None:
         """A worker has accepted a connection and has too many; the one it names serves it, or whoever is there."""
@@ -310,7 +310,7 @@ class Crew:
             {
                 "worker": berth.number,
                 "pid": berth.pid,
-                "connections": 0 if self._board[berth.number] == ABSENT else self._board[berth.number],
+                "connections": present(self._board[berth.number]),
                 "uptime_seconds": round(self._clock.now() - berth.born, 3),
             }
             for berth in self._manned()

@@ -13,7 +13,7 @@ from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
-from meshproxy.observe.log import Level
+from meshproxy.observe.log import Level, Log
 from meshproxy.plan import places, terms
 from meshproxy.server.worker import Worker
 
@@ -71,17 +71,17 @@ class Solo:
 
     broken = ""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, log: Log) -> None:
         ledger = Ledger(clock)
-        self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said))
+        self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said), log)
         ledger.join(0, self.worker.limits.hear)
         self._ledger = ledger
         self.doors = doors
 
     @classmethod
-    def here(cls, inherited: Inherited | None = None) -> Solo:
+    def here(cls, log: Log, inherited: Inherited | None = None) -> Solo:
         loop = asyncio.get_running_loop()
-        solo = cls(loop, LoopClock(loop), Doors(inherited=inherited))
+        solo = cls(loop, LoopClock(loop), Doors(inherited=inherited), log)
         solo.worker.measure_lag()
         return solo
 

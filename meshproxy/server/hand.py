@@ -51,7 +51,7 @@ class Hand:
         self._log = log
         self._board = board
         self._number = number
-        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, self._elsewhere)
+        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, log, self._elsewhere)
         self._worker.measure_lag()
         self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
         self._preparing = asyncio.Lock()

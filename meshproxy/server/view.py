@@ -9,10 +9,12 @@ from typing import Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
+from meshproxy.admin.routes import route_rows
 from meshproxy.model import Cluster, Endpoint, Listener, encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, expose, families
 from meshproxy.plan import places
+from meshproxy.plan.explain import Explainer, Question
 from meshproxy.server.container import cpus, memory
 from meshproxy.server.fleet import Fleet
 from meshproxy.sources.store import Store
@@ -37,6 +39,7 @@ class View:
         self._store = store
         self._process = process
         self._log = log
+        self._explain = Explainer()
 
     # What it is
 
@@ -95,7 +98,13 @@ class View:
             _cluster(said, stats[said.name]) for said in self._reloader.config.clusters if said.name in stats
         ]
 
+    def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
+        return route_rows(self._reloader.config, stats["listeners"])
+
     # The configuration
+
+    def explain(self, question: Question) -> dict[str, object]:
+        return self._explain(self._reloader.config, question)
 
     def config_dump(self) -> dict[str, object]:
         reloader = self._reloader

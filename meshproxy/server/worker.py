@@ -20,9 +20,11 @@ from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.splice import Pipes
+from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
 from meshproxy.plan import Listener, Share, Snapshot, compile_config
 from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
@@ -39,6 +41,7 @@ class Worker:
         board: MutableSequence[int],
         number: int,
         say: Callable[[Said], None],
+        log: Log,
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
     ) -> None:
         """`board` says how many connections each worker has; this one's stand at `number`.
@@ -50,8 +53,8 @@ class Worker:
         self._clock = clock
         self._guests = Guests(board, number)
         pipes = Pipes()
-        self._http = Site(loop, clock, pipes, Deadlines(clock), Ids(), set())
-        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http)
+        self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
+        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log)
         self._table = Table()
         self._next: tuple[Claims, Snapshot] | None = None
         self.current: Snapshot | None = None

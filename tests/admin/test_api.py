@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 
 from meshproxy.admin.access import Access
-from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, admin_site, status_site
+from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Route, admin_site, status_site
 from meshproxy.admin.http import Server
 from meshproxy.admin.reload import Applied, Conflict, Missing
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import parse
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats, Stats, expose, families
+from meshproxy.plan.explain import Question, Unclear
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -53,6 +54,15 @@ class FakeProxy:
 
     async def clusters(self) -> list[dict[str, object]]:
         return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
+
+    def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
+        assert stats["listeners"] == {}
+        return [{"name": "web", "rules": [{"name": "web/0", "to": "books"}]}]
+
+    def explain(self, question: Question) -> dict[str, object]:
+        if question.listener == "db":
+            raise Unclear("listener: no 'db' speaks http")
+        return {"question": repr(question), "rules": [{"name": "web/0", "verdict": "won"}]}
 
     def config_dump(self) -> dict[str, object]:
         return {"layers": self.layers}
@@ -94,6 +104,12 @@ class FakeProxy:
             raise ValueError("level: 'loud' is not one of debug, info, warning, error")
         self.level = level or self.level
         return self.level
+
+
+def asked(route: Route) -> str:
+    """`METHOD /target` with all that it needs."""
+    target = route.path.replace("{layer}", "default")
+    return f"{route.method} {target}{'?host=a' if target == '/routes/explain' else ''}"
 
 
 class Answer:
@@ -192,6 +208,25 @@ def test_lists_are_text_unless_json_is_asked_for(run: Run) -> None:
     run(conversation())
 
 
+def test_what_decides_about_a_request_is_asked_for_in_full(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            assert (await it.ask("GET /routes")).body == b"name\nweb\n  name   to\n  web/0  books\n"
+            assert (await it.ask("GET /routes?format=json")).json[0]["rules"][0]["to"] == "books"
+            answer = await it.ask("GET /routes/explain?host=a&format=json")
+            assert answer.json["question"] == repr(Question("GET", "a", "/"))
+            answer = await it.ask(
+                "GET /routes/explain?method=PUT&host=a%3A80&path=%2Fa%252Fb%3Fc&header=x:%201&header=y:2"
+                "&listener=in&table=web",
+                accept="application/json",
+            )
+            wanted = Question("PUT", "a:80", "/a%2Fb?c", ("x: 1", "y:2"), "in", "web")
+            assert answer.json["question"] == repr(wanted)
+            assert (await it.ask("GET /routes/explain?host=a")).body.endswith(b"  name   verdict\n  web/0  won\n")
+
+    run(conversation())
+
+
 def test_a_layer_is_shown_with_its_etag(run: Run) -> None:
     async def conversation() -> None:
         async with stage() as it:
@@ -251,6 +286,9 @@ def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
         ("PUT /config/-x", {}, 400, "layer: '-x' is not a name"),
         ("PUT /config/" + "x" * 64, {}, 400, "layer: 'xxx"),
         ("DELETE /config/other", {}, 404, "there is no layer 'other'"),
+        ("GET /routes/explain?path=/", {}, 400, "host: say which host is asked for"),
+        ("GET /routes/explain?host=a&host=b", {}, 400, "host: given 2 times"),
+        ("GET /routes/explain?host=a&listener=db", {}, 400, "listener: no 'db' speaks http"),
         ("POST /config/rollback?generation=99", {}, 404, "there is no generation 99"),
         ("POST /config/rollback?generation=-1", {}, 400, "generation: '-1' is not a number"),
         ("POST /config/rollback?generation=" + "9" * 5000, {}, 400, "generation: '999"),
@@ -322,14 +360,14 @@ def test_head_works_wherever_get_does(run: Run) -> None:
         async with stage() as it:
             for route in ADMIN_ROUTES:
                 if route.method == "GET":
-                    answer = await it.ask("HEAD " + route.path.replace("{layer}", "default"))
+                    answer = await it.ask(asked(route).replace("GET", "HEAD"))
                     assert (answer.status, answer.body) == (200, b"")
 
     run(conversation())
 
 
 @pytest.mark.parametrize(
-    "path", ["/routes", "/certs", "/ready/", "//ready", "/config/", "/config/a/b", "/config/{layer}/x", "/READY"]
+    "path", ["/routes/", "/certs", "/ready/", "//ready", "/config/", "/config/a/b", "/config/{layer}/x", "/READY"]
 )
 def test_an_unknown_path_is_told_the_known_ones(run: Run, path: str) -> None:
     async def conversation() -> None:
@@ -358,7 +396,7 @@ def test_with_a_token_only_probes_go_without(run: Run) -> None:
     async def conversation() -> None:
         async with stage(token="s3cret") as it:
             for route in ADMIN_ROUTES:
-                line = f"{route.method} {route.path.replace('{layer}', 'default')}"
+                line = asked(route)
                 answer = await it.ask(line)
                 if route.path in ("/ready", "/live"):
                     assert answer.status == 200
@@ -375,7 +413,7 @@ def test_off_loopback_without_a_token_nothing_can_be_changed(run: Run) -> None:
     async def conversation() -> None:
         async with stage("0.0.0.0:15000") as it:
             for route in ADMIN_ROUTES:
-                answer = await it.ask(f"{route.method} {route.path.replace('{layer}', 'default')}", host="proxy.shop")
+                answer = await it.ask(asked(route), host="proxy.shop")
                 assert answer.status == (200 if route.method == "GET" else 403)
                 if route.method != "GET":
                     assert "no admin.token is configured" in answer.json["error"]

@@ -30,3 +30,12 @@ def test_rows_within_a_row_follow_it() -> None:
 
 def test_no_rows_are_said_to_be_none() -> None:
     assert text_table([]) == "(none)\n"
+
+
+def test_tuples_are_lists_and_what_is_empty_is_a_dash() -> None:
+    assert text_table([{"a": ("x", "y"), "b": (), "c": []}]) == "a     b  c\nx, y  -  -\n"
+
+
+def test_one_long_cell_does_not_fill_every_line_with_blanks() -> None:
+    rows = [{"a": "x" * 10_000, "b": "1"}, *({"a": "y", "b": "1"} for _ in range(1000))]
+    assert len(text_table(rows)) < 100_000

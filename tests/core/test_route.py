@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshproxy.core import route as module
 from meshproxy.core.condition import parameters
-from meshproxy.core.route import Router, compile_routes
+from meshproxy.core.route import Router, compile_routes, considered
 from meshproxy.model import decode
 from meshproxy.model.routes import PathMatch, RouteMatch, ValueMatch
 
@@ -316,6 +316,16 @@ def test_in_written_order_it_is_the_place_that_loses() -> None:
     ]
 
 
+def test_a_list_of_rules_is_in_the_order_in_which_they_are_considered() -> None:
+    matches = [
+        {}, prefix("/long/prefix"), hosts("*.a"), hosts("*.b.a"), hosts("b"), hosts("b:80"), hosts("b", **prefix("/x")),
+        hosts("[::1]"), hosts("[::1]:80"), hosts("*", "b", **exact("/x")),
+    ]  # fmt: skip
+    rules = [(decode(RouteMatch, match), place) for place, match in enumerate(matches)]
+    assert [place for _, place in considered(rules)] == [8, 7, 5, 9, 6, 4, 3, 2, 1, 0]
+    assert [place for _, place in considered(rules, written=True)] == [*range(len(rules))]
+
+
 # The reference: it knows the words of the documentation, and nothing of how rules are compiled
 
 NAMES = ["a", "b.a", "c.b.a", "*.a", "*.b.a", "*", "a:1", "*.a:1", "b.a:2"]
@@ -427,6 +437,16 @@ def test_the_router_agrees_with_a_reference_and_with_its_own_explanation(
             assert behind or verdict.reason != Router.lost
             assert behind or verdict.reason != "written after the winner"
             behind = behind or verdict.won
+
+
+@settings(max_examples=200)
+@given(st.lists(matches.filter(lambda match: len(match.hosts) < 2), max_size=6), st.sampled_from(NAMES))
+def test_a_list_has_the_rules_in_the_order_of_an_explanation(rules: list[RouteMatch], host: str) -> None:
+    """As far as they are for the host: the others follow, and there nothing is considered."""
+    numbered = [(match, place) for place, match in enumerate(rules)]
+    verdicts = compile_routes(numbered).explain(host.encode(), b"/", b"GET", PLAIN)
+    explained = [verdict.route.place for verdict in verdicts if verdict.reason != "host"]
+    assert [place for _, place in considered(numbered) if place in explained] == explained
 
 
 @given(st.binary(max_size=30), st.binary(max_size=30), st.binary(max_size=5), st.binary(max_size=30))

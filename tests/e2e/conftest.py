@@ -125,6 +125,12 @@ class Start:
                 running.process.kill()
                 running.process.wait()
 
+    def assert_no_traceback(self) -> None:
+        """A loop goes on after an error in a callback, and often nobody else notices."""
+        for running in self._started:
+            log = running.log.read_text()
+            assert "Traceback" not in log, log
+
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
@@ -133,6 +139,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     made = Start(tmp_path, request.param)
     yield made
     made.end()
+    made.assert_no_traceback()
 
 
 class Echo:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import resource
 import socket
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+import pytest
 
 from meshproxy.net.channel import MOST_WAITING, Channel, Message, pair
 
@@ -113,5 +116,24 @@ def test_what_is_no_message_ends_the_channel(run: Run) -> None:
         while not ends.closed:  # noqa: ASYNC110
             await asyncio.sleep(0)
         ends.raw.close()
+
+    run(scenario())
+
+
+def test_a_peer_to_which_something_could_not_be_said_is_given_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        ends = Ends()
+        no_room = OSError(errno.ENOBUFS, "no buffer space")
+
+        def send_fds(*_: Any) -> int:
+            raise no_room
+
+        monkeypatch.setattr(socket, "send_fds", send_fds)
+        ends.here.send("first")
+        async with asyncio.timeout(5):
+            while not ends.closed:  # noqa: ASYNC110 - what is watched is a plain integer
+                await asyncio.sleep(0)
+        assert ends.here.closed
+        ends.close()
 
     run(scenario())

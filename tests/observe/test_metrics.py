@@ -18,6 +18,7 @@ from meshproxy.observe.metrics import (
     ClusterStats,
     EndpointStats,
     Family,
+    FilterStats,
     Histogram,
     ListenerStats,
     ProcessStats,
@@ -39,6 +40,7 @@ def busy_stats() -> Stats:
     web.rejected["limit"] += 2
     web.bytes_received_total += 2**60
     web.malformed["bare_lf"] += 1
+    web.filters["web/0:0:a:B"] = FilterStats()
     answers = web.answers["web/0"] = {"books": AnswerStats()}
     answers["books"].count(200, "", 0.002)
     answers["books"].count(503, "UF", 1)

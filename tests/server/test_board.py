@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from meshproxy.server.board import ABSENT, better_off, shared_board
+from meshproxy.server.board import ABSENT, better_off, present, shared_board
 
 
 @pytest.mark.parametrize(
@@ -27,3 +29,25 @@ def test_a_few_more_or_a_quarter_more_are_no_reason(counts: list[int], number: i
     for place, count in enumerate(counts):
         board[place] = count
     assert better_off(board, number) == whom
+
+
+class Busy(list[int]):
+    """A board that others write on while it is read."""
+
+    def __iter__(self) -> Iterator[int]:
+        for place in range(len(self)):
+            yield self[place]
+            self[place] += 1
+
+
+def test_what_others_write_meanwhile_is_for_the_next_time() -> None:
+    assert better_off(Busy([9, 3, 0]), 0) == 2
+    assert better_off(Busy([5, 1]), 0) is None
+
+
+def test_what_was_passed_to_one_that_has_just_gone_is_no_connection_of_its() -> None:
+    board = shared_board(2)
+    board[0] = 7
+    board[1] += 1
+    assert [present(shown) for shown in board] == [7, 0]
+    assert better_off(board, 0) is None

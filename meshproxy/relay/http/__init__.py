@@ -6,5 +6,5 @@
     forward.py      an upstream's, by attempts
     upstream.py     a connection to an endpoint, used again and again
     tunnel.py       what a connection becomes when the protocol changes
-    replies.py      what the proxy itself says
+    filtered.py     either of these behind the filters of its route
 """

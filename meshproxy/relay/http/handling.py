@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from random import random
@@ -12,9 +12,10 @@ from typing import NamedTuple, Protocol
 
 from meshproxy.cluster.cluster import Cluster
 from meshproxy.core.exchange import Exchange
+from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
+from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
-from meshproxy.relay.http.replies import Reply
 from meshproxy.wire.h1 import RequestHead
 
 
@@ -34,6 +35,12 @@ class Patience(NamedTuple):
     idle: float
     """Of silence in the middle of an exchange."""
     total: float
+    first: float
+    """Whichever is over first, from the beginning."""
+
+    @classmethod
+    def of(cls, idle: float, total: float) -> Patience:
+        return cls(idle, total, min(idle, total))
 
 
 class Asked(Protocol):
@@ -43,8 +50,14 @@ class Asked(Protocol):
 
     def fail(self, x: Exchange, failure: Failure) -> None: ...
 
+    def decide(self, x: Exchange, answer: Reply | Failure) -> None:
+        """Either of these."""
+
     def attempt(self, x: Exchange) -> None:
         """Send it to an endpoint of its cluster."""
+
+    def wait(self, answer: Awaitable[Answer], then: Callable[[Answer], None]) -> None:
+        """`then` is told, unless the exchange is over before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -52,8 +65,11 @@ class Handling(ABC):
     """A rule, compiled."""
 
     patience: Patience
-    response: Edit | None = None
+    response: Edit = NO_EDIT
     """Changes to the answer of an upstream."""
+    pipeline: Pipeline = NO_FILTERS
+    plain: bool = True
+    """Whether an answer goes on as it came: there are no changes, and no filters look at it."""
 
     def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
         """The beginning of the head for an upstream: the path is made regular, and the query begins with `?`.
@@ -96,7 +112,7 @@ class Forwarding(Handling):
 
     draw: Draw
     new_path: NewPath | None
-    request: Edit
+    request: Edit = NO_EDIT
 
     def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
         if self.new_path is not None:

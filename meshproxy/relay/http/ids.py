@@ -9,13 +9,14 @@ SIZE = 16
 
 
 class Ids:
-    __slots__ = ("_left",)
+    """`left.pop()` while there are some, else `draw()`."""
+
+    __slots__ = ("left",)
 
     def __init__(self) -> None:
-        self._left: list[bytes] = []
+        self.left: list[bytes] = []
 
-    def next(self) -> bytes:
-        if not self._left:
-            drawn = os.urandom(SIZE * AT_ONCE).hex().encode("ascii")
-            self._left = [drawn[at : at + 2 * SIZE] for at in range(0, len(drawn), 2 * SIZE)]
-        return self._left.pop()
+    def draw(self) -> bytes:
+        drawn = os.urandom(SIZE * AT_ONCE).hex().encode("ascii")
+        self.left += [drawn[at : at + 2 * SIZE] for at in range(0, len(drawn), 2 * SIZE)]
+        return self.left.pop()

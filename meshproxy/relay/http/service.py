@@ -19,8 +19,8 @@ from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
 from meshproxy.wire.h1 import RequestCodec, RequestHead
 
-Decision = tuple[Handling, bytes]
-"""What becomes of a request, and the beginning of the head that an upstream would get."""
+Decision = tuple[Handling, bytes, bytes]
+"""What becomes of a request, its path made regular, and the beginning of the head that an upstream would get."""
 
 
 class Front:
@@ -52,14 +52,14 @@ class Front:
         try:
             path = self._regular(path)
         except Irregular as why:
-            return self._refusing(Failure(why.reason, 400, "DPE")), b""
+            return self._refusing(Failure(why.reason, 400, "DPE")), path, b""
         if head.method == b"CONNECT":
-            return self._no_connect, b""
+            return self._no_connect, path, b""
         route = self._find(head.authority.text, path, head.method, head)
         if route is None:
-            return self._no_route, b""
+            return self._no_route, path, b""
         handling = route.outcome
-        return handling, handling.opening(head, path, mark + query, self.without)
+        return handling, path, handling.opening(head, path, mark + query, self.without)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
 from meshproxy.net.clock import Clock
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.splice import Pipes
+from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 
 
@@ -25,9 +26,12 @@ class Carrier(Protocol):
 class Site:
     loop: asyncio.AbstractEventLoop
     clock: Clock
+    now: Callable[[], float]
+    """Of the clock."""
     pipes: Pipes
     deadlines: Deadlines
     ids: Ids
+    dates: Dates
     upstreams: set[Carrier]
 
     def account(self) -> Generator[None, None, None]:

@@ -47,10 +47,7 @@ class Asker(Protocol):
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
         """Whether it wants a body without chunks."""
 
-    def request_sent(self, x: Exchange) -> bool:
-        """Whether all of the request has been sent."""
-
-    def sent(self, x: Exchange) -> None:
+    def begun(self, x: Exchange) -> None:
         """What there was of the request is on its way, and the rest may follow."""
 
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
@@ -88,7 +85,7 @@ class Upstream:
         self._asker: Asker | None = None
         self._x: Exchange | None = None
         self._uses = 0
-        self._too_old = site.clock.now() + cluster.reuse.lifetime
+        self._too_old = site.now() + cluster.reuse.lifetime
         self.deadline = inf
         self.conn = conn = Conn(site.loop, sock)
         conn.handler = self
@@ -219,29 +216,27 @@ class Upstream:
 
     def _done(self, keep: bool) -> None:
         """The response is whole.  This comes before the asker hears of it, who may have the next request at hand."""
-        x, asker, conn = self._x, self._asker, self.conn
+        x, conn, endpoint, site = self._x, self.conn, self.endpoint, self._site
         assert x is not None
-        assert asker is not None
         self._body = None
-        reuse, now = x.cluster.reuse, self._site.clock.now()
-        endpoint = self.endpoint
+        reuse, now, idle = x.cluster.reuse, site.now(), endpoint.idle
         if (
             keep
+            and x.sent
             and not conn.full
             and self._uses < reuse.requests
             and now < self._too_old
-            and len(endpoint.idle) < reuse.most_idle
+            and len(idle) < reuse.most_idle
             and not endpoint.retired
-            and asker.request_sent(x)
         ):
-            self._x = self._asker = None
-            conn.fed_by = None
-            endpoint.idle.append(self)
+            self._x = self._asker = conn.fed_by = None
+            idle.append(self)
             self.deadline = deadline = now + reuse.idle
-            self._site.deadlines.expect(deadline)
+            if deadline < site.deadlines.due:
+                site.deadlines.expect(deadline)
         else:
             self._let_go()
-            self._close(abort=not asker.request_sent(x))
+            self._close(abort=not x.sent)
 
     # How it ends
 
@@ -342,7 +337,7 @@ class Connecting:
 
     def _begin_dial(self) -> None:
         site, cluster = self._site, self._cluster
-        self._since = site.clock.now()
+        self._since = site.now()
         dial = Dial(
             site.loop, site.clock, self._endpoint.address, cluster.connect_timeout, self._dialled,
             keepalive=cluster.keepalive,
@@ -364,9 +359,9 @@ class Connecting:
             self._x.tried += (self._endpoint,)
             self._fail(CONNECT_TIMEOUT if isinstance(outcome, TimeoutError) else CONNECT_FAILED)
             return
-        self._cluster.stats.connect_seconds.observe(self._site.clock.now() - self._since)
+        self._cluster.stats.connect_seconds.observe(self._site.now() - self._since)
         Upstream(self._site, self._cluster, self._endpoint, outcome, unit).carry(asker, self._x, self._data)
-        asker.sent(self._x)
+        asker.begun(self._x)
 
     def _fail(self, failure: Failure) -> None:
         asker = self._asker

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from meshproxy.wire.h1.gathering import Gathering
+from meshproxy.wire.h1.gathering import END, Gathering
 from meshproxy.wire.h1.head import MEMO_SLOTS, Head
 from meshproxy.wire.h1.shape import Shape
 
@@ -36,9 +36,10 @@ class Reader(ABC, Generic[H]):
 
     def feed(self, data: bytes) -> H | None:
         if self._gathering is None:
-            head = self._memory[len(data) % MEMO_SLOTS]
-            if head is not None and head.raw == data:
-                self.rest = b""
+            end = data.find(END) + len(END)
+            head = self._memory[end % MEMO_SLOTS]
+            if head is not None and data.startswith(head.raw):
+                self.rest = data[end:]
                 return head
             for shape in self._likely:
                 head = self._recognised(shape, data)

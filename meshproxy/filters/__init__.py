@@ -1,0 +1,1 @@
+"""What a rule can do with its requests and answers beside sending them somewhere; see docs/filters.md."""

@@ -1,0 +1,159 @@
+"""Why a request goes where it goes: which rule of a configuration decides about it, and why no other does.
+
+    explain = Explainer()
+    explain(config, Question("GET", "shop.local", "/v1/books"))     # a row, with a row for each rule in it
+
+The answer is made of the configuration alone, so whoever has that can ask: the process, a supervisor that carries no
+traffic, or the command line.  The request is written as a client would write it, and read as the listener would read
+it.  That takes as long as a table is large: ask in a thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from threading import Lock
+from typing import NamedTuple
+
+from meshproxy.core.route import Router, compile_routes
+from meshproxy.core.target import Irregular, normaliser
+from meshproxy.model import Config, Http, RouteTable, Rule
+from meshproxy.model.outline import destination, outline
+from meshproxy.plan.codec import request_codec
+from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE
+from meshproxy.wire.h1 import Malformed, RequestHead
+
+MOST_NAMES = 20
+"""That are told to someone who has to choose one."""
+
+_line_end = re.compile("[\r\n]").search
+_unprintable = re.compile(rb"[^ -~]").sub
+
+Row = dict[str, object]
+Named = tuple[str, Rule]
+
+
+class Unclear(ValueError):
+    """The question does not say enough, or names what is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    method: str
+    host: str
+    path: str
+    """With the query."""
+    headers: tuple[str, ...] = ()
+    """Each `name: value`."""
+    listener: str | None = None
+    table: str | None = None
+
+
+class Place(NamedTuple):
+    """A table, and how the listeners that use it read requests."""
+
+    table: RouteTable
+    http: Http
+
+
+class Explainer:
+    """Keeps the table that was asked about last as it was compiled, for as long as it is in the configuration."""
+
+    def __init__(self) -> None:
+        self._turn = Lock()
+        self._table: RouteTable | None = None
+        self._router: Router[Named]
+
+    def __call__(self, config: Config, question: Question) -> Row:
+        data = _written(question)
+        place, listeners = _place(config, question)
+        found: Row = {
+            "method": _shown(question.method),
+            "host": _shown(question.host),
+            "path": _shown(question.path),
+            "listeners": listeners,
+            "table": place.table.name,
+            "rule": None,
+        }
+        try:
+            head = request_codec(place.http).reader().feed(data)
+            assert head is not None, "it ends where a head ends"
+            path = normaliser(place.http.path)(head.target.partition(b"?")[0])
+        except Malformed as fault:
+            return {**found, "answer": f"{fault.status} {fault.reason}", "rules": []}
+        except Irregular as why:
+            return {**found, "answer": f"400 {why.reason}", "rules": []}
+        found["host"], found["path"] = _shown(head.authority.text), _shown(path)
+        if head.method == b"CONNECT":
+            return {**found, "answer": f"{NO_CONNECT.status} {NO_CONNECT.reason}", "rules": []}
+        return {**found, **self._decision(place.table, path, head)}
+
+    def _decision(self, table: RouteTable, path: bytes, head: RequestHead) -> Row:
+        with self._turn:
+            if self._table is not table:
+                rules = ((rule.match, (name, rule)) for name, rule in table.named())
+                self._router = compile_routes(rules, written=table.order == "written")
+                self._table = table
+            verdicts = self._router.explain(head.authority.text, path, head.method, head)
+        winner, answer = None, f"{NO_ROUTE.status} {NO_ROUTE.reason}"
+        rows = []
+        for verdict in verdicts:
+            name, rule = verdict.route.outcome
+            rows.append({"name": name, "verdict": verdict.reason, **outline(rule)})
+            if verdict.won:
+                winner, answer = name, destination(rule)
+        return {"rule": winner, "answer": answer, "rules": rows}
+
+
+def _written(question: Question) -> bytes:
+    """The request as it would arrive."""
+    lines = (
+        f"{question.method} {question.path} HTTP/1.1",
+        f"Host: {question.host}",
+        *question.headers,
+    )
+    for line in lines:
+        if _line_end(line):
+            raise Unclear(f"{line!r} has a line end in it")
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode("utf-8", "surrogateescape")
+
+
+def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
+    """Where it is decided, and the listeners that decide there: all of them in the same way."""
+    tables = {table.name: table for table in config.routes}
+    if question.table is not None and question.table not in tables:
+        raise Unclear(f"table: there is no {question.table!r}; there are: {_names(tables)}")
+    places: dict[tuple[str, Http], list[str]] = {}
+    speaking = [listener for listener in config.listeners if listener.protocol == "http"]
+    for listener in speaking:
+        if question.listener in (None, listener.name):
+            # Of several chains, any may lead to the same table.
+            for name in dict.fromkeys(chain.routes for chain in listener.outcomes):
+                if name is not None and question.table in (None, name):
+                    places.setdefault((name, listener.http), []).append(listener.name)
+    if len(places) == 1:
+        ((name, http), listeners), = places.items()
+        return Place(tables[name], http), listeners
+    if places:
+        choices = (f"{name} of {', '.join(listeners[:3])}" for (name, _), listeners in places.items())
+        raise Unclear(f"listener, table: say which of them; there are: {_names(choices)}")
+    if question.listener is None and question.table is not None:
+        # No listener uses it, yet.
+        return Place(tables[question.table], Http()), []
+    if question.listener in {listener.name for listener in speaking}:
+        raise Unclear(f"table: listener {question.listener!r} does not use {question.table!r}")
+    wrong = "no listener speaks http" if question.listener is None else f"no {question.listener!r} speaks http"
+    raise Unclear(f"listener: {wrong}; these do: {_names(listener.name for listener in speaking)}")
+
+
+def _names(names: Iterable[str]) -> str:
+    known = sorted(names)
+    more = [f"and {len(known) - MOST_NAMES} more"] if len(known) > MOST_NAMES else []
+    return "; ".join([*known[:MOST_NAMES], *more]) or "none"
+
+
+def _shown(text: str | bytes) -> str:
+    """So that it cannot do anything to a terminal."""
+    data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text
+    return _unprintable(lambda byte: b"\\x%02x" % ord(byte[0]), data).decode("ascii")

@@ -1,0 +1,58 @@
+"""A handling behind the filters of its rule, and what waits for one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from meshproxy.core.exchange import Exchange
+from meshproxy.core.filter import Answer, ask
+from meshproxy.core.reply import Reply
+from meshproxy.errors import Failure
+from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http.handling import Asked, Handling
+from meshproxy.wire.h1 import RequestHead
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Filtered(Handling):
+    """Every filter is asked, and then the handling has its turn."""
+
+    inner: Handling
+    stats: AnswerStats
+    """Of what filters answer."""
+
+    def opening(self, head: RequestHead, path: bytes, query: bytes, without: frozenset[bytes]) -> bytes:
+        return self.inner.opening(head, path, query, without)
+
+    def begin(self, asked: Asked, x: Exchange) -> None:
+        x.stats = self.stats
+        self._ask(asked, x, 0)
+
+    def _ask(self, asked: Asked, x: Exchange, at: int) -> None:
+        answer, at = ask(self.pipeline.request, x, at)
+        if answer is None:
+            self.inner.begin(asked, x)
+        elif isinstance(answer, Reply | Failure):
+            asked.decide(x, answer)
+        else:
+            asked.wait(answer, lambda decided: self._ask(asked, x, at) if decided is None else asked.decide(x, decided))
+
+
+class Waiting:
+    """The one task there is: while a filter is awaited."""
+
+    __slots__ = ("_task", "_then")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, answer: Awaitable[Answer], then: Callable[[Answer], None]
+    ) -> None:
+        self._then = then
+        self._task = loop.create_task(self._wait(answer))
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    async def _wait(self, answer: Awaitable[Answer]) -> None:
+        self._then(await answer)

@@ -1,0 +1,210 @@
+"""Why a request goes where it goes: said of a configuration, and what the data path then does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from meshproxy.core.route import compile_routes
+from meshproxy.model import Config, decode
+from meshproxy.plan import explain as module
+from meshproxy.plan.explain import Explainer, Question, Unclear
+from tests.relay.conversation import config as conversation_config
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+RULES: list[dict[str, Any]] = [
+    {"name": "beta", "match": {"path": {"prefix": "/v1"}, "headers": {"x-beta": {"exact": "1"}}}, "cluster": "up"},
+    {"name": "v1", "match": {"hosts": ["shop.local"], "path": {"prefix": "/v1"}, "methods": ["GET"]}, "redirect": "/"},
+    {"match": {"path": {"regex": "/v[0-9]+"}, "query": {"page": {"present": True}}}, "reply": {"status": 410}},
+    {"name": "rest", "match": {"hosts": ["*.local", "shop.local:81"]}, "split": [{"cluster": "up", "weight": 3}]},
+]
+
+
+def config(rules: Any = None, **listener: Any) -> Config:
+    return decode(Config, conversation_config(rules=rules or RULES, listener=listener))
+
+
+def ask(
+    said: Config, path: str = "/", host: str = "shop.local", *headers: str, method: str = "GET", **where: str
+) -> dict[str, Any]:
+    return Explainer()(said, Question(method, host, path, headers, **where))
+
+
+def verdicts(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(row["name"], row["verdict"]) for row in answer["rules"]]
+
+
+def test_which_rule_wins_and_why_each_other_one_lost() -> None:
+    answer = ask(config(), "/v1/./%62ooks?a=b", "Shop.Local:81", "x-beta: 2")
+    rules = answer.pop("rules")
+    assert answer == {
+        "method": "GET", "host": "shop.local:81", "path": "/v1/books", "listeners": ["in"], "table": "web",
+        "rule": "rest", "answer": "up 3",
+    }  # fmt: skip
+    assert verdicts({"rules": rules}) == [
+        ("rest", "won"),
+        ("v1", "less specific than the winner"),
+        ("web/2", "path"),
+        ("beta", "header x-beta"),
+    ]
+    assert rules[2] == {
+        "name": "web/2", "verdict": "path", "hosts": (), "path": "regex /v[0-9]+", "methods": (), "headers": (),
+        "query": ("page present",), "to": "reply 410",
+    }  # fmt: skip
+
+
+def test_in_the_order_as_written() -> None:
+    answer = ask(config({"order": "written", "rules": RULES}), "/v1", "shop.local", "x-beta:1")
+    assert verdicts(answer) == [
+        ("beta", "won"),
+        ("v1", "written after the winner"),
+        ("web/2", "query page"),
+        ("rest", "written after the winner"),
+    ]
+
+
+def test_no_rule_is_for_it() -> None:
+    answer = ask(config(), "/", "example.org", method="PUT")
+    assert (answer["rule"], answer["answer"]) == (None, "404 no_route")
+    assert {verdict for _, verdict in verdicts(answer)} == {"host", "path"}
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        (Question("GET", "a", "/a%2fb"), "400 escaped_slash"),
+        (Question("GET", "a", "/../a"), "400 dot_segment"),
+        (Question("GET", "a", "/%c0%ae"), "400 overlong_utf8"),
+        (Question("GET", "a", "/a b"), "400 bad_request_line"),
+        (Question("GET", "a", "/\x1b[2J"), "400 control_byte"),
+        (Question("GET", "a", "/\udcff"), "400 bad_target"),
+        (Question("GET", "a", "/" + "a" * 9000), "414 line_too_long"),
+        (Question("GET", "http://a", "/"), "400 bad_host"),
+        (Question("GET", "a", "/", ("host: b",)), "400 repeated_host"),
+        (Question("GET", "a", "/", ("x-beta",)), "400 no_colon"),
+        (Question("GET", "a", "http://b/"), "400 host_mismatch"),
+        (Question("CONNECT", "a:80", "a:80"), "405 connect_refused"),
+    ],
+)
+def test_a_refused_request_says_so(question: Question, answer: str) -> None:
+    found = Explainer()(config(), question)
+    assert (found["rule"], found["answer"], found["rules"]) == (None, answer, [])
+    assert str(found["path"]).isprintable()
+
+
+def test_it_is_read_as_the_listener_reads() -> None:
+    lenient = config(http={"admit": ["raw_target"], "path": {"escaped_slashes": "keep", "slashes": "keep"}})
+    assert ask(lenient, "/a%2fb//é")["path"] == "/a%2Fb//\\xc3\\xa9"
+
+
+def test_listeners_that_decide_alike_are_one_place() -> None:
+    said = conversation_config(rules=RULES)
+    said["listeners"].append({"name": "other", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web"})
+    assert ask(decode(Config, said))["listeners"] == ["in", "other"]
+
+
+def several() -> Config:
+    said = conversation_config(rules=RULES)
+    said["routes"] |= {"api": [{"cluster": "up"}], "spare": [{"cluster": "up"}]}
+    said["listeners"] += [
+        {"name": "lenient", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web",
+         "http": {"path": {"slashes": "keep"}}},
+        {"name": "both", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web",
+         "chains": [{"match": {"ports": [81]}, "routes": "api"}]},
+        {"name": "db", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "up"},
+    ]  # fmt: skip
+    return decode(Config, said)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ({}, "listener, table: say which of them; there are: api of both; web of in, both; web of lenient"),
+        ({"listener": "both"}, "listener, table: say which of them; there are: api of both; web of both"),
+        ({"table": "web"}, "listener, table: say which of them; there are: web of in, both; web of lenient"),
+        ({"table": "wep"}, "table: there is no 'wep'; there are: api; spare; web"),
+        ({"listener": "db"}, "listener: no 'db' speaks http; these do: both; in; lenient"),
+        ({"listener": "in", "table": "api"}, "table: listener 'in' does not use 'api'"),
+    ],
+)
+def test_where_it_is_decided_must_be_clear(where: dict[str, str], words: str) -> None:
+    with pytest.raises(Unclear) as raised:
+        ask(several(), **where)
+    assert str(raised.value) == words
+
+
+def test_a_listener_a_table_or_both_say_where() -> None:
+    said = several()
+    assert ask(said, "//a", listener="lenient")["path"] == "//a"
+    assert ask(said, "//a", listener="in")["path"] == "/a"
+    assert ask(said, table="api")["listeners"] == ["both"]
+    assert ask(said, table="spare")["listeners"] == []
+    assert ask(said, table="web", listener="both")["table"] == "web"
+    with pytest.raises(Unclear, match="no listener speaks http"):
+        ask(Config())
+
+
+@pytest.mark.parametrize("place", ["method", "host", "path", "headers"])
+def test_a_question_is_one_request(place: str) -> None:
+    parts: dict[str, Any] = {"method": "GET", "host": "a", "path": "/"}
+    parts[place] = ("x: 1\r\ny: 2",) if place == "headers" else "a\r\n\r\n"
+    with pytest.raises(Unclear, match="has a line end in it"):
+        Explainer()(config(), Question(**parts))
+
+
+def test_a_table_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = []
+
+    def counted(rules: Any, **how: Any) -> Any:
+        compiled.append(rules)
+        return compile_routes(rules, **how)
+
+    monkeypatch.setattr(module, "compile_routes", counted)
+    said, explain = config(), Explainer()
+    for _ in range(3):
+        explain(said, Question("GET", "a", "/"))
+    assert len(compiled) == 1
+    explain(config(), Question("GET", "a", "/"))
+    assert len(compiled) == 2, "another generation has other tables"
+
+
+ASKED = [
+    (method, host, path, field)
+    for method in ("GET", "PUT")
+    for host in ("shop.local", "x.local:80", "shop.local:81", "nowhere")
+    for path in ("/v1", "/v1/../v1/a?page=1", "/v2?page", "//v1", "/a%2Fb", "/%zz", "*", "http://shop.local/v1")
+    for field in ("x-beta: 1", "x-other: 1", "x_beta: 1")
+]
+
+
+@pytest.mark.parametrize("order", ["specific", "written"])
+def test_the_data_path_does_what_is_said(run: Run, world: Callable[[], Any], order: str) -> None:
+    """Every rule replies with its name, and what nobody is for with the reason."""
+    rules = [
+        {"name": rule.get("name", f"web/{place}"), "match": rule["match"],
+         "reply": {"status": 200, "body": rule.get("name", f"web/{place}")}}
+        for place, rule in enumerate(RULES)
+    ]  # fmt: skip
+    plain = conversation_config(rules={"order": order, "rules": rules})  # type: ignore[arg-type]
+    said, explain = decode(Config, plain), Explainer()
+
+    async def scenario() -> None:
+        w = world()
+        await w.apply(plain)
+        for method, host, path, field in ASKED:
+            answer = explain(said, Question(method, host, path, (field,)))
+            client = await w.connect()
+            await client.send(
+                f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{field}\r\nConnection: close\r\n\r\n".encode()
+            )
+            head, _, body = (await client.recv_all()).partition(b"\r\n\r\n")
+            status, reason = head.split()[1].decode(), body.decode().strip().replace(" ", "_")
+            if answer["rule"] is None:
+                assert f"{status} {reason}" == answer["answer"], (method, host, path, field)
+            else:
+                assert (status, body.decode()) == ("200", answer["rule"]), (method, host, path, field)
+
+    run(scenario())

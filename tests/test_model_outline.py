@@ -1,0 +1,38 @@
+"""A rule in few words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from meshproxy.model import Rule, decode
+from meshproxy.model.outline import destination, outline
+
+
+def test_what_a_rule_matches() -> None:
+    match = {
+        "hosts": ["a", "*.b"], "path": {"exact": "/x"}, "methods": ["GET", "PUT"],
+        "headers": {"x": {"exact": "1"}, "y": {"present": True}, "z": {"present": False}},
+        "query": {"p": {"regex": "1*"}},
+    }  # fmt: skip
+    assert outline(decode(Rule, {"match": match, "cluster": "c"})) == {
+        "hosts": ("a", "*.b"), "path": "exact /x", "methods": ("GET", "PUT"),
+        "headers": ("x exact 1", "y present", "z absent"), "query": ("p regex 1*",), "to": "c",
+    }  # fmt: skip
+    assert outline(decode(Rule, {"cluster": "c"})) == {
+        "hosts": (), "path": None, "methods": (), "headers": (), "query": (), "to": "c",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"split": [{"cluster": "a", "weight": 90}, {"cluster": "b", "weight": 10}]}, "a 90, b 10"),
+        ({"redirect": "/x"}, "redirect 302 path /x"),
+        ({"redirect": {"scheme": "https", "host": "a:1", "status": 308}}, "redirect 308 scheme https host a:1"),
+        ({"reply": {"status": 410}}, "reply 410"),
+    ],
+)
+def test_where_it_leads(said: dict[str, Any], words: str) -> None:
+    assert destination(decode(Rule, said)) == words
