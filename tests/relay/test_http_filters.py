@@ -10,7 +10,7 @@ import pytest
 
 from meshproxy.errors import Invalid
 from tests.relay import extensions
-from tests.relay.conversation import answered, config, ended, head_of, heard
+from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
@@ -112,6 +112,52 @@ def test_a_filter_waits_and_then_decides(run: Run, world: World, upstream: Upstr
                 await heard(client, b"hi")
         assert answered(w) == {"200": 1, "403": 1}
         assert len(asyncio.all_tasks()) == 1, "the scenario: no other task stays"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [403, 0])
+def test_while_a_filter_looks_at_an_answer_its_connection_may_serve_another(
+    run: Run, world: World, upstream: Upstream, status: int
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(extended(up.address, call="Ask", config={"when": "response", "seconds": 0.1, "status": status}))
+        one, other = await w.connect(), await w.connect()
+        await one.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        await server.send(OK)  # >> all of it, so that the connection is free
+        await w.until(lambda: idle(w) == 1)
+        await other.send(GET)
+        await head_of(server)
+        if not status:
+            one.close()
+        else:
+            assert (await head_of(one)).startswith(b"HTTP/1.1 403 ")
+        await w.until(lambda: sum(answered(w).values()) == 1)
+        await server.send(OK)
+        assert (await head_of(other)).startswith(b"HTTP/1.1 403 " if status else b"HTTP/1.1 200 ")
+
+    run(scenario())
+
+
+def test_what_still_comes_of_a_body_while_a_filter_looks_at_an_early_answer(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(extended(up.address, call="Ask", config={"when": "response", "seconds": 0.1}))
+        client = await w.connect()
+        await client.send(b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nab")
+        server = await up.accept()
+        await head_of(server)
+        await heard(server, b"ab")
+        await server.send(OK)
+        assert not await ended(server)
+        await client.send(b"c")
+        await heard(client, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi")
+        assert await ended(client)
 
     run(scenario())
 

@@ -227,7 +227,7 @@ class Downstream:
             x.sent = True
             if body.rest:
                 self._wait_with(body.rest)
-        if passed:
+        if passed and x.upstream is not None:
             x.upstream.more(passed)
 
     @staticmethod
@@ -363,7 +363,7 @@ class Downstream:
         if isinstance(answer, Failure):
             self.fail(x, answer)
             return
-        if isinstance(x.upstream, Upstream) and not x.upstream.waits:
+        if x.upstream is not None:
             x.upstream.cancel()
         self.reply(x, answer)
 
@@ -439,6 +439,9 @@ class Downstream:
     def fail(self, x: Exchange, failure: Failure) -> None:
         x.failure = failure
         self._cancel(x)
+        if failure is failures.NO_CONNECT:
+            # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
+            self._leaving = True
         if x.begun:
             # What was cut must not look whole.
             self._x = None
@@ -485,7 +488,7 @@ class Downstream:
         if x.begun:
             x.failure = None  # of an attempt before the one that went well
         self._count(x, status)
-        self._x = x.upstream = None
+        self._x = None
         if self._held is not None:
             # Who wrote the answer has done so.  No other is begun before the client has taken it.
             self._held.release()
@@ -600,7 +603,7 @@ class Downstream:
             self._waiting.cancel()
             self._waiting = None
         upstream, x.upstream = x.upstream, None
-        if upstream is not None and not (isinstance(upstream, Upstream) and upstream.waits):
+        if upstream is not None:
             upstream.cancel()
 
     def leave(self) -> None:

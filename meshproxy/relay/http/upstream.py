@@ -218,7 +218,7 @@ class Upstream:
         """The response is whole.  This comes before the asker hears of it, who may have the next request at hand."""
         x, conn, endpoint, site = self._x, self.conn, self.endpoint, self._site
         assert x is not None
-        self._body = None
+        self._body = x.upstream = None
         reuse, now, idle = x.cluster.reuse, site.now(), endpoint.idle
         if (
             keep
