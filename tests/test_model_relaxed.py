@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from meshproxy.model import Config, decode
@@ -27,6 +28,12 @@ def test_what_is_admitted_or_kept() -> None:
 
 def test_what_is_stricter_is_not_told() -> None:
     assert relaxed(config(path={"slashes": "refuse", "dot_segments": "refuse"})) == {}
+
+
+def test_another_judge_is_told() -> None:
+    said = config()
+    listener = replace(said.listeners[0], codec="h11")
+    assert relaxed(replace(said, listeners=(listener,))) == {"web": {"h11": 1}}
 
 
 def test_each_switch_has_its_words() -> None:

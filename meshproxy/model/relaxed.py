@@ -26,6 +26,8 @@ KEPT = {
 }
 """What it means that a key of `http.path` says `keep`."""
 
+BY_H11 = "h11 also takes lines that end in LF alone, folded fields, and one length said several times"
+
 
 class Relaxation(NamedTuple):
     switch: str
@@ -36,6 +38,8 @@ class Relaxation(NamedTuple):
 
 
 def relaxations(said: Listener) -> Iterator[Relaxation]:
+    if said.codec == "h11":
+        yield Relaxation("h11", ("codec",), BY_H11)
     for index, switch in enumerate(said.http.admit):
         yield Relaxation(switch, ("http", "admit", index), ADMITTED[switch])
     for name, words in KEPT.items():

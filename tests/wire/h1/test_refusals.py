@@ -312,7 +312,7 @@ def test_a_switch_must_be_to_what_was_offered(answer: bytes, offered: bytes) -> 
 
 def test_each_reason_is_met() -> None:
     met = {reason for _, reason in REQUESTS + RESPONSES}
-    elsewhere = {Reason.BODY_TOO_LARGE, Reason.TOO_MANY_INTERIM, Reason.CUT_SHORT}
+    elsewhere = {Reason.BODY_TOO_LARGE, Reason.TOO_MANY_INTERIM, Reason.CUT_SHORT, Reason.REFUSED_BY_H11}
     assert met | elsewhere == set(Reason)
 
 
