@@ -392,7 +392,8 @@ def test_what_decides_depends_on_the_protocol() -> None:
     told = uncombined(
         listeners=[
             LISTENER | {"cluster": "a"},
-            tcp | {"name": "two", "listen": "127.0.0.1:81", "routes": "web", "http": {"limits": {"fields": 7}}},
+            tcp | {"name": "two", "listen": "127.0.0.1:81", "routes": "web", "http": {"limits": {"fields": 7}}}
+            | {"codec": "h11"},
             {"name": "three", "listen": "127.0.0.1:82", "protocol": "http"},
         ],
         routes={"web": [{"cluster": "a"}]},
@@ -402,6 +403,7 @@ def test_what_decides_depends_on_the_protocol() -> None:
         "listeners[0].cluster": "`cluster` is for other protocols: `protocol: http` takes `routes`",
         "listeners[1].routes": "`routes` need `protocol: http`, not tcp",
         "listeners[1].http": "`http` needs `protocol: http`, not tcp",
+        "listeners[1].codec": "`codec` needs `protocol: http`, not tcp",
         "listeners[2]": "listener `three` needs `routes` or `chains`",
     }
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from meshproxy.dialects import read
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, combine, decode, diff, encode, restore, version
+from meshproxy.model.relaxed import relaxed
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
@@ -300,6 +301,7 @@ class Reloader:
         self.generation += 1
         self.refusal = None
         now = self.clock.wall()
+        self._stats.relaxed = relaxed(change.config)
         self._stats.reloaded("ok", self.generation, now)
         changes = "; ".join(change.words[:MOST_LOGGED])
         self._log.info("config-in-force", generation=self.generation, source=source, changes=changes)

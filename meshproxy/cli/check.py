@@ -6,17 +6,20 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Iterator, Sequence
 
 from meshproxy.cli import INVALID, OK
-from meshproxy.errors import Invalid
-from meshproxy.model import Config, combine
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, Document, combine
+from meshproxy.model.relaxed import relaxations
 from meshproxy.schema import json_schema
 from meshproxy.sources.files import Files
 
 
 def check(arguments: argparse.Namespace) -> int:
     try:
-        config = combine(Files(arguments.files, os.environ).read())
+        documents = Files(arguments.files, os.environ).read()
+        config = combine(documents)
     except Invalid as invalid:
         if arguments.output == "json":
             print(json.dumps({"problems": [problem.as_json() for problem in invalid.problems]}, indent=1))
@@ -24,11 +27,23 @@ def check(arguments: argparse.Namespace) -> int:
             for problem in invalid.problems:
                 print(problem, file=sys.stderr)
         return INVALID
+    warnings = list(_warnings(documents))
     if arguments.output == "json":
-        print(json.dumps({"problems": []}))
+        print(json.dumps({"problems": [], "warnings": [warning.as_json() for warning in warnings]}, indent=1))
     else:
+        for warning in warnings:
+            print(f"warning: {warning}", file=sys.stderr)
         print(f"valid: {_count(len(config.listeners), 'listener')}, {_count(len(config.clusters), 'cluster')}")
     return OK
+
+
+def _warnings(documents: Sequence[Document]) -> Iterator[Problem]:
+    """What is allowed, and less strict than it could be."""
+    for document in documents:
+        for index, listener in enumerate(document.config.listeners):
+            for each in relaxations(listener):
+                message = f"listener `{listener.name}` is relaxed, `{each.switch}`: {each.words}"
+                yield document.problem(("listeners", index, *each.path), message)
 
 
 def schema() -> int:

@@ -216,6 +216,8 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
                 )
         if listener.protocol != "http" and listener.http != PLAIN_HTTP:
             yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
+        if listener.protocol != "http" and listener.codec != "own":
+            yield item.problem(("codec",), f"`codec` needs `protocol: http`, not {listener.protocol}")
 
 
 def _target_key(listener: Listener) -> str:

@@ -49,6 +49,7 @@ Protocol = Annotated[Literal["http", "tcp", "udp"], choice("http", "tcp", "udp",
 Balance = Annotated[
     Literal["round_robin", "least_request"], choice("round_robin", "least_request", reserved=_LATER_BALANCERS)
 ]
+Codec = Annotated[Literal["own", "h11"], choice("own", "h11")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
 Weight = Annotated[int, whole(0, 65535)]
 Count = Annotated[int, whole(1, 10_000_000)]
@@ -204,7 +205,6 @@ class Listener:
     RESERVED: ClassVar[Mapping[str, str]] = {
         "tls": "TLS",
         "transparent": "the original destination",
-        "codec": "the choice of an HTTP codec",
     }
 
     name: Annotated[Name, "a unique name, used in logs and metrics"]
@@ -220,6 +220,7 @@ class Listener:
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
     http: Annotated[Http, "how HTTP is spoken"] = PLAIN_HTTP
+    codec: Annotated[Codec, "for http: who reads the requests; `h11` is slow, and there for comparison"] = "own"
 
     @property
     def outcomes(self) -> tuple[Chain, ...]:

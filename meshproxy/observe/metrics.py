@@ -196,6 +196,7 @@ class ProcessStats(Counters):
         "config_generation",
         "last_reload_ok_seconds",
         "last_reload_successful",
+        "relaxed",
         "reloads",
         "version",
         "worker_deaths_total",
@@ -208,6 +209,8 @@ class ProcessStats(Counters):
         self.config_generation = 0
         self.last_reload_ok_seconds = 0.0
         self.last_reload_successful = 0
+        self.relaxed: dict[str, dict[str, int]] = {}
+        """By listener, the switches of the config in force by which it is less strict."""
         self.workers = 1
         self.worker_deaths_total = 0
 
@@ -255,7 +258,7 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint"]
+    scope: Literal["process", "config", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint"]
     field: str
     help: str
     by: str = ""
@@ -267,6 +270,7 @@ class Metric(NamedTuple):
 
 SCOPE_LABELS = {
     "process": (),
+    "config": ("listener",),
     "worker": (),
     "listener": ("listener",),
     "answers": ("listener", "route", "cluster"),
@@ -288,6 +292,8 @@ METRICS = (
            "1 unless the last config offered was refused."),
     Metric("meshproxy_config_last_reload_ok_timestamp_seconds", "gauge", "process", "last_reload_ok_seconds",
            "Unix time of the last config that was accepted."),
+    Metric("meshproxy_listener_relaxed", "gauge", "config", "relaxed",
+           "1 for each switch by which the listener is less strict than by default.", "switch"),
     Metric("meshproxy_workers", "gauge", "process", "workers",
            "Workers that serve now."),
     Metric("meshproxy_worker_deaths_total", "counter", "process", "worker_deaths_total",
@@ -417,6 +423,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
     ]
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
+        "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
         "worker": [((), snapshot["worker"])],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
         "answers": answers,

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from meshproxy import model
 from meshproxy.wire.h1 import Limits, RequestCodec, Strictness
 
 
-def request_codec(said: model.Http) -> RequestCodec:
+def request_codec(said: model.Http, codec: Literal["own", "h11"]) -> RequestCodec:
     limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
     strictness = Strictness(**dict.fromkeys(said.admit, True))
-    return RequestCodec(limits, strictness, frozenset(name.lower().encode("ascii") for name in said.upgrades))
+    upgrades = frozenset(name.lower().encode("ascii") for name in said.upgrades)
+    if codec == "h11":
+        # Who does not ask for it does not carry it.
+        from meshproxy.wire.h1.reference import ReferenceCodec
+
+        return ReferenceCodec(limits, strictness, upgrades)
+    return RequestCodec(limits, strictness, upgrades)

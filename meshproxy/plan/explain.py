@@ -14,11 +14,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from meshproxy.core.route import Router, compile_routes
 from meshproxy.core.target import Irregular, normaliser
 from meshproxy.model import Config, Http, RouteTable, Rule
+from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.outline import destination, outline
 from meshproxy.plan.codec import request_codec
 from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE
@@ -50,11 +51,18 @@ class Question:
     table: str | None = None
 
 
+class Reading(NamedTuple):
+    """How a listener reads requests."""
+
+    http: Http = PLAIN_HTTP
+    codec: Literal["own", "h11"] = "own"
+
+
 class Place(NamedTuple):
     """A table, and how the listeners that use it read requests."""
 
     table: RouteTable
-    http: Http
+    reading: Reading
 
 
 class Explainer:
@@ -77,9 +85,9 @@ class Explainer:
             "rule": None,
         }
         try:
-            head = request_codec(place.http).reader().feed(data)
+            head = request_codec(*place.reading).reader().feed(data)
             assert head is not None, "it ends where a head ends"
-            path = normaliser(place.http.path)(head.target.partition(b"?")[0])
+            path = normaliser(place.reading.http.path)(head.target.partition(b"?")[0])
         except Malformed as fault:
             return {**found, "answer": f"{fault.status} {fault.reason}", "rules": []}
         except Irregular as why:
@@ -124,23 +132,24 @@ def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
     tables = {table.name: table for table in config.routes}
     if question.table is not None and question.table not in tables:
         raise Unclear(f"table: there is no {question.table!r}; there are: {_names(tables)}")
-    places: dict[tuple[str, Http], list[str]] = {}
+    places: dict[tuple[str, Reading], list[str]] = {}
     speaking = [listener for listener in config.listeners if listener.protocol == "http"]
     for listener in speaking:
+        reading = Reading(listener.http, listener.codec)
         if question.listener in (None, listener.name):
             # Of several chains, any may lead to the same table.
             for name in dict.fromkeys(chain.routes for chain in listener.outcomes):
                 if name is not None and question.table in (None, name):
-                    places.setdefault((name, listener.http), []).append(listener.name)
+                    places.setdefault((name, reading), []).append(listener.name)
     if len(places) == 1:
-        ((name, http), listeners), = places.items()
-        return Place(tables[name], http), listeners
+        ((name, reading), listeners), = places.items()
+        return Place(tables[name], reading), listeners
     if places:
         choices = (f"{name} of {', '.join(listeners[:3])}" for (name, _), listeners in places.items())
         raise Unclear(f"listener, table: say which of them; there are: {_names(choices)}")
     if question.listener is None and question.table is not None:
         # No listener uses it, yet.
-        return Place(tables[question.table], Http()), []
+        return Place(tables[question.table], Reading()), []
     if question.listener in {listener.name for listener in speaking}:
         raise Unclear(f"table: listener {question.listener!r} does not use {question.table!r}")
     wrong = "no listener speaks http" if question.listener is None else f"no {question.listener!r} speaks http"

@@ -76,7 +76,7 @@ def http_service(
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(request_codec(said.http), without, router, regular, refusing)
+        return Front(request_codec(said.http, said.codec), without, router, regular, refusing)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)

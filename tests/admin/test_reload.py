@@ -90,6 +90,26 @@ def test_a_change_comes_into_force_and_is_kept(run: Run, scene: Callable[..., Sc
     run(scenario())
 
 
+def test_what_is_relaxed_is_told_as_long_as_it_is_in_force(run: Run, scene: Callable[..., Scene]) -> None:
+    lenient = """
+    listeners: [{name: web, listen: '127.0.0.1:0', protocol: http, routes: all, http: {admit: [bare_lf]}}]
+    routes: {all: [{reply: {}}]}
+    """
+
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A, lenient)
+        assert s.stats.relaxed == {"web": {"bare_lf": 1}}
+        with pytest.raises(Invalid):
+            await s.put("default", "listeners: []\nclusterz: {}")
+        await s.put("default", A, dry_run=True)
+        assert s.stats.relaxed == {"web": {"bare_lf": 1}}
+        await s.put("default", A)
+        assert s.stats.relaxed == {}
+
+    run(scenario())
+
+
 def test_the_same_again_is_no_change(run: Run, scene: Callable[..., Scene]) -> None:
     async def scenario() -> None:
         s = scene()

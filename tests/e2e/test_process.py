@@ -189,6 +189,39 @@ def test_check_of_something_good(tmp_path: Path, echo: Any) -> None:
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "valid: 1 listener, 1 cluster\n", "")
 
 
+RELAXED = """\
+listeners:
+  - name: web
+    listen: 127.0.0.1:0
+    protocol: http
+    routes: all
+    http:
+      admit: [underscores, bare_lf]
+      path:
+        escaped_slashes: keep
+        slashes: refuse
+routes: {all: [{reply: {status: 200}}]}
+"""
+
+
+def test_check_warns_of_what_is_relaxed(tmp_path: Path) -> None:
+    path = tmp_path / "relaxed.yaml"
+    path.write_text(RELAXED)
+    command = [sys.executable, "-m", "meshproxy", "check", str(path)]
+    checked = subprocess.run(command, capture_output=True, check=False, text=True)
+    assert (checked.returncode, checked.stdout) == (0, "valid: 1 listener, 0 clusters\n")
+    assert [line.split(": ")[:-1] for line in checked.stderr.splitlines()] == [
+        ["warning", f"{path}:{line}", f"listeners[0].http.{key}", f"listener `web` is relaxed, `{switch}`"]
+        for line, key, switch in (
+            (7, "admit[0]", "underscores"), (7, "admit[1]", "bare_lf"), (9, "path.escaped_slashes", "escaped_slashes"),
+        )
+    ]  # fmt: skip
+    checked = subprocess.run([*command, "-o", "json"], capture_output=True, check=False, text=True)
+    told = json.loads(checked.stdout)
+    assert (checked.returncode, checked.stderr, told["problems"]) == (0, "", [])
+    assert [warning["line"] for warning in told["warnings"]] == [7, 7, 9]
+
+
 def test_bad_documents_are_refused_under_load_and_the_relay_is_undisturbed(start: Start, echo: Any) -> None:
     proxy = start(config(echo))
     stop = threading.Event()
@@ -275,6 +308,7 @@ def test_a_serving_process_carries_only_what_it_needs(tmp_path: Path) -> None:
     unwanted = {
         "aiohttp", "amqtt", "cryptography", "prometheus_client", "h2", "hypothesis", "pytest", "yaml",
         "http.client", "urllib.request", "logging.config", "meshproxy.demo", "meshproxy.cli.ask",
+        "meshproxy.wire.h1.reference",
     }  # fmt: skip
     assert loaded & unwanted == set()
 

@@ -56,6 +56,7 @@ def busy_stats() -> Stats:
 def whole(stats: Stats) -> dict[str, Any]:
     process = ProcessStats("1.2.3")
     process.reloaded("ok", 7, 1_700_000_000.5)
+    process.relaxed = {"web": {"bare_lf": 1}}
     return {"process": process.snapshot(), **stats.snapshot()}
 
 
@@ -77,6 +78,7 @@ def test_prometheus_reads_back_what_was_counted() -> None:
     assert found["meshproxy_requests_total", (*failed, *route)] == 1
     assert found["meshproxy_request_seconds_count", (("cluster", "books"), *route)] == 2
     assert found["meshproxy_info", (("version", "1.2.3"),)] == 1
+    assert found["meshproxy_listener_relaxed", (("listener", "web"), ("switch", "bare_lf"))] == 1
     assert found["meshproxy_config_last_reload_ok_timestamp_seconds", ()] == 1_700_000_000.5
     endpoint = (("cluster", "books"), ("endpoint", "127.0.0.1:9090"))
     assert found["meshproxy_endpoint_connections_active", endpoint] == 1

@@ -100,6 +100,11 @@ def test_it_is_read_as_the_listener_reads() -> None:
     assert ask(lenient, "/a%2fb//é")["path"] == "/a%2Fb//\\xc3\\xa9"
 
 
+def test_it_is_read_by_the_codec_of_the_listener() -> None:
+    assert ask(config(), "/v1", "shop.local", "x : 1")["answer"] == "400 space_before_colon"
+    assert ask(config(codec="h11"), "/v1", "shop.local", "x : 1")["answer"] == "400 refused_by_h11"
+
+
 def test_listeners_that_decide_alike_are_one_place() -> None:
     said = conversation_config(rules=RULES)
     said["listeners"].append({"name": "other", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web"})

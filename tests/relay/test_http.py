@@ -99,6 +99,33 @@ def test_however_it_is_cut(run: Run, world: World, upstream: Upstream, cut: str)
     run(scenario())
 
 
+def test_a_conversation_that_h11_reads(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address, listener={"codec": "h11"}))
+        client = await w.connect()
+        await client.send(GET + b"PUT /b HTTP/1.1\nHost:x\nX:  a\n  b\nTransfer-Encoding: Chunked\n\n")
+        server = await up.accept()
+        assert await head_of(server) == GET
+        await server.send(OK)
+        await heard(client, OK)
+        # << in one spelling, on the same connection
+        assert await head_of(server) == b"PUT /b HTTP/1.1\r\nHost: x\r\nX: a b\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await client.send(b"5\r\nhello\r\n0\r\n\r\n")
+        await heard(server, b"5\r\nhello\r\n0\r\n\r\n")
+        await server.send(OK)
+        await heard(client, OK)
+        await client.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        assert (await head_of(client)).startswith(b"HTTP/1.1 400 ")
+        other = await w.connect()
+        await other.send(b"GET / HTTP/1.1\r\nHost : x\r\n\r\n")
+        assert (await head_of(other)).startswith(b"HTTP/1.1 400 ")
+        assert answered(w) == {"200": 2, "400 DPE": 2}
+        assert w.stats.listeners["in"].malformed == {"length_and_coding": 1, "refused_by_h11": 1}
+
+    run(scenario())
+
+
 def test_pipelined_requests_are_answered_in_order_and_one_at_a_time(
     run: Run, world: World, upstream: Upstream
 ) -> None:

@@ -52,6 +52,8 @@ class Reason(StrEnum):
     CHUNK_EXTENSION_TOO_LONG = "chunk_extension_too_long"
     BAD_CHUNK_END = "bad_chunk_end"
     FORBIDDEN_TRAILER = "forbidden_trailer"
+    # Whatever another judge has against a head
+    REFUSED_BY_H11 = "refused_by_h11"
     # Answers that nobody asked for, and ends that come too early
     UNASKED_UPGRADE = "unasked_upgrade"
     TOO_MANY_INTERIM = "too_many_interim"

@@ -10,13 +10,21 @@ Three ways lead to a head, each proven by the one below it: the same bytes came 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
-from meshproxy.wire.h1.gathering import END, Gathering
+from meshproxy.wire.h1.gathering import END
 from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, Head
 from meshproxy.wire.h1.shape import Shape
 
 H = TypeVar("H", bound=Head)
+
+
+class Gatherer(Protocol):
+    @property
+    def empty(self) -> bool: ...
+
+    def add(self, data: bytes) -> tuple[bytes, bytes] | None:
+        """A whole head and what follows it, or None: more is needed."""
 
 
 class Reader(ABC, Generic[H]):
@@ -26,7 +34,7 @@ class Reader(ABC, Generic[H]):
         self._memory = memory
         # One connection is used by one program, and that has few shapes: with a body, without one, a redirect ...
         self._likely = likely
-        self._gathering: Gathering | None = None
+        self._gathering: Gatherer | None = None
         self.rest = b""
 
     @property
@@ -78,4 +86,4 @@ class Reader(ABC, Generic[H]):
         """The head that these bytes are, read line by line."""
 
     @abstractmethod
-    def _gather(self) -> Gathering: ...
+    def _gather(self) -> Gatherer: ...

@@ -17,7 +17,7 @@ from meshproxy.wire.h1.gathering import Gathering, lines_of
 from meshproxy.wire.h1.grammar import CRLF, OWS, RAW_TARGET, TARGET, token
 from meshproxy.wire.h1.head import MEMO_SLOTS, NOTHING, Head
 from meshproxy.wire.h1.memo import Memo
-from meshproxy.wire.h1.reader import Reader
+from meshproxy.wire.h1.reader import Gatherer, Reader
 from meshproxy.wire.h1.rules import DEFAULT_LIMITS, STRICT, Limits, Strictness
 from meshproxy.wire.h1.shape import Kind, Shape, Shapes, respell
 
@@ -240,6 +240,6 @@ class RequestReader(Reader[RequestHead]):
     def _parse(self, raw: bytes) -> RequestHead:
         return self._codec.parse(raw)
 
-    def _gather(self) -> Gathering:
+    def _gather(self) -> Gatherer:
         codec = self._codec
         return Gathering(codec.limits, codec.strictness, codec.parse_line, skips_empty_lines=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 KIB = 1024
 
@@ -44,10 +44,6 @@ class Strictness:
     """A field name may have an underscore, which CGI, WSGI and their like take for a hyphen."""
     bare_status: bool = False
     """A status line may end with its code, without the space before an empty reason."""
-
-    def relaxed(self) -> tuple[str, ...]:
-        """The switches that are on, for whoever reports them."""
-        return tuple(field.name for field in fields(self) if getattr(self, field.name))
 
 
 DEFAULT_LIMITS = Limits()

@@ -18,6 +18,7 @@ from meshproxy.wire.h1 import (
     body_reader,
 )
 from meshproxy.wire.h1.head import LONGEST_REMEMBERED
+from meshproxy.wire.h1.reference import ReferenceCodec
 from meshproxy.wire.h1.shape import COMPILED_AT, MOST_SHAPES
 from tests.wire.h1.feeding import Message, converse, experienced_requests, experienced_responses, ways
 
@@ -26,9 +27,20 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def request(data: bytes) -> RequestHead:
-    head = RequestCodec().reader().feed(data)
+    """As we read it, and h11 understands the same."""
+    head, other = RequestCodec().reader().feed(data), ReferenceCodec().reader().feed(data)
     assert head
+    assert other
+    assert meaning(head) == meaning(other)
     return head
+
+
+def meaning(head: RequestHead) -> tuple[object, ...]:
+    kept = [(name, value.strip()) for name, _, value in (line.partition(b":") for line in head.kept.splitlines())]
+    return (
+        head.method, head.target, head.authority, head.minor, head.body, head.keep_alive, head.upgrade,
+        head.expect_continue, head.fields, kept,
+    )  # fmt: skip
 
 
 def response(data: bytes, method: bytes = b"GET", upgrade: bytes | None = None) -> ResponseHead:
@@ -53,7 +65,7 @@ def test_pipelined_requests_with_bodies_of_every_kind() -> None:
         b"GET /4 HTTP/1.0\r\n\r\n"
         b"GET /5 HTT"
     )
-    for codec in (RequestCodec(), experienced_requests()):
+    for codec in (RequestCodec(), experienced_requests(), ReferenceCodec()):
         for pieces in ways(talk):
             assert converse(codec, pieces) == [
                 Message((b"GET", b"/1"), [a], b"", []),
@@ -115,8 +127,9 @@ def test_what_follows_a_body_is_handed_back() -> None:
     assert (chunked.feed(b"0\r\n\r\nGET /"), chunked.done, chunked.rest) == (b"0\r\n\r\n", True, b"GET /")
 
 
-def test_a_reader_says_whether_a_head_has_begun() -> None:
-    reader = RequestCodec().reader()
+@pytest.mark.parametrize("codec", [RequestCodec, ReferenceCodec])
+def test_a_reader_says_whether_a_head_has_begun(codec: type[RequestCodec]) -> None:
+    reader = codec().reader()
     assert not reader.begun
     assert reader.feed(b"\r\n") is None
     assert not reader.begun
@@ -243,6 +256,7 @@ def test_fields_that_are_for_this_hop_alone(fields: bytes, kept: bytes) -> None:
             head = reader.feed(b"GET /%d?%d HTTP/1.1\r\nHost: a\r\n%b\r\n" % (number, number, fields))
             assert head
             assert head.kept == b"Host: a\r\n" + kept
+    assert request(GET + fields + b"\r\n").kept == b"Host: a\r\n" + kept
 
 
 def test_forwarding_removes_and_adds() -> None:
