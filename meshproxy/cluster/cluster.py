@@ -78,7 +78,7 @@ class Reuse:
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints."""
 
-    __slots__ = ("_pick", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
+    __slots__ = ("choose", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
 
     def __init__(
         self,
@@ -101,13 +101,12 @@ class Cluster:
         self.reuse = reuse
         self.codec = codec
         """How answers of HTTP are read."""
-        self._pick = pick
+        self.choose = pick
+        """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
 
-    def choose(self, tried: Collection[Endpoint] = ()) -> Endpoint | None:
-        endpoint = self._pick(tried)
-        if endpoint is None:
-            self.stats.no_endpoint_total += 1
-        return endpoint
+    def nobody(self) -> Failure:
+        self.stats.no_endpoint_total += 1
+        return NO_ENDPOINT
 
     def lease(self, endpoint: Endpoint, user: User) -> Lease:
         """For a new connection."""
@@ -125,4 +124,4 @@ class Cluster:
 
     def pick(self, user: User, tried: Collection[Endpoint] = ()) -> Lease | Failure:
         endpoint = self.choose(tried)
-        return NO_ENDPOINT if endpoint is None else self.lease(endpoint, user)
+        return self.nobody() if endpoint is None else self.lease(endpoint, user)

@@ -17,6 +17,8 @@ tells a `Handler` how it ends.  Rules:
    directions.  What the peer had sent before it is still read, but nobody is waited for: as much as is taken at once.
    `write` does not tell of it, so that no handler is called while it writes; that comes when the loop turns next.
 
+`os.read` and `os.write` are used where `recv` and `send` would do the same: their arguments cost less to read.
+
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
 """
@@ -86,8 +88,6 @@ class Conn:
         "_pipes",
         "_read_size",
         "_reader",
-        "_recv",
-        "_send",
         "_sink",
         "_take",
         "_write_over",
@@ -108,7 +108,6 @@ class Conn:
 
         # Reading
         self.received = 0
-        self._recv = sock.recv
         self._paused = _NOT_STARTED
         self._reader: Callable[[], None] = self._read_to_taker
         self._read_size = SMALL_READ
@@ -118,7 +117,6 @@ class Conn:
 
         # Writing; a pipe was always taken before anything in the backlog was written
         self.sent = 0
-        self._send = sock.send
         self.fed_by: Feeder | None = None
         self._pipe: Pipe | None = None
         self._backlog: deque[bytes | memoryview] | None = None
@@ -172,7 +170,7 @@ class Conn:
         if self._write_over:
             return
         try:
-            size = self._send(data)
+            size = os.write(self.fd, data)
         except (BlockingIOError, InterruptedError):
             size = 0
         except OSError as error:
@@ -229,7 +227,7 @@ class Conn:
 
     def _read_to_taker(self) -> None:
         try:
-            data = self._recv(self._read_size)
+            data = os.read(self.fd, self._read_size)
         except OSError as error:
             self._not_read(error)
             return
@@ -250,7 +248,7 @@ class Conn:
 
     def _read(self) -> bytes:
         try:
-            data = self._recv(self._read_size)
+            data = os.read(self.fd, self._read_size)
         except OSError as error:
             self._not_read(error)
             return b""
@@ -295,7 +293,7 @@ class Conn:
         if size:
             sink._write_from(pipe)
         else:
-            # To splice, an urgent byte is an end, or nothing for ever.  `recv` steps over it, and knows a real end.
+            # To splice, an urgent byte is an end, or nothing for ever.  `read` steps over it, and knows a real end.
             pipe.release()
             self._read_to_sink()
 
@@ -352,7 +350,7 @@ class Conn:
         backlog = self._backlog
         while backlog:
             chunk = backlog[0]
-            size = self._send(chunk)
+            size = os.write(self.fd, chunk)
             self.sent += size
             if size < len(chunk):
                 backlog[0] = memoryview(chunk)[size:]

@@ -1,46 +1,29 @@
-"""A client's connection: one request after the other, each answered before the next is looked at.
+"""A client's requests answered, each before the next is looked at.
 
-    head -> what was decided of it -> an answer of ours, or an attempt at an endpoint -> the answer passed on -> next
-
-While an answer is awaited the client is still read, so that its leaving is noticed.  Whatever it sends early is kept,
-at most one read of it, and no more is read until its turn comes.
+    what was decided of it -> an answer of ours, or an attempt at an endpoint -> the answer passed on -> the next one
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from math import inf
 from typing import TYPE_CHECKING
 
 from meshproxy.core.exchange import Exchange
-from meshproxy.core.filter import FILTER_ERROR, Answer, DataHook, FilterFailed, ask, through
+from meshproxy.core.filter import FILTER_ERROR, Answer, FilterFailed, ask, through
 from meshproxy.core.reply import Reply, of_failure
 from meshproxy.errors import Failure
-from meshproxy.net.conn import Conn, Feeder
+from meshproxy.net.conn import Conn
 from meshproxy.relay.entry import Origin
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.filtered import Waiting
+from meshproxy.relay.http.incoming import CLOSE, Incoming
 from meshproxy.relay.http.tunnel import Tunnel
 from meshproxy.relay.http.upstream import Connecting, Upstream
-from meshproxy.wire.h1 import (
-    CHUNKED,
-    NO_BODY,
-    UNTIL_CLOSE,
-    BodyReader,
-    Malformed,
-    RequestHead,
-    ResponseHead,
-    body_reader,
-    encode,
-)
+from meshproxy.wire.h1 import CHUNKED, NO_BODY, UNTIL_CLOSE, ResponseHead
 
 if TYPE_CHECKING:
     from meshproxy.relay.http.service import HttpService
 
-LINGER = 2.0
-"""Seconds for which a client may go on sending what nobody reads any more, so that it reads the answer."""
-MOST_LINGERING = 1 << 20
-"""Bytes of that."""
 MOST_DIALS = 3
 """Endpoints that are tried for one exchange, each within the cluster's connect timeout."""
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
@@ -48,195 +31,15 @@ SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 FRAMES = frozenset((b"transfer-encoding", b"content-length"))
 CHUNKS = b"Transfer-Encoding: chunked\r\n"
 
-CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
-class Downstream:
-    __slots__ = (
-        "_awaiting",
-        "_body",
-        "_conn",
-        "_entry",
-        "_first",
-        "_front",
-        "_held",
-        "_leaving",
-        "_lingered",
-        "_origin",
-        "_pending",
-        "_reader",
-        "_said",
-        "_service",
-        "_site",
-        "_too_old",
-        "_waiting",
-        "_x",
-        "deadline",
-        "feeder",
-    )
+class Downstream(Incoming):
+    __slots__ = ("_waiting",)
 
     def __init__(self, service: HttpService, conn: Conn, origin: Origin) -> None:
-        self._conn = conn
-        self.feeder: Feeder = conn
-        self._origin = origin
-        self._x: Exchange | None = None
-        self._body: BodyReader | None = None
-        """What reads the body of the request, until that has all come."""
-        self._first = b""
-        """The head for the upstream and what of the body came with it."""
-        self._pending = origin.early
-        self._awaiting = False
-        """The rest of a head."""
-        self._held: Feeder | None = None
-        """Who may not write to the client now, which takes no more."""
+        super().__init__(service, conn, origin)
         self._waiting: Waiting | None = None
-        self._leaving = False
-        self._lingered = -1
-        """Bytes that came after the end; less than none while it lasts."""
-        self._site = service.site
-        now = self._site.now()
-        self._too_old = now + service.lifetime
-        self.deadline = now + service.head
-        self._take_service(service)
-
-    def _take_service(self, service: HttpService) -> None:
-        self._service = service
-        self._entry = service.state.entry
-        believed = service.believes(self._origin)
-        self._front = front = service.believed if believed else service.front
-        source = self._origin.source
-        self._said = service.identity.of(source and source[0], believed=believed, scheme=b"http")
-        self._reader = front.codec.reader()
-
-    def begin(self) -> None:
-        conn, service = self._conn, self._service
-        service.state.connections.add(self)
-        self._site.deadlines.watch(self)
-        conn.handler = conn.fed_by = self
-        conn.read_to(self._take)
-        conn.start()
-        if self._pending:
-            self._next()
-
-    # Requests
-
-    def _take(self, data: bytes) -> None:
-        if self._x is None:
-            self._run(data)
-        elif self._body is not None:
-            self._take_body(self._body, data)
-        else:
-            self._wait_with(data)
-
-    def _wait_with(self, data: bytes) -> None:
-        """It is of the next request, whose turn has not come."""
-        self._pending = data
-        self._conn.stop()
-
-    def _run(self, data: bytes) -> None:
-        """Read the next request, as far as it has come."""
-        reader = self._reader
-        if self._entry is not self._service.state.entry and not reader.begun:
-            if not self._renew():
-                return
-            reader = self._reader
-        try:
-            head = reader.feed(data)
-        except Malformed as fault:
-            self._refuse(fault)
-            return
-        if head is not None:
-            self._begin(head, reader.rest)
-        elif not self._awaiting and reader.begun:
-            self._awaiting = True
-            self._expire_at(self._site.now() + self._service.head)
-
-    def _renew(self) -> bool:
-        """The configuration has changed: the next request belongs to the new one, if that still wants it."""
-        entry = self._service.state.entry
-        service = entry.choose(self._origin) if entry is not None else None
-        if service is None or type(service) is not type(self._service):
-            self._close()
-            return False
-        self._take_service(service)
-        return True
-
-    def _begin(self, head: RequestHead, rest: bytes) -> None:
-        decision = head.decision
-        if decision is None:
-            decision = head.decision = self._front.decide(head)
-        handling, path, opening = decision
-        site = self._site
-        now = site.now()
-        self._x = x = Exchange(head, path, self._origin, handling, opening, now)
-        self._awaiting = False
-        if now >= self._too_old:
-            self._leaving = True
-        self.deadline = deadline = now + handling.patience.first
-        if deadline < site.deadlines.due:
-            site.deadlines.expect(deadline)
-        if head.body:
-            rest = self._begin_body(x, head, rest)
-        elif self._first:
-            self._first = b""
-        if rest:
-            self._wait_with(rest)
-        if self._x is x:
-            handling.begin(self, x)
-
-    def _begin_body(self, x: Exchange, head: RequestHead, data: bytes) -> bytes:
-        """What of the data is not of the body."""
-        hooks = x.handling.pipeline.request_data
-        self._body = body = body_reader(head.body, self._front.codec.limits, decode=bool(hooks))
-        try:
-            passed = body.feed(data) if data else b""
-            self._first = self._changed(hooks, x, passed, body.done) if hooks else passed
-        except Malformed as fault:
-            self._refuse(fault)
-            return b""
-        except FilterFailed:
-            self.fail(x, FILTER_ERROR)
-            return b""
-        if body.done:
-            self._body = None
-            return body.rest
-        # Until somebody takes it, more of it waits in the kernel.
-        x.sent = False
-        self._conn.stop()
-        return b""
-
-    def _take_body(self, body: BodyReader, data: bytes) -> None:
-        x = self._x
-        assert x is not None
-        hooks = x.handling.pipeline.request_data
-        try:
-            passed = body.feed(data)
-            if hooks:
-                passed = self._changed(hooks, x, passed, body.done)
-        except Malformed as fault:
-            self._refuse(fault)
-            return
-        except FilterFailed:
-            self.fail(x, FILTER_ERROR)
-            return
-        self._moved(x)
-        x.streamed = True
-        if body.done:
-            self._body = None
-            x.sent = True
-            if body.rest:
-                self._wait_with(body.rest)
-        if passed and x.upstream is not None:
-            x.upstream.more(passed)
-
-    @staticmethod
-    def _changed(hooks: tuple[DataHook, ...], x: Exchange, data: bytes, last: bool) -> bytes:
-        """What filters make of a piece of a body, in chunks."""
-        if not data and not last:
-            return b""
-        piece = encode.chunk(through(hooks, x, data, last))
-        return piece + encode.LAST_CHUNK if last else piece
 
     # Filters
 
@@ -256,9 +59,11 @@ class Downstream:
     # Attempts
 
     def attempt(self, x: Exchange) -> None:
-        endpoint = x.cluster.choose(x.tried)
+        cluster = x.cluster
+        endpoint = cluster.choose(x.tried)
         if endpoint is None:
-            self.fail(x, x.failure or failures.NO_ENDPOINT)
+            failure = cluster.nobody()
+            self.fail(x, x.failure or failure)
             return
         said = self._said
         opening = x.opening if x.handling.plain else self._changed_opening(x)
@@ -324,7 +129,15 @@ class Downstream:
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head
-        if self._goes_on(x, head) and x.request.minor and x.handling.plain:
+        request = x.request
+        if (
+            request.keep_alive
+            and request.minor
+            and x.handling.plain
+            and self._body is None
+            and not self._leaving
+            and head.body != UNTIL_CLOSE
+        ):
             opening = head.decision
             if opening is None:
                 opening = head.decision = head.forward()
@@ -377,7 +190,7 @@ class Downstream:
         hooks = x.handling.pipeline.response_data
         if hooks and not self._answers_without_body(x):
             try:
-                data = self._changed(hooks, x, data, last) if x.request.minor else through(hooks, x, data, last)
+                data = self._rewritten(hooks, x, data, last) if x.request.minor else through(hooks, x, data, last)
             except FilterFailed:
                 self.fail(x, FILTER_ERROR)
                 return
@@ -437,17 +250,15 @@ class Downstream:
         self._finish(x, reply.status)
 
     def fail(self, x: Exchange, failure: Failure) -> None:
+        if x.begun:
+            # What was cut must not look whole.
+            self._gone("reset", failure)
+            return
         x.failure = failure
         self._cancel(x)
         if failure is failures.NO_CONNECT:
             # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
             self._leaving = True
-        if x.begun:
-            # What was cut must not look whole.
-            self._x = None
-            self._count(x, x.response.status if x.response is not None else failure.status)
-            self._abort("reset")
-            return
         for hook in x.handling.pipeline.failure:
             reply = hook(x, failure)
             if reply is not None:
@@ -455,147 +266,10 @@ class Downstream:
                 return
         self.reply(x, of_failure(failure.status, failure.reason))
 
-    def _refuse(self, fault: Malformed) -> None:
-        """What has come is no request, or no body of one: nothing after it can be understood."""
-        self._service.state.stats.malformed[fault.reason.value] += 1
-        failure = Failure(fault.reason.value, fault.status, "DPE")
-        self._leaving = True
-        self._body = None
-        if self._x is not None:
-            self.fail(self._x, failure)
-            return
-        self._say_last(failure)
-
-    def _say_last(self, failure: Failure) -> None:
-        """To a client that has not asked for anything."""
-        self._service.unrouted.count(failure.status, failure.flag, 0.0)
-        self._conn.write(of_failure(failure.status, failure.reason).render(self._site.dates.line() + CLOSE))
-        self._linger()
-
-    def _count(self, x: Exchange, status: int) -> None:
-        """It is over, whatever became of it."""
-        x.status = status
-        x.seconds = seconds = self._site.now() - x.started
-        failure = x.failure
-        stats = x.stats or self._service.unrouted
-        stats.count(status, failure.flag if failure is not None else "", seconds)
-        for hook in x.handling.pipeline.done:
-            hook(x)
-
-    def _finish(self, x: Exchange, status: int) -> None:
-        """The answer is whole."""
-        site = self._site
-        if x.begun:
-            x.failure = None  # of an attempt before the one that went well
-        self._count(x, status)
-        self._x = None
-        if self._held is not None:
-            # Who wrote the answer has done so.  No other is begun before the client has taken it.
-            self._held.release()
-            self.hold()
-        if self._body is not None or self._leaving or not x.request.keep_alive:
-            self._end(x)
-        else:
-            deadline = site.now() + self._service.idle
-            if deadline > self._too_old:
-                deadline = self._too_old
-            self.deadline = deadline
-            if deadline < site.deadlines.due:
-                site.deadlines.expect(deadline)
-            if self._pending and self._held is None:
-                # Not at once: a thousand requests in one segment are others' time too.
-                self._site.loop.call_soon(self._next)
-
-    def _next(self) -> None:
-        """What waited has its turn, unless the connection has ended meanwhile."""
-        data, self._pending = self._pending, b""
-        if data:
-            self._conn.start()
-            self._run(data)
-
-    # Back-pressure: the connection is full
-
-    def hold(self) -> None:
-        x = self._x
-        upstream = x.upstream if x is not None else None
-        self._held = held = upstream.conn if isinstance(upstream, Upstream) else self._conn
-        held.hold()
-
-    def release(self) -> None:
-        held, self._held = self._held, None
-        if held is not None:
-            held.release()
-        if self._pending and self._x is None:
-            self._site.loop.call_soon(self._next)
-
-    # Time
-
-    def _moved(self, x: Exchange) -> None:
-        patience = x.handling.patience
-        self.deadline = min(self._site.now() + patience.idle, x.started + patience.total)
-
-    def _expire_at(self, deadline: float) -> None:
-        self.deadline = deadline
-        if deadline < self._site.deadlines.due:
-            self._site.deadlines.expect(deadline)
-
-    def expired(self) -> None:
-        x = self._x
-        if x is not None:
-            self.deadline = inf
-            if self._site.now() >= x.started + x.handling.patience.total:
-                self.fail(x, failures.REQUEST_TIMEOUT)
-            else:
-                self.fail(x, failures.BODY_TIMEOUT if self._body is not None else failures.IDLE_TIMEOUT)
-        elif self._awaiting:
-            self._say_last(failures.HEAD_TIMEOUT)
-        elif self._conn.full or self._lingered >= 0:
-            self._abort("idle")
-        else:
-            self._close("idle")
-
-    # The end
-
-    def _end(self, x: Exchange) -> None:
-        """The last answer is out, or on its way."""
-        if self._body is None and not self._pending and not self._conn.full and not x.request.keep_alive:
-            self._close("done")  # as the client has asked
-        else:
-            self._linger()
-
-    def _linger(self) -> None:
-        """Say that no more comes.  To close while the client still sends would reset what it has not yet read."""
-        self._lingered = 0
-        self._awaiting = False
-        self._body = None
-        self._pending = b""
-        self._conn.read_to(self._discard)
-        self._conn.start()
-        self._expire_at(self._site.now() + LINGER)
-        self._conn.end()
-
-    def _discard(self, data: bytes) -> None:
-        self._lingered += len(data)
-        if self._lingered > MOST_LINGERING:
-            self._abort("done")
-
-    def on_end(self, conn: Conn) -> None:
-        if self._lingered < 0:
-            self._gone("done" if self._x is None else "reset", failures.CLIENT_GONE)
-
-    def on_lost(self, conn: Conn, error: OSError | None) -> None:
-        self._gone("done" if error is None else "reset", failures.CLIENT_GONE)
-
-    def _gone(self, reason: str, failure: Failure) -> None:
-        x = self._x
-        if x is None:
-            self._close(reason)
-        else:
-            self._x = None
-            x.failure = failure
-            self._cancel(x)
-            self._count(x, x.response.status if x.response is not None else failure.status)
-            self._abort(reason)
+    def _give_up(self, x: Exchange, failure: Failure) -> None:
+        x.failure = failure
+        self._cancel(x)
+        self._count(x, x.response.status if x.response is not None else failure.status)
 
     def _cancel(self, x: Exchange) -> None:
         """Nobody waits for an answer any more."""
@@ -606,35 +280,22 @@ class Downstream:
         if upstream is not None:
             upstream.cancel()
 
-    def leave(self) -> None:
-        """There is no future here: what is under way is finished."""
-        if self._x is None and not self._awaiting and self._lingered < 0:
-            self._close("drain")
-        else:
-            self._leaving = True
+    def _finish(self, x: Exchange, status: int) -> None:
+        """The answer is whole."""
+        if x.begun:
+            x.failure = None  # of an attempt before the one that went well
+        self._count(x, status)
+        self._over(x)
 
-    def drain(self) -> None:
-        self._gone("drain", failures.DRAINED)
-
-    def account(self) -> None:
-        stats, conn = self._service.state.stats, self._conn
-        stats.bytes_received_total += conn.received
-        stats.bytes_sent_total += conn.sent
-        conn.received = conn.sent = 0
-
-    def _close(self, reason: str = "done") -> None:
-        self._conn.close()
-        self._left(reason)
-
-    def _abort(self, reason: str) -> None:
-        self._conn.abort()
-        self._left(reason)
-
-    def _left(self, reason: str) -> None:
-        self._pending = b""
-        self.account()
-        self._site.deadlines.forget(self)
-        self._service.state.closed(self, reason)
+    def _count(self, x: Exchange, status: int) -> None:
+        """It is over, whatever became of it."""
+        x.status = status
+        x.seconds = seconds = self._site.now() - x.started
+        failure = x.failure
+        stats = x.stats or self._service.unrouted
+        stats.count(status, failure.flag if failure is not None else "", seconds)
+        for hook in x.handling.pipeline.done:
+            hook(x)
 
     # Another protocol
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from meshproxy.cluster.cluster import NO_ENDPOINT as NO_ENDPOINT
 from meshproxy.errors import Failure
 
 # Before anything was sent

@@ -149,10 +149,15 @@ class ResponseReader(Reader[ResponseHead]):
     def __init__(self, codec: ResponseCodec) -> None:
         super().__init__(codec.memory, codec.shapes.latest)
         self._codec = codec
+        self._method = b""
+        self._interim = 0
+        self._upgrade: bytes | None = None
         self.expect(b"GET")
 
     def expect(self, method: bytes, upgrade: bytes | None = None) -> None:
         """What comes next answers this method, and the offer of this protocol."""
+        if method == self._method and upgrade is self._upgrade and not self._interim:
+            return
         self._method = method
         self._upgrade = upgrade
         self._interim = 0
