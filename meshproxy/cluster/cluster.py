@@ -76,7 +76,7 @@ class Reuse:
 
 
 class Cluster:
-    """Compiled: one generation's way to choose among live endpoints."""
+    """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
     __slots__ = ("_pick", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
 
@@ -101,6 +101,10 @@ class Cluster:
         self.reuse = reuse
         self.codec = codec
         """How answers of HTTP are read."""
+        self._pick = pick
+
+    def use(self, pick: Pick) -> None:
+        """The endpoints are others."""
         self._pick = pick
 
     def choose(self, tried: Collection[Endpoint] = ()) -> Endpoint | None:
