@@ -40,8 +40,9 @@ class Demo:
         addresses = ["{}:{}".format(*server.sockets[0].getsockname()) for server in servers]
         document = self._document(addresses, "{}:{}".format(*udp.get_extra_info("sockname")))
         log = Log(level="warning")
-        self._fleet = Solo.here(log)
-        process = Process(Setting(Files([], {}), lambda: [document], Store(None), log), lambda _: self._fleet)
+        setting = Setting(Files([], {}), lambda: [document], Store(None), log)
+        process = Process(setting, lambda stats: Solo.here(stats, log))
+        self._fleet = process.fleet
         await process.start()
         try:
             await self._watch(process)

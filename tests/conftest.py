@@ -14,6 +14,7 @@ import pytest
 from meshproxy.model import Config, decode
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
+from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
 
@@ -118,8 +119,10 @@ class World:
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
+        self.process = ProcessStats("test")
         self.logged: list[str] = []
-        self.fleet = Solo(asyncio.get_running_loop(), clock, Doors(), Log(self.logged.append, clock=clock.now))
+        log = Log(self.logged.append, clock=clock.now)
+        self.fleet = Solo(asyncio.get_running_loop(), clock, Doors(), self.process, log)
         self.worker = self.fleet.worker
         self.stats = self.worker.stats
         _opened.append(self.end)

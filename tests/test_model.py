@@ -20,6 +20,7 @@ from meshproxy.model import (
     Endpoint,
     Listener,
     Match,
+    Named,
     Secret,
     Timeouts,
     combine,
@@ -85,8 +86,9 @@ def test_an_address_survives_its_text(text: str, address: Address) -> None:
     ("text", "why"),
     [
         (":80", 'write "0.0.0.0:80"'),
-        ("localhost:80", "host names are not resolved in this version; write an IP address"),
-        ("01.2.3.4:80", "write an IP address"),
+        ("localhost:80", "only an endpoint may have a name; write an IP address"),
+        ("01.2.3.4:80", "this is no IPv4 address"),
+        ("1.2.3:80", "this is no IPv4 address"),
         ("::1:80", "brackets"),
         ("[::g]:80", "no IPv6 address"),
         ("1.2.3.4", "a port is missing"),
@@ -96,8 +98,9 @@ def test_an_address_survives_its_text(text: str, address: Address) -> None:
         ("unix:", "unix:/path"),
         ("unix:/a\0b", "printable"),
         ("unix:/" + "é" * 54, "longer than 107 bytes"),
-        ("1." * 32_000 + ":80", "longer than 256 characters"),
-        ("[fe80::1%" + "x" * 300 + "]:80", "longer than 256 characters"),
+        ("1." * 32_000 + ":80", "longer than 260 characters"),
+        ("[fe80::1%" + "x" * 300 + "]:80", "longer than 260 characters"),
+        ("unix:/" + "x" * 300, "longer than 260 characters"),
     ],
 )
 def test_what_is_no_address(text: str, why: str) -> None:
@@ -110,6 +113,77 @@ def test_where_an_address_can_be_reached_from() -> None:
     assert all(parse(text).is_local for text in ("127.9.9.9:1", "[::1]:1", "unix:/a"))
     assert not any(parse(text).is_local for text in ("0.0.0.0:1", "[::]:1", "10.0.0.1:1"))
     assert [parse(text).family for text in ("1.1.1.1:1", "[::1]:1", "unix:/a")] == ["AF_INET", "AF_INET6", "AF_UNIX"]
+
+
+def endpoint(text: object) -> Address | Named:
+    found: Config = decode(Config, {"clusters": {"books": {"endpoints": [text]}}})
+    return found.clusters[0].endpoints[0].address
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("books:80", Named("books", 80)),
+        ("Books.Shop.svc:65535", Named("books.shop.svc", 65535)),
+        ("books.shop.:80", Named("books.shop.", 80)),
+        ("_http._tcp.a-b.1x:1", Named("_http._tcp.a-b.1x", 1)),
+        (".".join(["a" * 49] * 5) + ".abc:65535", Named(".".join(["a" * 49] * 5) + ".abc", 65535)),
+        ("1.2.3.4:80", Address("ipv4", "1.2.3.4", 80)),
+        ("unix:@a", Address("unix", path="@a")),
+    ],
+)
+def test_an_endpoint_may_have_a_name(text: str, address: Address | Named) -> None:
+    assert endpoint(text) == endpoint(str(address)) == address
+    config: Config = decode(Config, {"clusters": {"books": {"endpoints": [text]}}})
+    assert decode(Config, encode(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("books", "a port is missing"),
+        ("books:", "a port is a number"),
+        ("books:http", "a port is a number"),
+        ("books:65536", "a port is a number"),
+        ("books:0", "nothing can connect to it"),
+        (":80", 'write "0.0.0.0:80"'),
+        ("-books:80", "letters, digits"),
+        ("http://books:80", "brackets"),
+        ("books/x:80", "letters, digits"),
+        ("bü.shop:80", "in its xn-- form"),
+        ("a..b:80", "1 to 63 characters"),
+        ("01.2.3.4:80", "this is no IPv4 address"),
+        ("books.1:80", "this is no IPv4 address"),
+        ("[books]:80", "no IPv6 address"),
+        ("x" * 300 + ":80", "longer than 260 characters"),
+        (80, "must be an address such as 127.0.0.1:80, not 80"),
+    ],
+)
+def test_what_is_no_name_for_an_endpoint(text: object, why: str) -> None:
+    found = undecoded(clusters={"books": {"endpoints": [text]}})
+    assert why in found["clusters.books.endpoints[0].address"]
+
+
+def test_a_name_twice_in_one_cluster() -> None:
+    twice = document(clusters={"books": {"endpoints": ["books:80", "books:81", "BOOKS:80"]}})
+    assert words(twice) == {"clusters.books.endpoints[2]": "endpoint books:80 is listed twice: first as `endpoints[0]`"}
+
+
+def test_a_name_serves_every_protocol_and_leads_nowhere_that_is_known() -> None:
+    both = [listener("a"), listener("b", protocol="udp")]
+    books = {"endpoints": ["localhost:80", "b:1", "localhost:2"]}
+    config = combine([document(listeners=both, clusters={"books": books})])
+    assert config.clusters[0].names == ("localhost", "b")
+
+
+def test_who_is_asked_for_names() -> None:
+    found = decode(Config, {"dns": {"servers": ["10.0.0.10", "10.0.0.10:5353", "::1", "[::1]:54"]}})
+    assert list(map(str, found.dns.servers)) == ["10.0.0.10:53", "10.0.0.10:5353", "[::1]:53", "[::1]:54"]
+    assert decode(Config, encode(found)) == found
+    wrong = ["dns.local", "0.0.0.0", "10.0.0.10:0", "unix:/a", 53]
+    assert list(undecoded(dns={"servers": wrong})) == [f"dns.servers[{index}]" for index in range(len(wrong))]
+    a, b = document("a.yaml", dns={"servers": ["10.0.0.1"]}), document("b.yaml", dns={"servers": ["10.0.0.2"]})
+    assert [problem.path for problem in problems(a, b)] == ["dns"]
 
 
 def test_nothing_can_connect_to_port_0_nor_to_a_wildcard() -> None:

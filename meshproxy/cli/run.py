@@ -87,7 +87,7 @@ def _fleet(
     workers: int, loop_factory: Callable[[], asyncio.AbstractEventLoop], log: Log, inherited: Inherited
 ) -> Callable[[ProcessStats], Fleet]:
     if workers == 1:
-        return lambda _: Solo.here(log, inherited)
+        return lambda stats: Solo.here(stats, log, inherited)
 
     from meshproxy.server.board import shared_board
     from meshproxy.server.crew import Crew

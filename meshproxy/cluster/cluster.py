@@ -76,7 +76,7 @@ class Reuse:
 
 
 class Cluster:
-    """Compiled: one generation's way to choose among live endpoints."""
+    """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
     __slots__ = ("choose", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
 
@@ -103,6 +103,10 @@ class Cluster:
         """How answers of HTTP are read."""
         self.choose = pick
         """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
+
+    def use(self, pick: Pick) -> None:
+        """The endpoints are others."""
+        self.choose = pick
 
     def nobody(self) -> Failure:
         self.stats.no_endpoint_total += 1

@@ -7,6 +7,8 @@
 
 A generation claims what it needs while it is compiled.  Committed, the claims are the table, at once; what nobody
 claimed is retired then, step by step.  Aborted, what was made for it is retired and the table is as it was.
+
+While no generation is prepared, the one in force may claim more itself, and drop what it has no use for any more.
 """
 
 from __future__ import annotations
@@ -29,6 +31,15 @@ class Table:
 
     def begin(self) -> Claims:
         return Claims(self)
+
+    def claim(self, key: Hashable, make: Callable[[], L]) -> L:
+        held = self._held.get(key)
+        if held is None:
+            held = self._held[key] = make()
+        return cast(L, held)
+
+    def drop(self, key: Hashable, grace: float) -> None:
+        self._held.pop(key).retire(grace)
 
     def get(self, key: Hashable) -> Live | None:
         return self._held.get(key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from meshproxy.model.address import Address as Address
+from meshproxy.model.address import Named as Named
 from meshproxy.model.combine import Document as Document
 from meshproxy.model.combine import combine as combine
 from meshproxy.model.compare import diff as diff
@@ -15,6 +16,7 @@ from meshproxy.model.config import Breaker as Breaker
 from meshproxy.model.config import Chain as Chain
 from meshproxy.model.config import Cluster as Cluster
 from meshproxy.model.config import Config as Config
+from meshproxy.model.config import Dns as Dns
 from meshproxy.model.config import Drain as Drain
 from meshproxy.model.config import Endpoint as Endpoint
 from meshproxy.model.config import Listener as Listener

@@ -13,14 +13,14 @@ from typing import Any
 
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import routes
-from meshproxy.model.address import Address
+from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
-SECTIONS = ("node", *PROCESS, "drain")
+SECTIONS = ("node", *PROCESS, "drain", "dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +191,7 @@ class Known:
         self.unix = {
             cluster.name
             for cluster in self.by_name.values()
-            if any(endpoint.address.kind == "unix" for endpoint in cluster.endpoints)
+            if any(isinstance(it.address, Address) and it.address.kind == "unix" for it in cluster.endpoints)
         }
 
 
@@ -285,7 +285,7 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
 
 def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
     for item in clusters:
-        first: dict[Address, int] = {}
+        first: dict[Address | Named, int] = {}
         for index, endpoint in enumerate(item.value.endpoints):
             before = first.setdefault(endpoint.address, index)
             if before != index:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
-from meshproxy.model.address import Address, EndpointAddress, ListenAddress
+from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
@@ -119,6 +119,15 @@ class Drain:
 
     delay: Annotated[Duration, "how long listeners stay open after readiness has failed"] = 5.0
     timeout: Annotated[Duration, "how long connections may take to end before they are cut"] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Dns:
+    """Who is asked for the addresses of names."""
+
+    servers: Annotated[
+        tuple[ServerAddress, ...], "name servers in their order, each with a port or at port 53; empty: the system's"
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,8 +259,10 @@ class Endpoint:
     }
     SHORTHAND: ClassVar[str] = "address"
 
-    address: Annotated[EndpointAddress, "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`"]
-    weight: Annotated[Weight, "its share of new connections; 0: it gets none"] = 1
+    address: Annotated[
+        EndpointAddress, "`host:port`, where the host may be a name, `[v6]:port`, `unix:/path` or `unix:@name`"
+    ]
+    weight: Annotated[Weight, "its share of new connections, of a name for each of its addresses; 0: it gets none"] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +312,12 @@ class Cluster:
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The hosts that have to be resolved, each once."""
+        found = (endpoint.address.host for endpoint in self.endpoints if isinstance(endpoint.address, Named))
+        return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -310,7 +327,6 @@ class Config:
         "tracing": "tracing",
         "access_log": "the access log",
         "tunnels": "the tunnel",
-        "dns": "the DNS proxy",
         "compat": "the compatibility section",
     }
 
@@ -322,6 +338,7 @@ class Config:
     status: Annotated[Status | None, "the read-only listener for probes and scrapers; absent: none"] = None
     state: Annotated[State, "what is kept over a restart"] = State()
     drain: Annotated[Drain, "how connections end that have no future"] = Drain()
+    dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
     routes: Annotated[tuple[RouteTable, ...], Keyed("name"), "which HTTP request goes where, by name"] = ()

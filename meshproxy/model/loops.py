@@ -20,7 +20,7 @@ Tables = Mapping[str, Iterable[str]]
 
 
 def loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Cluster]) -> Iterator[Loop]:
-    """Every endpoint on the way from a listener to itself. Where other hosts lead is not known here."""
+    """Every endpoint on the way from a listener to itself. Where names and other hosts lead is not known here."""
     for datagrams in (False, True):
         yield from _loops([each for each in listeners if (each.protocol == "udp") is datagrams], tables, clusters)
 
@@ -32,8 +32,8 @@ def _loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Clu
         (number, index, at[address])
         for number, cluster in enumerate(clusters)
         for index, endpoint in enumerate(cluster.endpoints)
-        if endpoint.weight and (endpoint.address.port, endpoint.address.path) in doors
-        for address in _answering(endpoint.address)
+        if endpoint.weight and isinstance(where := endpoint.address, Address) and (where.port, where.path) in doors
+        for address in _answering(where)
         if address in at
     ]
     ways: dict[tuple[str, str | None], set[tuple[str, str | None]]] = defaultdict(set)

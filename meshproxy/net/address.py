@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from meshproxy.model import Address
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
+NO_WAY = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 KEEPALIVE_IDLE = 60
 """Seconds of silence before a probe.  How many probes, and how often, the system says: each option is a call."""
 
@@ -21,6 +23,16 @@ def sockaddr(address: Address) -> Any:
 
 def new_socket(address: Address, kind: int) -> socket.socket:
     return socket.socket(FAMILIES[address.kind], kind | socket.SOCK_NONBLOCK)
+
+
+def routed(address: Address) -> bool:
+    """Whether there is a way to it from here, of which the family may be all that matters; nothing is sent."""
+    try:
+        with new_socket(address, socket.SOCK_DGRAM) as sock:
+            sock.connect(sockaddr(address))
+    except OSError as error:
+        return error.errno not in NO_WAY
+    return True
 
 
 def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:

@@ -198,6 +198,7 @@ class ProcessStats(Counters):
         "last_reload_successful",
         "relaxed",
         "reloads",
+        "resolutions_failed_total",
         "version",
         "worker_deaths_total",
         "workers",
@@ -213,6 +214,7 @@ class ProcessStats(Counters):
         """By listener, the switches of the config in force by which it is less strict."""
         self.workers = 1
         self.worker_deaths_total = 0
+        self.resolutions_failed_total = 0
 
     def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
         """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
@@ -298,6 +300,8 @@ METRICS = (
            "Workers that serve now."),
     Metric("meshproxy_worker_deaths_total", "counter", "process", "worker_deaths_total",
            "Workers that ended without having been asked to."),
+    Metric("meshproxy_resolutions_failed_total", "counter", "process", "resolutions_failed_total",
+           "Times that no address could be had for the name of an endpoint."),
     Metric("meshproxy_connections_passed_total", "counter", "worker", "connections_passed_total",
            "Connections that a worker handed to one that has fewer."),
     Metric("meshproxy_loop_lag_seconds", "histogram", "worker", "loop_lag_seconds",

@@ -6,23 +6,20 @@ Names become objects here, once.  The request path walks what this module builds
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf
 
 from meshproxy import model
-from meshproxy.cluster.balance import BALANCERS
-from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
-from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.ledger import FlowTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.table import Claims
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
-from meshproxy.observe.metrics import EndpointStats
 from meshproxy.plan.filters import rate_of as request_rate
+from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
@@ -30,7 +27,6 @@ from meshproxy.relay.live import ListenerState
 from meshproxy.relay.tcp import TcpService
 from meshproxy.relay.udp import UdpService, UdpSessions
 from meshproxy.wire import proxy_protocol
-from meshproxy.wire.h1 import ResponseCodec
 
 ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2, None: None}
 
@@ -54,19 +50,13 @@ class Listener:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
-    """A cluster, and what was said of it."""
-
-    config: model.Cluster
-    cluster: Cluster
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything traffic needs, one generation."""
 
     config: model.Config
     listeners: tuple[Listener, ...]
+    named: Mapping[str, Sequence[Group]]
+    """By the name of a host: which clusters change when it has other addresses."""
 
 
 def places(said: model.Listener) -> tuple[Place, ...]:
@@ -111,49 +101,23 @@ def compile_config(
 ) -> Generator[None, None, Snapshot]:
     """In steps, between which traffic goes on."""
     clusters: dict[str, Group] = {}
+    named: dict[str, list[Group]] = {}
     for part in config.clusters:
-        clusters[part.name] = _cluster(part, claims, rim)
+        clusters[part.name] = _group(part, claims, rim)
+        for name in part.names:
+            named.setdefault(name, []).append(clusters[part.name])
         yield
     listeners = []
     tables = {table.name: table for table in config.routes}
     for said in config.listeners:
         listeners.append(_listener(said, clusters, tables, claims, rim, share))
         yield
-    return Snapshot(config, tuple(listeners))
+    return Snapshot(config, tuple(listeners), named)
 
 
-def _cluster(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
-    state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
-    endpoints = [(_endpoint(state, member, claims, rim), member.weight) for member in said.endpoints]
-    pick = BALANCERS[said.balance]([(endpoint, weight) for endpoint, weight in endpoints if weight])
+def _group(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
     key = connections_of("cluster", said.name)
-    cluster = Cluster(
-        said.name,
-        state.stats,
-        pick,
-        claims.claim(("limit", key), lambda: rim.limits.stock(key)),
-        connect_timeout=said.connect_timeout,
-        keepalive=said.keepalive,
-        reuse=Reuse(
-            said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
-        ),
-        codec=ResponseCodec(),
-    )
-    return Group(said, cluster)
-
-
-def _endpoint(state: ClusterState, said: model.Endpoint, claims: Claims, rim: Rim) -> Endpoint:
-    def make() -> Endpoint:
-        name, stats, registry = str(said.address), EndpointStats(), state.stats.endpoints
-        registry[name] = stats
-
-        def forget() -> None:
-            if registry.get(name) is stats:
-                del registry[name]
-
-        return Endpoint(said.address, stats, rim.clock, forget)
-
-    return claims.claim(("endpoint", state.name, said.address), make)
+    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim)
 
 
 def _listener(

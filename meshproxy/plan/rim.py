@@ -29,3 +29,5 @@ class Rim:
     """Who takes connections that are accepted at a place, if this worker has too many."""
     http: Site
     log: Log
+    known: dict[str, tuple[str, ...]]
+    """The addresses of the names of endpoints."""

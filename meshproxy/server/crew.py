@@ -25,7 +25,9 @@ from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
 from meshproxy.plan import terms
+from meshproxy.server.addresses import Addresses
 from meshproxy.server.board import ABSENT, present
+from meshproxy.server.courier import Courier
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
@@ -59,6 +61,7 @@ class Berth:
         self.lessee: int | None = None
         """As whom the ledger of limits knows it; there it has no predecessor."""
         self.line: Line | None = None
+        self.courier: Courier | None = None
         self.serves: frozenset[Place] = frozenset()
         self.counted: dict[str, Any] | None = None
 
@@ -82,6 +85,8 @@ class Crew:
         self._in_force = b""
         self._ledger = Ledger(clock, len(board))
         self._next_terms: dict[str, Terms] = {}
+        self.addresses = Addresses(self._loop, clock, process, log)
+        self.addresses.told = self._tell_addresses
         self._departed: dict[str, Any] = Stats().snapshot()
         self._tasks = Tasks()
         self._closing = False
@@ -97,6 +102,7 @@ class Crew:
             open_doors(config, self.doors)
             self._next = json.dumps(encode(config)).encode()
             self._next_terms = terms(config)
+            await self.addresses.prepare(config)
             if not self._in_force:
                 for berth in self._berths:
                     if berth.peer is None:
@@ -111,6 +117,7 @@ class Crew:
         self._in_force = self._next
         # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
         self.doors.commit()
+        self.addresses.commit()
         empty = [berth for berth in self._berths if berth.peer is None]
         try:
             self._ledger.define(self._next_terms)
@@ -124,6 +131,7 @@ class Crew:
     def abort(self) -> None:
         for peer in self._peers():
             peer.tell("abort")
+        self.addresses.abort()
         self.doors.abort()
         self._turn.release()
 
@@ -135,6 +143,8 @@ class Crew:
         new = places - berth.serves
         peer.tell_sockets((place, sock) for place in new for sock in self.doors.share(place, berth.number))
         try:
+            if berth.courier is not None:
+                await berth.courier.tell_now()
             await peer.ask("prepare", within=PREPARE_WITHIN, body=config)
         except TimeoutError:
             raise Invalid([Problem("", f"{complaint}did not answer within {PREPARE_WITHIN:g} s")]) from None
@@ -185,6 +195,7 @@ class Crew:
         handlers = {"pass": self._pass_on, "limits": lambda message: self._hear_of_limits(berth, message)}
         peer = Peer(channel, handlers, lambda: self._empty(berth))
         berth.peer = peer
+        berth.courier = Courier(peer, self.addresses.known, self._tasks)
         berth.pid = 0
         berth.born = self._clock.now()
         berth.serves = frozenset()
@@ -286,6 +297,11 @@ class Crew:
                 break
         sock.close()
 
+    def _tell_addresses(self, name: str) -> None:
+        for berth in self._manned():
+            if berth.courier is not None:
+                berth.courier.tell([name])
+
     def _hear_of_limits(self, berth: Berth, message: Message) -> None:
         for said in heard(message):
             if berth.lessee is not None:
@@ -334,6 +350,7 @@ class Crew:
     def close(self) -> None:
         self._closing = True
         self._tasks.cancel()
+        self.addresses.close()
         self.doors.close()
         for peer in self._peers():
             peer.tell("drain", within=0)

@@ -14,7 +14,9 @@ from meshproxy.model import Config
 from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level, Log
+from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places, terms
+from meshproxy.server.addresses import Addresses
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -22,6 +24,8 @@ Row = dict[str, object]
 
 class Fleet(Protocol):
     doors: Doors
+
+    addresses: Addresses
 
     broken: str
     """Why it cannot go on for long; empty where all is well."""
@@ -71,17 +75,21 @@ class Solo:
 
     broken = ""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, log: Log) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, process: ProcessStats, log: Log
+    ) -> None:
         ledger = Ledger(clock)
         self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said), log)
         ledger.join(0, self.worker.limits.hear)
         self._ledger = ledger
         self.doors = doors
+        self.addresses = Addresses(loop, clock, process, log)
+        self.addresses.told = lambda name: self.worker.hear({name: self.addresses.known[name]})
 
     @classmethod
-    def here(cls, log: Log, inherited: Inherited | None = None) -> Solo:
+    def here(cls, process: ProcessStats, log: Log, inherited: Inherited | None = None) -> Solo:
         loop = asyncio.get_running_loop()
-        solo = cls(loop, LoopClock(loop), Doors(inherited=inherited), log)
+        solo = cls(loop, LoopClock(loop), Doors(inherited=inherited), process, log)
         solo.worker.measure_lag()
         return solo
 
@@ -89,19 +97,24 @@ class Solo:
         open_doors(config, self.doors)
         self._terms = terms(config)
         try:
+            await self.addresses.prepare(config)
+            self.worker.hear(self.addresses.known)
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
+            self.addresses.abort()
             self.doors.abort()
             raise
 
     async def commit(self) -> None:
         # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
         self.doors.commit()
+        self.addresses.commit()
         self._ledger.define(self._terms)
         await self.worker.commit()
 
     def abort(self) -> None:
         self.worker.abort()
+        self.addresses.abort()
         self.doors.abort()
 
     @property
@@ -122,5 +135,6 @@ class Solo:
         await self.worker.drain(within)
 
     def close(self) -> None:
+        self.addresses.close()
         self.doors.close()
         self.worker.close()

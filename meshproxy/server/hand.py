@@ -63,6 +63,7 @@ class Hand:
             Channel(loop, sock),
             {
                 "sockets": self._take_sockets,
+                "addresses": self._hear_of_addresses,
                 "prepare": self._prepare,
                 "commit": self._commit,
                 "abort": self._abort,
@@ -98,6 +99,10 @@ class Hand:
     def _take_sockets(self, message: Message) -> None:
         for place, sock in placed(message):
             self._sockets[place].append(sock)
+
+    async def _hear_of_addresses(self, message: Message) -> None:
+        known = json.loads(message.body)
+        self._worker.hear({name: tuple(addresses) for name, addresses in known.items()})
 
     async def _prepare(self, message: Message) -> None:
         async with self._preparing:

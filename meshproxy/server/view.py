@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Iterator
 from typing import Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
-from meshproxy.model import Cluster, Endpoint, Listener, encode
+from meshproxy.model import Cluster, Listener, Named, encode
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import ProcessStats, expose, families
+from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
 from meshproxy.plan import places
 from meshproxy.plan.explain import Explainer, Question
+from meshproxy.plan.group import addresses, weights
+from meshproxy.server.addresses import Addresses
 from meshproxy.server.container import cpus, memory
 from meshproxy.server.fleet import Fleet
 from meshproxy.sources.store import Store
@@ -95,7 +98,9 @@ class View:
     async def clusters(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["clusters"]
         return [
-            _cluster(said, stats[said.name]) for said in self._reloader.config.clusters if said.name in stats
+            _cluster(said, stats[said.name], self._fleet.addresses)
+            for said in self._reloader.config.clusters
+            if said.name in stats
         ]
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
@@ -158,7 +163,7 @@ class View:
         return self._log.level
 
 
-def _cluster(said: Cluster, stats: dict[str, Any]) -> dict[str, object]:
+def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str, object]:
     return {
         "name": said.name,
         "balance": said.balance,
@@ -166,18 +171,28 @@ def _cluster(said: Cluster, stats: dict[str, Any]) -> dict[str, object]:
         "max_connections": said.breaker.max_connections,
         "total": stats["connections_total"],
         "overflow": stats["overflow_total"],
-        "endpoints": [
-            _endpoint(endpoint, stats["endpoints"][str(endpoint.address)])
-            for endpoint in said.endpoints
-            if str(endpoint.address) in stats["endpoints"]
-        ],
+        "endpoints": [*_endpoints(said, stats["endpoints"], names)],
     }
 
 
-def _endpoint(said: Endpoint, stats: dict[str, Any]) -> dict[str, object]:
+def _endpoints(said: Cluster, stats: dict[str, Any], names: Addresses) -> Iterator[dict[str, object]]:
+    """Each address once, also where two names have it; and a name that has none."""
+    left = weights(said, names.known)
+    for endpoint in said.endpoints:
+        where = endpoint.address
+        name = {"name": str(where), "failure": names.failure(where.host)} if isinstance(where, Named) else {}
+        found = addresses(endpoint, names.known)
+        for address in found:
+            weight, counted = left.pop(address, None), stats.get(str(address))
+            if weight is not None and counted is not None:
+                yield {"address": str(address), **name, **_endpoint(weight, counted)}
+        if not found:
+            yield {"address": None, **name, **_endpoint(endpoint.weight, EndpointStats().snapshot())}
+
+
+def _endpoint(weight: int, stats: dict[str, Any]) -> dict[str, object]:
     return {
-        "address": str(said.address),
-        "weight": said.weight,
+        "weight": weight,
         "connections": stats["connections_active"],
         "total": stats["connections_total"],
         "connect_failures": stats["connect_failures_total"],

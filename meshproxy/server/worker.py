@@ -23,6 +23,7 @@ from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
 from meshproxy.plan import Listener, Share, Snapshot, compile_config
+from meshproxy.plan.group import Known
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
@@ -54,21 +55,25 @@ class Worker:
         self._guests = Guests(board, number)
         pipes = Pipes()
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
-        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log)
+        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {})
         self._table = Table()
+        self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None
+        self._heard: dict[str, tuple[str, ...]] = {}
         self.current: Snapshot | None = None
 
     # Configurations
 
     async def prepare(self, config: Config, share: Share) -> None:
         """Raises Invalid, and then nothing has happened."""
-        assert self._next is None, "one preparation at a time"
+        assert not self._preparing, "one preparation at a time"
+        self._preparing = True
         claims = self._table.begin()
         try:
             self._next = claims, await in_slices(compile_config(config, claims, self._rim, share))
         except BaseException:
             claims.abort()
+            self._settle()
             raise
 
     def abort(self) -> None:
@@ -76,6 +81,9 @@ class Worker:
             claims, _ = self._next
             self._next = None
             claims.abort()
+            self._preparing = False
+        if not self._preparing:
+            self._settle()
 
     async def commit(self) -> None:
         assert self._next is not None, "commit follows prepare"
@@ -86,10 +94,36 @@ class Worker:
         for listener in snapshot.listeners:
             for door in listener.doors:
                 door.open()
-        await in_slices(claims.commit(snapshot.config.drain.timeout))
+        retiring = claims.commit(snapshot.config.drain.timeout)
+        self._settle()
+        await in_slices(retiring)
         # What has come to stay need not be looked at by the collector again.  It holds no cycles: what leaves later is
         # freed by counting alone.
         gc.freeze()
+
+    def hear(self, known: Known) -> None:
+        """These names have these addresses now.  A generation that is being prepared sees the same ones to its end."""
+        self._heard.update(known)
+        if not self._preparing:
+            self._take_heard()
+
+    def _settle(self) -> None:
+        """What was prepared is in force, or forgotten, and so are the names that nothing in force has."""
+        self._preparing = False
+        self._take_heard()
+        named = self.current.named if self.current is not None else {}
+        for name in self._rim.known.keys() - named.keys():
+            del self._rim.known[name]
+
+    def _take_heard(self) -> None:
+        known = self._rim.known
+        heard = {name: addresses for name, addresses in self._heard.items() if addresses != known.get(name)}
+        self._heard.clear()
+        known.update(heard)
+        if self.current is not None:
+            named, grace = self.current.named, self.current.config.drain.timeout
+            for group in dict.fromkeys(group for name in heard for group in named.get(name, ())):
+                group.renew(self._table, self._rim, grace)
 
     @property
     def listeners(self) -> tuple[Listener, ...]:

@@ -11,16 +11,15 @@ here needs is stepped over; to read another kind takes a dataclass and a line in
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
+from meshproxy.model.host import LONGEST_LABEL, LONGEST_NAME, labels
+from meshproxy.model.host import Name as Name
+from meshproxy.model.host import fits as fits
 from meshproxy.schema.kinds import shown
-
-Name = tuple[bytes, ...]
-"""Labels in small letters, since DNS compares them without case; the root is the empty tuple."""
 
 A, CNAME, SOA, AAAA, OPT = 1, 5, 6, 28, 41
 INTERNET = 1
@@ -37,7 +36,6 @@ MOST_LABELS = 1 << 16
 """In all names of a message: pointers make many of few bytes, and each takes its time."""
 MOST_POINTERS = 16
 MOST_ALIASES = 16
-LONGEST_NAME, LONGEST_LABEL = 255, 63
 
 _HEADER = struct.Struct("!6H")
 _TYPE_CLASS = struct.Struct("!HH")
@@ -45,8 +43,6 @@ _RECORD = struct.Struct("!HHIH")
 _SOA = struct.Struct("!5I")
 _RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSE, _RECURSIVE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 _OPCODE, _RCODE = 0x7800, 0x000F
-
-_LABEL = re.compile(rb"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?")
 
 
 class Malformed(ValueError):
@@ -121,27 +117,10 @@ class Found:
 
 def name(text: str) -> Name:
     """The labels of a host name, with or without its final dot; ValueError in words that follow the name of a key."""
-    if not text.isascii():
-        raise _refuse(text, "write a name outside ASCII in its xn-- form")
-    labels = tuple(text.lower().removesuffix(".").encode().split(b"."))
-    if not fits(labels):
-        raise _refuse(text, f"it is longer than {LONGEST_NAME - 2} characters")
-    for label in labels:
-        if not label or len(label) > LONGEST_LABEL:
-            raise _refuse(text, f"what stands between dots has 1 to {LONGEST_LABEL} characters")
-        if not _LABEL.fullmatch(label):
-            raise _refuse(text, "letters, digits, _ and, within a label, - are what it is made of")
-    if labels[-1].isdigit():
-        raise _refuse(text, "it ends in a number, as an address does")
-    return labels
-
-
-def fits(labels: Name) -> bool:
-    return sum(map(len, labels)) + len(labels) + 1 <= LONGEST_NAME
-
-
-def _refuse(text: str, why: str) -> ValueError:
-    return ValueError(f"must be a host name such as books.shop.local, not {shown(text)}: {why}")
+    try:
+        return labels(text)
+    except ValueError as why:
+        raise ValueError(f"must be a host name such as books.shop.local, not {shown(text)}: {why}") from None
 
 
 def encode(query: Query) -> bytes:

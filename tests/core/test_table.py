@@ -49,3 +49,19 @@ def test_an_aborted_generation_leaves_no_trace() -> None:
 def test_one_generation_claims_the_same_thing_twice() -> None:
     claims = Table().begin()
     assert claims.claim("a", Thing) is claims.claim("a", Thing)
+
+
+def test_the_generation_in_force_claims_more_and_drops_what_it_does_not_need() -> None:
+    table = Table()
+    claims = table.begin()
+    first = claims.claim("first", Thing)
+    finish(claims.commit(0))
+    assert table.claim("first", Thing) is first
+    more = table.claim("more", Thing)
+    table.drop("first", 3)
+    assert first.retired == [3]
+    second = table.begin()
+    assert second.claim("more", Thing) is more
+    assert second.claim("first", Thing) is not first
+    finish(second.commit(0))
+    assert more.retired == []

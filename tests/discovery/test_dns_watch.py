@@ -77,6 +77,20 @@ def test_who_wants_to_know_is_told_at_first_and_when_the_set_is_another(run: Run
     run(scenario())
 
 
+def test_why_there_was_no_answer_is_known_until_there_is_one(run: Run, clock: FakeClock) -> None:
+    async def scenario() -> None:
+        w = World(clock, answer(ONE), LOST, answer(ONE))
+        seen: list[object] = []
+        for times in range(1, 4):
+            await w.settle(times)
+            seen.append(w.watch.failure)
+            clock.advance(40)
+        w.watch.stop()
+        assert seen == [None, LOST, None]
+
+    run(scenario())
+
+
 def test_it_asks_again_when_the_ttl_is_over_within_bounds(run: Run, clock: FakeClock) -> None:
     async def scenario() -> None:
         ttls = [30, 0, 0.5, 7, 10_000, math.inf, 30]

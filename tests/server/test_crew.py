@@ -19,11 +19,12 @@ from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.server import crew
+from meshproxy.server import courier, crew
 from meshproxy.server.board import ABSENT
 from meshproxy.server.crew import Crew
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Peer
+from tests.names import Names, resolved_by
 
 WORKERS = 3
 MOMENT = 0.03
@@ -40,11 +41,15 @@ class Hand:
         self.serves: str | None = None
         self.alive = True
         self._nursery = nursery
+        self.known: dict[str, list[str]] = {}
+        self.knew: dict[str, list[str]] = {}
+        """When it was to prepare."""
         self._prepared: str | None = None
         self._peer = Peer(
             Channel(asyncio.get_running_loop(), sock),
             {
                 "level": lambda _: None,
+                "addresses": self._addresses,
                 "prepare": self._prepare,
                 "commit": self._commit,
                 "abort": self._abort,
@@ -60,8 +65,13 @@ class Hand:
             self._peer.close()
             self._nursery.died(Death(self.pid, "script"))
 
+    async def _addresses(self, message: Message) -> None:
+        await self._suffer(self._nursery.faults.pop(("addresses", self.number), ""))
+        self.known |= json.loads(message.body)
+
     async def _prepare(self, message: Message) -> None:
         await self._suffer(self._nursery.faults.pop(("prepare", self.number), ""))
+        self.knew = dict(self.known)
         self._prepared = json.loads(message.body)["node"]["zone"]
 
     async def _commit(self, _message: Message) -> None:
@@ -142,6 +152,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(crew, "PREPARE_WITHIN", MOMENT)
     monkeypatch.setattr(crew, "COMMIT_WITHIN", MOMENT)
     monkeypatch.setattr(crew, "HUNG_AFTER", 5.0)
+    monkeypatch.setattr(courier, "WITHIN", MOMENT)
+    monkeypatch.setattr(courier, "AGAIN_AFTER", 0.001)
     monkeypatch.setattr(crew, "FIRST_BACK_OFF", 0.001)
     monkeypatch.setattr(crew, "LONGEST_BACK_OFF", 0.001)
 
@@ -212,6 +224,72 @@ def test_a_first_configuration_that_is_refused_by_one_is_in_force_nowhere() -> N
         assert nursery.serving == {None}
         assert await change(fleet, "1")
         assert nursery.serving == {"1"}
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+# The addresses of names
+
+
+def named() -> Config:
+    found: Config = decode(Config, {"node": {"zone": "0"}, "clusters": {"up": {"endpoints": ["books:1"]}}})
+    return found
+
+
+async def known(nursery: FakeNursery, addresses: list[str]) -> None:
+    """To every worker."""
+    async with asyncio.timeout(10):
+        while any(hand.known != {"books": addresses} for hand in nursery.hands.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("fault", ["", "refuses", "hangs", "dies"])
+def test_all_know_the_addresses_before_they_prepare_and_when_they_change(
+    monkeypatch: pytest.MonkeyPatch, fault: Fault
+) -> None:
+    names = Names()
+    resolved_by(lambda _: names, monkeypatch)
+    names.have("books", "127.0.0.1")
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        await fleet.prepare(named())
+        await fleet.commit()
+        assert [hand.knew for hand in nursery.hands.values()] == [{"books": ["127.0.0.1"]}] * WORKERS
+        if fault:
+            nursery.faults = {("addresses", 1): fault}
+        for last in (2, 3, 4):
+            fleet.addresses.known["books"] = (f"127.0.0.{last}",)
+            fleet.addresses.told("books")
+            await asyncio.sleep(0)
+        await known(nursery, ["127.0.0.4"])
+        await manned(nursery, "0")
+        nursery.hands[2].die()
+        await manned(nursery, "0")
+        assert nursery.hands[2].knew == {"books": ["127.0.0.4"]}
+        assert names.asked == ["books"]
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_cannot_be_told_refuses_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names()
+    resolved_by(lambda _: names, monkeypatch)
+    names.have("books", "127.0.0.1")
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        nursery.faults = {("addresses", 0): "hangs"}
+        with pytest.raises(Invalid, match="worker 0"):
+            await fleet.prepare(named())
+        assert fleet.addresses.known == {}
+        await fleet.prepare(named())
+        await fleet.commit()
+        assert nursery.serving == {"0"}
         fleet.close()
 
     asyncio.run(scenario())

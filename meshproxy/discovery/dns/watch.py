@@ -45,6 +45,8 @@ class Watch:
         self.name = name
         self.addresses: tuple[str, ...] = ()
         """The last good ones; none before the first answer."""
+        self.failure: ResolveError | None = None
+        """Why there was no answer the last time it asked."""
         self._loop = loop
         self._clock = clock
         self._resolver = resolver
@@ -69,9 +71,11 @@ class Watch:
         try:
             answer = await self._resolver.resolve(self.name)
         except ResolveError as error:
+            self.failure = error
             self._again_after(self._retry(error))
             self._failed(error)
             return
+        self.failure = None
         self._failures = 0
         self._again_after(self._refresh(answer))
         addresses = in_order((*answer.addresses, *self._kept(answer)))
