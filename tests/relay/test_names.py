@@ -366,7 +366,7 @@ def test_what_is_gone_is_freed_without_the_collector(run: Run, world: World, ups
         gc.disable()
         try:
             ((named,),) = w.worker.current.named.values()
-            gone = weakref.ref(named.cluster._pick)
+            gone = weakref.ref(named.cluster.choose)
             del named
             names.have("books", TWO)
             await names.again(w.clock, "books")
