@@ -142,6 +142,22 @@ def test_while_a_filter_looks_at_an_answer_its_connection_may_serve_another(
     run(scenario())
 
 
+def test_a_filter_whose_client_leaves_before_it_has_begun(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(extended(up.address, call="Ask", config={"when": "response", "seconds": 100}))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        server.sock.send(OK)
+        client.reset()  # >> both before the loop looks; what was never awaited would be a warning
+        await w.until(lambda: w.closed() == {"reset": 1})
+        assert answered(w) == {"200 DC": 1}
+
+    run(scenario())
+
+
 def test_what_still_comes_of_a_body_while_a_filter_looks_at_an_early_answer(
     run: Run, world: World, upstream: Upstream
 ) -> None:

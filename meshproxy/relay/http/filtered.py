@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Answer, ask
@@ -40,19 +41,26 @@ class Filtered(Handling):
             asked.wait(answer, lambda decided: self._ask(asked, x, at) if decided is None else asked.decide(x, decided))
 
 
+def _nobody(_: Answer) -> None:
+    """It has been cancelled."""
+
+
 class Waiting:
     """The one task there is: while a filter is awaited."""
 
-    __slots__ = ("_task", "_then")
+    __slots__ = ("_cancel", "_then")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, answer: Awaitable[Answer], then: Callable[[Answer], None]
     ) -> None:
         self._then = then
-        self._task = loop.create_task(self._wait(answer))
+        task = loop.create_task(self._wait(answer))
+        # Not before it has begun: what is never awaited is complained of when it is forgotten.
+        self._cancel = partial(loop.call_soon, task.cancel)
 
     def cancel(self) -> None:
-        self._task.cancel()
+        self._then = _nobody
+        self._cancel()
 
     async def _wait(self, answer: Awaitable[Answer]) -> None:
         self._then(await answer)
