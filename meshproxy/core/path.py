@@ -53,7 +53,7 @@ NONE: dict[bytes, Any] = {}
 class Paths(Generic[Outcome]):
     """The routes of one host, by path."""
 
-    __slots__ = ("_exact", "_expressions", "_most_segments", "_prefixes", "_root")
+    __slots__ = ("_exact", "_expressions", "_most_segments", "_prefixes", "_root", "only")
 
     def __init__(self, routes: Iterable[Route[Outcome]]) -> None:
         exact: dict[bytes, list[Route[Outcome]]] = {}
@@ -74,6 +74,9 @@ class Paths(Generic[Outcome]):
             key: Prefix(tuple(of_it)) for key, of_it in prefixes.items()
         } or NONE
         self._most_segments = max((key.count(b"/") for key in prefixes), default=0)
+        plain = not (self._exact or self._expressions or self._prefixes) and self._root.routes[0].holds is None
+        self.only: Route[Outcome] | None = self._root.routes[0] if plain else None
+        """The one that stands for every path, whatever is asked: then nothing need be looked at."""
         for key, prefix in self._prefixes.items():
             prefix.above = self._longest(key[: key.rindex(b"/")])
 

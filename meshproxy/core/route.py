@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic
 
 from meshproxy.core.condition import Head, Holds, conditions, together
-from meshproxy.core.host import labels, rank, spellings
+from meshproxy.core.host import ANY, labels, rank, spellings
 from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
 from meshproxy.model.routes import RouteMatch
 
@@ -85,7 +85,7 @@ def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:
 class Router(Generic[Outcome]):
     """The most specific rule decides."""
 
-    __slots__ = ("_hosts", "_most_labels", "_named", "_others", "_routes")
+    __slots__ = ("_for_any", "_hosts", "_most_labels", "_named", "_others", "_routes")
 
     lost = "less specific than the winner"
 
@@ -98,13 +98,15 @@ class Router(Generic[Outcome]):
         self._hosts = {host: Paths(of_it) for host, of_it in by_host.items()}
         self._most_labels = max(map(labels, self._hosts), default=0)
         self._named = {host: self._paths(host) for host in self._hosts}
+        self._for_any = self._named[ANY] if self._hosts.keys() == {ANY} else None
+        """Where no rule names a host, none need be looked at."""
         self._others: dict[bytes, tuple[Paths[Outcome], ...]] = {}
         """Of hosts that no rule names in this spelling; clients make them up, so only so many are remembered."""
 
     def find(self, host: bytes, path: bytes, method: bytes, head: Head) -> Route[Outcome] | None:
         """`host` as it was sent, `path` normalised and without the query."""
-        for paths in self._named.get(host) or self._other(host):
-            route = paths.find(path, method, head)
+        for paths in self._for_any or self._named.get(host) or self._other(host):
+            route = paths.only or paths.find(path, method, head)
             if route is not None:
                 return route
         return None

@@ -43,21 +43,21 @@ def _plain(value: Any) -> Any:
 class Histogram(Counters):
     """Values counted by fixed upper bounds; the last count is for what exceeds them all."""
 
-    __slots__ = ("_bounds", "_counts", "sum")
+    __slots__ = ("_bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
-        self._counts = [0] * (len(self._bounds) + 1)
+        self.counts = [0] * (len(self._bounds) + 1)
         self.sum = 0.0
 
     def snapshot(self) -> dict[str, Any]:
         return {
-            "counts": dict(zip(map(_number, (*self._bounds, inf)), self._counts, strict=True)),
+            "counts": dict(zip(map(_number, (*self._bounds, inf)), self.counts, strict=True)),
             "sum": self.sum,
         }
 
     def observe(self, value: float) -> None:
-        self._counts[bisect_left(self._bounds, value)] += 1
+        self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
 
 
@@ -73,11 +73,12 @@ class AnswerStats(Counters):
 
     def count(self, status: int, flag: str, seconds: float) -> None:
         key = f"{status} {flag}" if flag else status
-        try:
-            self.requests[key] += 1
-        except KeyError:
-            self.requests[key] = 1
-        self.seconds.observe(seconds)
+        requests = self.requests
+        requests[key] = requests.get(key, 0) + 1
+        # As `observe` does, without the call
+        histogram = self.seconds
+        histogram.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
+        histogram.sum += seconds
 
     def snapshot(self) -> dict[str, Any]:
         return {

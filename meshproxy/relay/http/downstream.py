@@ -72,9 +72,9 @@ class Downstream(Incoming):
         if said.id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
             ids = self._site.ids
             new = ids.left.pop() if ids.left else ids.draw()
-            data = opening + said.lines + said.id + new + b"\r\n\r\n" + self._first
+            data = b"".join((opening, said.lines, said.id, new, b"\r\n\r\n", self._first))
         else:
-            data = opening + said.lines + b"\r\n" + self._first
+            data = b"".join((opening, said.lines, b"\r\n", self._first))
         idle = endpoint.idle
         if idle and not x.attempts:
             idle.pop().carry(self, x, data)

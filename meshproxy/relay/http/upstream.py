@@ -175,35 +175,36 @@ class Upstream:
         try:
             if self._body is not None:
                 self._take_body(x, asker, self._body, data)
+                return
+            reader = self._reader
+            head, rest = reader.feed(data), reader.rest
+            if head is not None and head.body == len(rest) and head.status >= 200:
+                # All of it at once: by far the most
+                self._done(head.keep_alive)
+                asker.respond(x, head, rest, True)
             else:
-                self._take_head(x, asker, data)
+                self._take_head(x, asker, head, rest)
         except Malformed as fault:
             self._malformed(fault)
 
-    def _take_head(self, x: Exchange, asker: Asker, data: bytes) -> None:
+    def _take_head(self, x: Exchange, asker: Asker, head: ResponseHead | None, rest: bytes) -> None:
         reader = self._reader
-        head = reader.feed(data)
         while head is not None and head.interim:
             asker.interim(x, head)
-            rest = reader.rest
-            head = reader.feed(rest) if rest else None
+            head, rest = reader.feed(rest) if rest else None, reader.rest
         if head is None:
             return
-        rest, length = reader.rest, head.body
-        if length == len(rest):
-            self._done(head.keep_alive)
-            asker.respond(x, head, rest, True)
-        elif head.upgrade is not None:
+        if head.upgrade is not None:
             asker.switch(x, head, rest, self)
+            return
+        self._body = body = body_reader(head.body, self._lease.cluster.codec.limits, decode=asker.decodes(x, head))
+        passed = body.feed(rest) if rest else b""
+        if body.done:
+            self._done(head.keep_alive and not body.rest)
+            asker.respond(x, head, passed, True)
         else:
-            self._body = body = body_reader(length, self._lease.cluster.codec.limits, decode=asker.decodes(x, head))
-            passed = body.feed(rest) if rest else b""
-            if body.done:
-                self._done(head.keep_alive and not body.rest)
-                asker.respond(x, head, passed, True)
-            else:
-                x.response = head
-                asker.respond(x, head, passed, False)
+            x.response = head
+            asker.respond(x, head, passed, False)
 
     def _take_body(self, x: Exchange, asker: Asker, body: BodyReader, data: bytes) -> None:
         passed = body.feed(data)

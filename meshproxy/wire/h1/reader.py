@@ -52,8 +52,9 @@ class Reader(ABC, Generic[H]):
             for shape in self._likely:
                 head = self._recognised(shape, data)
                 if head is not None:
-                    self.rest = b"" if head.raw is data else data[end:]
-                    self._remember(head)
+                    self.rest = data[end:]
+                    if not shape.secret:
+                        self._remember(head)
                     return head
             self._gathering = self._gather()
         found = self._gathering.add(data)
@@ -64,13 +65,13 @@ class Reader(ABC, Generic[H]):
         self._gathering = None
         head = self._parse(raw)
         self._likely = head.shape.before(self._likely)
-        if raw.find(END) + len(END) == len(raw):
+        if raw.find(END) + len(END) == len(raw) and not head.shape.secret:
             self._remember(head)
         return head
 
     def _remember(self, head: H) -> None:
         size = len(head.raw)
-        if size <= LONGEST_REMEMBERED and not head.shape.secret and self._memorable(head):
+        if size <= LONGEST_REMEMBERED and self._memorable(head):
             self._memory[size % MEMO_SLOTS] = head
 
     @abstractmethod

@@ -230,7 +230,8 @@ class RequestReader(Reader[RequestHead]):
             body = CHUNKED if shape.chunked else NO_BODY
         target = groups[2]
         return RequestHead(
-            data if end == len(data) else data[:end], shape, None, shape.opening(groups), 1, body,
+            data if end == len(data) else data[:end], shape, None,
+            shape.opening(groups) if shape.runs else groups[0], 1, body,
             options.lasts[1], groups[1], target, codec.authorities[groups[shape.host]],
         )
 

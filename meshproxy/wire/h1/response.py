@@ -182,7 +182,8 @@ class ResponseReader(Reader[ResponseHead]):
         else:
             body = CHUNKED if shape.chunked else UNTIL_CLOSE
         return ResponseHead(
-            data if end == len(data) else data[:end], shape, None, shape.opening(groups), 1, body,
+            data if end == len(data) else data[:end], shape, None,
+            shape.opening(groups) if shape.runs else groups[0], 1, body,
             body != UNTIL_CLOSE and options.lasts[1], status, groups[2],
         )
 
