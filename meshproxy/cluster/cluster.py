@@ -63,6 +63,8 @@ class Lease:
         self.endpoint.stats.connections_active -= 1
         self.cluster.stats.connections_active -= 1
         self.endpoint.users.discard(self.user)
+        # Who has the lease is its user: a circle, which nobody would find in what a reload has frozen.
+        del self.user
 
 
 @dataclass(frozen=True, slots=True)

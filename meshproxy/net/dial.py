@@ -23,6 +23,11 @@ MADE = {0, errno.EISCONN}
 PENDING = {errno.EINPROGRESS, errno.EALREADY}
 
 
+def bare(error: OSError) -> OSError:
+    """Without the frames that it came through: who keeps it in a variable would be kept by it."""
+    return error.with_traceback(None)
+
+
 class Dial:
     """One attempt.  A timeout is a `TimeoutError`; after `cancel` nothing is heard of it."""
 
@@ -49,12 +54,12 @@ class Dial:
         try:
             self._sock = sock = new_socket(self._address, socket.SOCK_STREAM)
         except OSError as error:
-            return error
+            return bare(error)
         try:
             made = self._connect(sock)
         except OSError as error:
             sock.close()
-            return error
+            return bare(error)
         if made:
             return sock
         self._timer = self._clock.after(self._timeout, self._expired)
