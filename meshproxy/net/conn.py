@@ -44,7 +44,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 # Why a connection is not read, as a set of bits
-_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED = 1, 2, 4, 8, 16
+_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED, _NOT_YET = 1, 2, 4, 8, 16, 32
 
 
 class Handler(Protocol):
@@ -138,6 +138,15 @@ class Conn:
 
     def start(self) -> None:
         self._resume(_NOT_STARTED)
+
+    def start_now(self) -> None:
+        """Start, and look at once: who connects has mostly something to say already.
+
+        The loop need not know of a connection that is over with its first read.
+        """
+        self._paused = self._paused & ~_NOT_STARTED | _NOT_YET
+        self._reader()
+        self._resume(_NOT_YET)
 
     def stop(self) -> None:
         """Leave what comes next in the kernel until `start`."""

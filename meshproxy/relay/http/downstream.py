@@ -66,6 +66,8 @@ class Downstream(Incoming):
             self.fail(x, x.failure or failure)
             return
         said = self._said
+        if said is None:
+            said = self._said = self._service.said_of(self._origin)
         opening = x.opening if x.handling.plain else self._changed_opening(x)
         if said.more is not None:
             opening += said.more(x.request)
@@ -181,12 +183,12 @@ class Downstream(Incoming):
         self.reply(x, answer)
 
     def _respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
-        opening = self._opening(x, head)
-        x.begun = True
-        self._conn.write(opening)
-        self.respond_more(x, data, whole)
+        self._pass_on(x, self._opening(x, head), data, whole)
 
     def respond_more(self, x: Exchange, data: bytes, last: bool) -> None:
+        self._pass_on(x, b"", data, last)
+
+    def _pass_on(self, x: Exchange, opening: bytes, data: bytes, last: bool) -> None:
         hooks = x.handling.pipeline.response_data
         if hooks and not self._answers_without_body(x):
             try:
@@ -194,8 +196,9 @@ class Downstream(Incoming):
             except FilterFailed:
                 self.fail(x, FILTER_ERROR)
                 return
-        if data:
-            self._conn.write(data)
+        if opening or data:
+            x.begun = True
+            self._conn.write(opening + data)
         if last:
             assert x.response is not None
             self._finish(x, x.response.status)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR, DataHook, FilterFailed, through
+from meshproxy.core.identity import Said
 from meshproxy.core.reply import of_failure
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
@@ -80,10 +81,8 @@ class Incoming(ABC):
     def _take_service(self, service: HttpService) -> None:
         self._service = service
         self._entry = service.state.entry
-        believed = service.believes(self._origin)
-        self._front = front = service.believed if believed else service.front
-        source = self._origin.source
-        self._said = service.identity.of(source and source[0], believed=believed, scheme=b"http")
+        self._front = front = service.front_for(self._origin)
+        self._said: Said | None = None
         self._reader = front.codec.reader()
 
     def begin(self) -> None:
@@ -92,9 +91,10 @@ class Incoming(ABC):
         self._site.deadlines.watch(self)
         conn.handler = conn.fed_by = self
         conn.read_to(self._take)
-        conn.start()
         if self._pending:
             self._next()
+        else:
+            conn.start_now()
 
     # Requests
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from meshproxy.core.identity import Identity
+from meshproxy.core.identity import Identity, Said
 from meshproxy.core.route import Router
 from meshproxy.core.target import Irregular, Normalise
 from meshproxy.errors import Failure
@@ -79,8 +79,18 @@ class HttpService:
     idle: float
     lifetime: float
 
-    def believes(self, origin: Origin) -> bool:
-        return self.trust_unix if origin.source is None else bool(self.trusted) and origin.within(self.trusted)
+    def front_for(self, origin: Origin) -> Front:
+        return self.believed if self._believes(origin) else self.front
+
+    def said_of(self, origin: Origin) -> Said:
+        """What is told to upstreams of who connected."""
+        source = origin.source
+        return self.identity.of(source and source[0], believed=self._believes(origin), scheme=b"http")
+
+    def _believes(self, origin: Origin) -> bool:
+        if self.believed is self.front:
+            return False
+        return self.trust_unix if origin.source is None else origin.within(self.trusted)
 
     def start(self, conn: Conn, origin: Origin) -> None:
         Downstream(self, conn, origin).begin()
