@@ -352,6 +352,15 @@ def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
     assert time.process_time() - began < 0.3
 
 
+def test_variables_are_known_and_have_something_to_stand_for() -> None:
+    unknown = table({"cluster": "a", "request_headers": {"set": {"x": "%{clint} %{host}"}}})
+    assert [message for _, message in problems(unknown)] == [
+        "`x` has an unknown variable `%{clint}`: there are client, host, method, path, cluster, listener, route"
+    ]
+    ours = table({"reply": {}, "response_headers": {"add": {"x": "%{client}"}}})
+    assert [message for _, message in problems(ours)] == ["`x` has a variable, which needs a `cluster` or a `split`"]
+
+
 # What a document makes of it
 
 LISTENER = {"name": "in", "listen": "127.0.0.1:80", "protocol": "http", "routes": "web"}

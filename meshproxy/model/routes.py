@@ -21,6 +21,7 @@ from meshproxy.schema.kinds import (
     PositiveDuration,
     Scalar,
     choice,
+    cut,
     refuse,
     same,
     shown,
@@ -229,7 +230,10 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class HeaderEdit:
-    """Changes to the fields of a head: first what is removed, then what is set, then what is added."""
+    """Changes to the fields of a head: first what is removed, then what is set, then what is added.
+
+    Values may have variables, such as `%{client}`.
+    """
 
     add: Annotated[tuple[tuple[str, Value], ...], "fields that come after those of the same name"] = ()
     set: Annotated[tuple[tuple[str, Value], ...], "fields that replace those of the same name"] = ()
@@ -322,6 +326,22 @@ class RouteTable:
             yield rule.name or f"{self.name}/{place}", rule
 
 
+VARIABLES = ("client", "host", "method", "path", "cluster", "listener", "route")
+_variable = re.compile(r"%\{([^{}]*)\}")
+
+
+def variables(value: str) -> list[str]:
+    """The names of variables in the value of a field that a rule sets."""
+    return _variable.findall(value)
+
+
+def split_variables(value: str) -> Iterator[tuple[str, bool]]:
+    """The pieces of such a value, and whether each is a variable."""
+    for place, piece in enumerate(_variable.split(value)):
+        if piece:
+            yield piece, place % 2 == 1
+
+
 # What does not fit together -----------------------------------------------------------------------
 
 Found = Iterator[tuple[Path, str]]
@@ -357,6 +377,7 @@ def _rule_problems(rule: Rule) -> Found:
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
         yield from _below(name, _edit_problems(edit))
+        yield from _below(name, _variable_problems(edit, bool(rule.shares)))
 
 
 def _match_problems(match: RouteMatch) -> Found:
@@ -388,6 +409,17 @@ def _edit_problems(edit: HeaderEdit) -> Found:
     for index, name in enumerate(edit.remove):
         if why := _unchangeable(name):
             yield ("remove", index), why
+
+
+def _variable_problems(edit: HeaderEdit, forwards: bool) -> Found:
+    for key, fields in (("set", edit.set), ("add", edit.add)):
+        for name, value in fields:
+            for variable in variables(value):
+                if variable not in VARIABLES:
+                    known = ", ".join(VARIABLES)
+                    yield (key, name), f"`{name}` has an unknown variable `%{{{cut(variable)}}}`: there are {known}"
+                elif not forwards:
+                    yield (key, name), f"`{name}` has a variable, which needs a `cluster` or a `split`"
 
 
 def _fields(key: str, fields: tuple[tuple[str, str], ...]) -> Found:

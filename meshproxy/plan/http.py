@@ -13,7 +13,9 @@ from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
 from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
+from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
+from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.plan.codec import request_codec
 from meshproxy.plan.filters import compile_filters
@@ -59,13 +61,17 @@ def http_service(
     def refusing(failure: Failure) -> Refusing:
         return Refusing(failure=failure, stats=unrouted, patience=patience)
 
+    def answering(reply: Reply) -> Answering:
+        return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
+
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
-        handling = _handling(rule, name, clusters, patience, count, pipeline)
+        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline)
         if not pipeline.request:
             return handling
         return Filtered(
-            inner=handling, stats=count(name, ""), patience=handling.patience, response=handling.response,
+            inner=handling, stats=count(name, ""), patience=handling.patience,
+            request=handling.request, response=handling.response,
             pipeline=pipeline, plain=handling.plain,
         )
 
@@ -76,7 +82,7 @@ def http_service(
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(request_codec(said.http, said.codec), without, router, regular, refusing)
+        return Front(request_codec(said.http, said.codec), without, router, regular, refusing, answering)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -98,6 +104,7 @@ def http_service(
 def _handling(
     rule: model.Rule,
     name: str,
+    listener: str,
     clusters: Mapping[str, Cluster],
     default: Patience,
     count: Count,
@@ -108,7 +115,8 @@ def _handling(
         default.idle if timeouts.idle is None else timeouts.idle or inf,
         default.total if timeouts.request is None else timeouts.request or inf,
     )
-    response = _edit(rule.response_headers)
+    names = Names(listener, name)
+    response = _edit(rule.response_headers, names)
     if rule.reply is not None:
         make = _reply(rule.reply, response)
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
@@ -116,29 +124,34 @@ def _handling(
         make = _redirect(rule.redirect, response)
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
+    request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     return Forwarding(
         only=shares[0][0] if len(shares) == 1 else None,
         draw=draw(shares),
         new_path=_new_path(rule),
-        request=_with_host(_edit(rule.request_headers), rule.rewrite.host),
+        request=request,
         response=response,
         patience=patience,
         pipeline=pipeline,
-        plain=response == NO_EDIT and pipeline is NO_FILTERS,
+        plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
     )
 
 
-def _edit(said: model.HeaderEdit) -> Edit:
-    names = (*said.remove, *(name for name, _ in said.set))
-    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in (*said.set, *said.add)]
-    return Edit(frozenset(name.lower().encode("ascii") for name in names), encode.lines(fields))
+def _edit(said: model.HeaderEdit, names: Names) -> Edit:
+    left_out = frozenset(name.lower().encode("ascii") for name in (*said.remove, *(name for name, _ in said.set)))
+    fields = [(name.encode("ascii"), value) for name, value in (*said.set, *said.add)]
+    constant = encode.lines((name, value.encode("ascii")) for name, value in fields if not variables(value))
+    varying = [(name, template(value, names)) for name, value in fields if variables(value)]
+    if not varying:
+        return Edit(left_out, constant)
+    return Edit(left_out, constant, lambda x: encode.lines((name, fill(x)) for name, fill in varying))
 
 
 def _with_host(edit: Edit, host: str | None) -> Edit:
     if host is None:
         return edit
     line = encode.line(b"Host", host.encode("ascii"))
-    return Edit(edit.without | {b"host"}, line + edit.lines)
+    return edit._replace(without=edit.without | {b"host"}, lines=line + edit.lines)
 
 
 def _new_path(rule: model.Rule) -> NewPath | None:

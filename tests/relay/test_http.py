@@ -774,6 +774,64 @@ def test_rewriting_and_fields(run: Run, world: World, upstream: Upstream) -> Non
     run(scenario())
 
 
+def test_fields_with_variables(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        rule = {
+            "name": "shop",
+            "cluster": "up",
+            "request_headers": {
+                "set": {"X-From": "%{client} by %{listener}/%{route}", "X-To": "%{method} %{host}%{path}"}
+            },
+            "response_headers": {"add": {"X-Cluster": "<%{cluster}>"}},
+        }
+        await w.apply(config(up.address, rules=[rule]))
+        client = await w.connect()
+        server = None
+        for path in (b"/a/../b?q", b"/c"):
+            await client.send(b"GET " + path + b" HTTP/1.1\r\nHost: x:80\r\nx-to: forged\r\n\r\n")
+            server = server or await up.accept()
+            head = await head_of(server)
+            regular = b"/b" if path.startswith(b"/a") else b"/c"
+            assert b"\r\nX-From: 127.0.0.1 by in/shop\r\nX-To: GET x:80" + regular + b"\r\n" in head
+            assert b"forged" not in head
+            await server.send(OK)
+            await heard(client, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Cluster: <up>\r\n\r\nhi")
+
+    run(scenario())
+
+
+def test_a_request_of_http_1_0_without_a_host_gets_an_empty_one(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(b"GET /a HTTP/1.0\r\n\r\n")
+        server = await up.accept()
+        assert await head_of(server) == b"GET /a HTTP/1.1\r\nHost: \r\n\r\n"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE"])
+def test_a_request_ends_where_it_may_go_no_further(
+    run: Run, world: World, upstream: Upstream, method: bytes
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(method + b" /a HTTP/1.1\r\nHost: x\r\nMax-Forwards: 0\r\n\r\n")
+        assert (await head_of(client)).startswith(b"HTTP/1.1 204 " if method == b"OPTIONS" else b"HTTP/1.1 405 ")
+        if method == b"TRACE":
+            await client.recv()
+        await client.send(method + b" /a HTTP/1.1\r\nHost: x\r\nMax-Forwards: 7\r\n\r\n")
+        server = await up.accept()
+        assert b"\r\nMax-Forwards: 6\r\n" in await head_of(server)
+
+    run(scenario())
+
+
 def test_a_split_follows_its_weights(run: Run, world: World) -> None:
     async def scenario() -> None:
         w = world()

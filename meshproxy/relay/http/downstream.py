@@ -89,8 +89,10 @@ class Downstream(Incoming):
         """With what filters have changed."""
         request, handling, without, lines = x.request, x.handling, self._front.without, b""
         changes, _ = x.changed()
+        if handling.request.more is not None:
+            lines = handling.request.more(x)
         if changes is not None:
-            without, lines = without | changes.without, changes.lines
+            without, lines = without | changes.without, lines + changes.lines
         if request.body and handling.pipeline.request_data:
             without, lines = without | FRAMES, lines + CHUNKS
         if without is self._front.without:
@@ -220,8 +222,10 @@ class Downstream(Incoming):
         )
 
     def _opening(self, x: Exchange, head: ResponseHead) -> bytes:
-        without, lines = x.handling.response
+        without, lines, more = x.handling.response
         _, changes = x.changed()
+        if more is not None:
+            lines += more(x)
         if changes is not None:
             without, lines = without | changes.without, lines + changes.lines
         goes_on = self._goes_on(x, head)

@@ -18,12 +18,16 @@ from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.wire.h1 import RequestHead
 
+More = Callable[[Exchange], bytes]
+
 
 class Edit(NamedTuple):
     """Changes to the fields of a head: names that are left out, in lower case, and lines that are written."""
 
     without: frozenset[bytes] = frozenset()
     lines: bytes = b""
+    more: More | None = None
+    """Lines that depend on the exchange."""
 
 
 NO_EDIT = Edit()
@@ -65,11 +69,14 @@ class Handling(ABC):
     """A rule, compiled."""
 
     patience: Patience
+    request: Edit = NO_EDIT
+    """Changes to what an upstream is asked."""
     response: Edit = NO_EDIT
-    """Changes to the answer of an upstream."""
+    """Changes to its answer."""
     pipeline: Pipeline = NO_FILTERS
     plain: bool = True
-    """Whether an answer goes on as it came: there are no changes, and no filters look at it."""
+    """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
+    in the answer."""
 
     def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
         """The beginning of the head for an upstream: the path is made regular, and the target has it and the query.
@@ -111,7 +118,6 @@ class Forwarding(Handling):
     """The one that gets all."""
     draw: Draw
     new_path: NewPath | None
-    request: Edit = NO_EDIT
 
     def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
         if self.new_path is not None:

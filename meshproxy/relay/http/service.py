@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from meshproxy.core.identity import Identity, Said
+from meshproxy.core.reply import Reply
 from meshproxy.core.route import Router
 from meshproxy.core.target import Irregular, Normalise
 from meshproxy.errors import Failure
@@ -13,8 +15,8 @@ from meshproxy.net.conn import Conn
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.entry import Networks, Origin
 from meshproxy.relay.http.downstream import Downstream
-from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE
-from meshproxy.relay.http.handling import Handling, Refusing
+from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE, NO_TRACE
+from meshproxy.relay.http.handling import Answering, Handling, Refusing
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
 from meshproxy.wire.h1 import RequestCodec, RequestHead
@@ -23,13 +25,43 @@ Decision = tuple[Handling, bytes, bytes]
 """What becomes of a request, its path made regular, and the beginning of the head that an upstream would get."""
 
 
+HOP_LIMITED = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
+
+_limit = re.compile(rb"[0-9]{1,9}").fullmatch
+
+
+def _hops(head: RequestHead) -> int | None:
+    """How often it may be forwarded, if it says so."""
+    value = head.get(b"max-forwards")
+    return int(value) if value is not None and _limit(value) else None
+
+
+def _one_less(head: RequestHead, opening: bytes) -> bytes:
+    hops = _hops(head)
+    if hops is None:
+        return opening
+    first, *lines = opening.split(b"\r\n")
+    kept = [line for line in lines if line.partition(b":")[0].lower() != b"max-forwards"]
+    return b"\r\n".join((first, b"Max-Forwards: %d" % (hops - 1), *kept))
+
+
 class Front:
     """How requests are read that come from peers who are believed, or from those who are not.
 
     Heads are remembered with what was decided of them, and that differs: other fields go on.
     """
 
-    __slots__ = ("_find", "_no_connect", "_no_route", "_refusing", "_regular", "codec", "without")
+    __slots__ = (
+        "_find",
+        "_no_connect",
+        "_no_route",
+        "_no_trace",
+        "_options",
+        "_refusing",
+        "_regular",
+        "codec",
+        "without",
+    )
 
     def __init__(
         self,
@@ -38,6 +70,7 @@ class Front:
         router: Router[Handling],
         regular: Normalise,
         refusing: Callable[[Failure], Refusing],
+        answering: Callable[[Reply], Answering],
     ) -> None:
         self.codec = codec
         self.without = without
@@ -46,6 +79,8 @@ class Front:
         self._refusing = refusing
         self._no_route = refusing(NO_ROUTE)
         self._no_connect = refusing(NO_CONNECT)
+        self._no_trace = refusing(NO_TRACE)
+        self._options = answering(Reply(204))
 
     def decide(self, head: RequestHead) -> Decision:
         sent, mark, query = head.target.partition(b"?")
@@ -53,14 +88,25 @@ class Front:
             path = self._regular(sent)
         except Irregular as why:
             return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
-        if head.method == b"CONNECT":
-            return self._no_connect, path, b""
+        if head.method in HOP_LIMITED:
+            last = self._at_the_end(head)
+            if last is not None:
+                return last, path, b""
         route = self._find(head.authority.text, path, head.method, head)
         if route is None:
             return self._no_route, path, b""
         handling = route.outcome
         target = head.target if path is sent else path + mark + query
-        return handling, path, handling.opening(head, path, target, self.without)
+        opening = handling.opening(head, path, target, self.without)
+        return handling, path, _one_less(head, opening) if head.method in HOP_LIMITED else opening
+
+    def _at_the_end(self, head: RequestHead) -> Handling | None:
+        """CONNECT is not for us, and what may not be forwarded any more ends here (RFC 9110 7.6.2)."""
+        if head.method == b"CONNECT":
+            return self._no_connect
+        if _hops(head) == 0:
+            return self._options if head.method == b"OPTIONS" else self._no_trace
+        return None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,7 +75,8 @@ class RequestHead(Head):
         kept = self.shape.keep(self.lines, self._named | without)
         if self.upgrade is not None:
             kept += self._switch()
-        if b"host" not in self.shape.positions and self.authority.host and b"host" not in without:
+        if b"host" not in self.shape.positions and b"host" not in without:
+            # Perhaps an empty one, which is what RFC 9112 3.2 wants where nobody knows
             kept += b"Host: %b\r\n" % self.authority.text
         return b"%b %b HTTP/1.1\r\n%b" % (self.method, target, kept)
 
