@@ -162,14 +162,14 @@ class Conn:
     def read_to(self, take: Callable[[bytes], None]) -> None:
         """From now on everything read here is given there, unless it is relayed already."""
         self._take = take
+        self._listen_for_failure()
 
     def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
         """From now on everything read here is written there, by splice where pipes are given."""
         self._sink = sink
         self._pipes = pipes
         sink.fed_by = self
-        self._alarm = alarm_of(self._loop)
-        self._alarm.watch(self)
+        self._listen_for_failure()
         self._read_by(self._read_to_sink)
 
     def write(self, data: bytes) -> None:
@@ -389,6 +389,11 @@ class Conn:
         self._lost_if_over()
 
     # Both
+
+    def _listen_for_failure(self) -> None:
+        if self._alarm is None:
+            self._alarm = alarm_of(self._loop)
+            self._alarm.watch(self)
 
     def look_for_failure(self) -> None:
         # None, where both have ended in good order.

@@ -118,3 +118,39 @@ def test_a_tunnel_outlives_its_endpoint_as_long_as_it_is_given(run: Run, world: 
         assert sum(w.closed().values()) == 1
 
     run(scenario())
+
+
+@pytest.mark.parametrize("words", [b"H", b"HTTP/1.1 103 Early Hints\r\n\r\n", OK[:-1]])
+def test_a_reset_right_behind_the_last_words_of_an_upstream_is_noticed(
+    run: Run, world: World, upstream: Upstream, words: bytes
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        server.sock.send(words)
+        server.reset()  # >> both before the loop looks, which may tell of only one
+        await w.until(lambda: gauges(w)[1] == 0)
+        assert sum(answered(w).values()) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("request_", [GET, GET * 2, b"PUT /a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf"])
+def test_a_reset_right_behind_a_request_is_noticed(
+    run: Run, world: World, upstream: Upstream, request_: bytes
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        client.sock.send(request_)
+        client.reset()
+        await w.until(lambda: sum(w.closed().values()) == 1)
+        await w.until(lambda: gauges(w) == (0, 0))
+        assert answered(w) == {"499 DC": 1}
+
+    run(scenario())
