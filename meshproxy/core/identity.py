@@ -12,7 +12,7 @@ A client that is not believed cannot say who it is: whatever it sends of these f
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from meshproxy.model.http import Forwarded
 from meshproxy.wire.h1 import RequestHead, encode
@@ -30,13 +30,14 @@ MOST_ADDED_TO = 4096
 More = Callable[[RequestHead], bytes]
 
 
-class Said(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Said:
     """Of the peer of a connection."""
 
     lines: bytes
     more: More | None
-    id: bytes
-    """The beginning of the line with an id of ours; empty if none is written."""
+    before_id: bytes
+    """The lines, and the beginning of one for an id of ours; empty if none is written."""
     keeps_id: bool
     """Whether an id that a request brings is kept instead."""
 
@@ -53,7 +54,7 @@ class Identity:
         peer = b"unknown" if source is None else source.encode("ascii")
         node = b'"[%b]"' % peer if b":" in peer else peer
         via = encode.line(b"Via", b"1.1 " + PSEUDONYM) if b"via" in written else b""
-        new_id = b"X-Request-Id: " if b"x-request-id" in written else b""
+        label = b"X-Request-Id: " if b"x-request-id" in written else b""
         names_host = not written.isdisjoint((b"x-forwarded-host", b"forwarded"))
         if not believed:
             lines = via
@@ -62,8 +63,8 @@ class Identity:
             if b"x-forwarded-proto" in written:
                 lines += encode.line(b"X-Forwarded-Proto", scheme)
             more = self._of_host(node, scheme) if names_host else None
-            return Said(lines, more, new_id, False)
-        return Said(via, self._added_to(peer, node, scheme) if self.replaced else None, new_id, True)
+            return Said(lines, more, label and lines + label, False)
+        return Said(via, self._added_to(peer, node, scheme) if self.replaced else None, label and via + label, True)
 
     def _of_host(self, node: bytes, scheme: bytes) -> More:
         written = self._written

@@ -93,6 +93,7 @@ class Conn:
         "_write_over",
         "fd",
         "fed_by",
+        "full",
         "handler",
         "received",
         "sent",
@@ -120,15 +121,12 @@ class Conn:
         self.fed_by: Feeder | None = None
         self._pipe: Pipe | None = None
         self._backlog: deque[bytes | memoryview] | None = None
+        self.full = False
+        """Whether bytes wait here that the peer has not taken."""
         self._ending = False
         self._write_over = False
 
     # What others ask for
-
-    @property
-    def full(self) -> bool:
-        """Whether bytes wait here that the peer has not taken."""
-        return self._backlog is not None
 
     @property
     def local(self) -> tuple[str, int] | None:
@@ -245,7 +243,8 @@ class Conn:
             # By far the most: there is nothing to decide.
             self._read_size = SMALL_READ
             self.received += size
-            self._take(data)
+            take = self._take
+            take(data)
         elif self._has_read(size):
             self._take(data)
 
@@ -331,6 +330,7 @@ class Conn:
 
     def _await_room(self, *rest: memoryview) -> None:
         self._backlog = deque(rest)
+        self.full = True
         self._loop.add_writer(self.fd, self._on_room)
         if self.fed_by is not None:
             self.fed_by.hold()
@@ -370,6 +370,7 @@ class Conn:
     def _drop_backlog(self) -> None:
         if self._backlog is not None:
             self._backlog = None
+            self.full = False
             self._loop.remove_writer(self.fd)
         if self._pipe is not None:
             self._pipe.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from math import inf
 
 from meshproxy import model
@@ -151,7 +152,7 @@ def _with_host(edit: Edit, host: str | None) -> Edit:
     if host is None:
         return edit
     line = encode.line(b"Host", host.encode("ascii"))
-    return edit._replace(without=edit.without | {b"host"}, lines=line + edit.lines)
+    return replace(edit, without=edit.without | {b"host"}, lines=line + edit.lines)
 
 
 def _new_path(rule: model.Rule) -> NewPath | None:

@@ -60,7 +60,8 @@ class Downstream(Incoming):
 
     def attempt(self, x: Exchange) -> None:
         cluster = x.cluster
-        endpoint = cluster.choose(x.tried)
+        choose = cluster.choose
+        endpoint = choose(x.tried)
         if endpoint is None:
             failure = cluster.nobody()
             self.fail(x, x.failure or failure)
@@ -71,10 +72,10 @@ class Downstream(Incoming):
         opening = x.opening if x.handling.plain else self._changed_opening(x)
         if said.more is not None:
             opening += said.more(x.request)
-        if said.id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
+        if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
             ids = self._site.ids
             new = ids.left.pop() if ids.left else ids.draw()
-            data = b"".join((opening, said.lines, said.id, new, b"\r\n\r\n", self._first))
+            data = b"".join((opening, said.before_id, new, b"\r\n\r\n", self._first))
         else:
             data = b"".join((opening, said.lines, b"\r\n", self._first))
         idle = endpoint.idle
@@ -148,7 +149,9 @@ class Downstream(Incoming):
             x.begun = True
             self._conn.write(opening + data)
             if whole:
-                self._finish(x, head.status)
+                x.failure = None  # of an attempt before this one
+                self._count(x, head.status)
+                self._over(x)
             else:
                 self._moved(x)
         else:
@@ -222,10 +225,11 @@ class Downstream(Incoming):
         )
 
     def _opening(self, x: Exchange, head: ResponseHead) -> bytes:
-        without, lines, more = x.handling.response
+        edit = x.handling.response
+        without, lines = edit.without, edit.lines
         _, changes = x.changed()
-        if more is not None:
-            lines += more(x)
+        if edit.more is not None:
+            lines += edit.more(x)
         if changes is not None:
             without, lines = without | changes.without, lines + changes.lines
         goes_on = self._goes_on(x, head)
@@ -296,8 +300,9 @@ class Downstream(Incoming):
 
     def _count(self, x: Exchange, status: int) -> None:
         """It is over, whatever became of it."""
+        now = self._site.now
         x.status = status
-        x.seconds = seconds = self._site.now() - x.started
+        x.seconds = seconds = now() - x.started
         failure = x.failure
         stats = x.stats or self._service.unrouted
         stats.count(status, failure.flag if failure is not None else "", seconds)

@@ -21,7 +21,8 @@ from meshproxy.wire.h1 import RequestHead
 More = Callable[[Exchange], bytes]
 
 
-class Edit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Edit:
     """Changes to the fields of a head: names that are left out, in lower case, and lines that are written."""
 
     without: frozenset[bytes] = frozenset()
@@ -33,7 +34,8 @@ class Edit(NamedTuple):
 NO_EDIT = Edit()
 
 
-class Patience(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Patience:
     """Seconds; what is not limited is infinite."""
 
     idle: float

@@ -98,21 +98,19 @@ class Incoming(ABC):
 
     # Requests
 
-    def _take(self, data: bytes) -> None:
-        if self._x is None:
-            self._run(data)
-        elif self._body is not None:
-            self._take_body(self._body, data)
-        else:
-            self._wait_with(data)
-
     def _wait_with(self, data: bytes) -> None:
         """It is of the next request, whose turn has not come."""
         self._pending = data
         self._conn.stop()
 
-    def _run(self, data: bytes) -> None:
-        """Read the next request, as far as it has come, and begin with it."""
+    def _take(self, data: bytes) -> None:
+        """Read the next request, as far as it has come, and begin with it; or what belongs to the present one."""
+        if self._x is not None:
+            if self._body is not None:
+                self._take_body(self._body, data)
+            else:
+                self._wait_with(data)
+            return
         reader = self._reader
         if self._entry is not self._service.state.entry and not reader.begun:
             if not self._renew():
@@ -133,7 +131,8 @@ class Incoming(ABC):
             decision = head.decision = self._front.decide(head)
         handling, path, opening = decision
         site = self._site
-        now = site.now()
+        clock = site.now
+        now = clock()
         self._x = x = Exchange(head, path, self._origin, handling, opening, now)
         self._awaiting = False
         if now >= self._too_old:
@@ -156,7 +155,7 @@ class Incoming(ABC):
         data, self._pending = self._pending, b""
         if data:
             self._conn.start()
-            self._run(data)
+            self._take(data)
 
     def _renew(self) -> bool:
         """The configuration has changed: the next request belongs to the new one, if that still wants it."""
@@ -259,7 +258,8 @@ class Incoming(ABC):
             self._end(x)
             return
         site = self._site
-        deadline = site.now() + self._service.idle
+        clock = site.now
+        deadline = clock() + self._service.idle
         if deadline > self._too_old:
             deadline = self._too_old
         self.deadline = deadline

@@ -85,14 +85,16 @@ class Front:
     def decide(self, head: RequestHead) -> Decision:
         sent, mark, query = head.target.partition(b"?")
         try:
-            path = self._regular(sent)
+            regular = self._regular
+            path = regular(sent)
         except Irregular as why:
             return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
         if head.method in HOP_LIMITED:
             last = self._at_the_end(head)
             if last is not None:
                 return last, path, b""
-        route = self._find(head.authority.text, path, head.method, head)
+        find = self._find
+        route = find(head.authority.text, path, head.method, head)
         if route is None:
             return self._no_route, path, b""
         handling = route.outcome

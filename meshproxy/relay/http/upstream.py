@@ -220,7 +220,8 @@ class Upstream:
         x, conn, endpoint, site = self._x, self.conn, self.endpoint, self._site
         assert x is not None
         self._body = x.upstream = None
-        reuse, now, idle = x.cluster.reuse, site.now(), endpoint.idle
+        clock = site.now
+        reuse, now, idle = x.cluster.reuse, clock(), endpoint.idle
         if (
             keep
             and x.sent

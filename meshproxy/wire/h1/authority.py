@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from meshproxy.wire.h1.faults import Malformed, Reason
 
@@ -17,7 +17,8 @@ _split = re.compile(rb"([A-Za-z0-9._~-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::(0|[1
 HIGHEST_PORT = 65535
 
 
-class Authority(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Authority:
     host: bytes
     """In lower case; an IPv6 address keeps its brackets."""
     port: int | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.grammar import OWS, token
@@ -31,7 +31,8 @@ END_TO_END = frozenset(
 """Kept even if `Connection` names them: to name one is to ask a proxy to change what the next server believes."""
 
 
-class Options(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Options:
     lasts: tuple[bool, bool]
     """Whether the sender goes on with the connection, by the minor version of the message."""
     upgrade: bool

@@ -216,7 +216,8 @@ class RequestReader(Reader[RequestHead]):
 
     def _recognised(self, shape: Shape, data: bytes) -> RequestHead | None:
         codec = self._codec
-        match = shape.match(data)
+        recognise = shape.match
+        match = recognise(data)
         if match is None:
             return None
         end = match.end()

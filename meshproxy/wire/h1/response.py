@@ -166,7 +166,8 @@ class ResponseReader(Reader[ResponseHead]):
 
     def _recognised(self, shape: Shape, data: bytes) -> ResponseHead | None:
         codec = self._codec
-        match = shape.match(data)
+        recognise = shape.match
+        match = recognise(data)
         if match is None or self._memory is not codec.memory:
             return None
         end = match.end()
