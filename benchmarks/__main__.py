@@ -13,6 +13,7 @@ from benchmarks import http1, idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import conn, h1, routes
 from benchmarks.peers import PEERS
+from benchmarks.soak import run as soak
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
@@ -20,6 +21,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "idle": idle.run,
     "reload": reload.run,
     "workers": workers.run,
+    "soak": soak.run,
     "micro conn": conn.run,
     "micro h1": h1.run,
     "micro routes": routes.run,
@@ -57,7 +59,8 @@ def arguments() -> argparse.Namespace:
     only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
-    parser.add_argument("--workers", type=positive, default=1, help="processes of ours that carry traffic, in reload")
+    carry = "processes of ours that carry traffic, in reload and soak"
+    parser.add_argument("--workers", type=positive, default=1, help=carry)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")
     args = parser.parse_args()

@@ -54,6 +54,9 @@ class Peer:
     def ready(self) -> bool:
         return process.accepts(self.port)
 
+    def log(self) -> str:
+        return Path(self._directory.name, "log").read_text()
+
     @property
     def pids(self) -> list[int]:
         return process.family(self._process.pid)

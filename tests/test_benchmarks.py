@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -11,7 +12,9 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -22,6 +25,8 @@ from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
+from benchmarks.soak import clients, words
+from benchmarks.soak import run as soak
 from benchmarks.tcp import WORKS
 
 CORES = process.Cores.of_this_machine()
@@ -445,3 +450,48 @@ def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(
         "http direct-ab skipped: no `ab` on this machine",
         "http latency skipped: no `wrk` on this machine",
     ]
+
+
+def test_the_soak_leaves_nothing_behind() -> None:
+    runnable(HttpMeshproxy)
+    compared, wrong, growth = soak.run(Plan(rounds=1, seconds=0.5))
+    assert compared.samples[OURS][0] > 10
+    assert wrong.samples[OURS] == [0]
+    assert growth.samples[OURS][0] < 2
+
+
+QUIET = soak.Level({1: 30_000}, {1: 20}, {1: {"tasks": 3, **soak.KEPT}}, [])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"memory_kib": {1: 60_000}}, "memory of 1: 30000 KiB became 60000"),
+        ({"memory_kib": {2: 30_000}, "descriptors": {2: 20}}, "processes: [1] became [2]"),
+        ({"descriptors": {1: 21}}, "descriptors of 1: 20 became 21"),
+        ({"alive": {1: {"tasks": 4, **soak.KEPT}}}, "tasks of 1: 3 became 4"),
+        ({"alive": {1: {"tasks": 3, **soak.KEPT, "Upstream": 2}}}, "alive in 1: {'Upstream': 2}"),
+        ({"gauges": ["active 1"]}, "still counted: active 1"),
+    ],
+)
+def test_the_soak_names_what_is_left(changed: dict[str, Any], said: str) -> None:
+    assert QUIET.problems(QUIET) == []
+    assert replace(QUIET, **changed).problems(QUIET) == [said]
+
+
+def test_the_soak_compares_answers() -> None:
+    crowd = clients.Crowd(1)
+    wish = words.Wish("plain", "length", seed=7, size=100)
+    nothing = hashlib.sha256().hexdigest()
+    crowd.judge("good", wish, b"", clients.Answer(200, nothing, wish.body, last=False))
+    assert crowd.account.wrong == 0
+    for answer in (
+        None,
+        clients.Answer(502, "", b"", last=False),
+        clients.Answer(200, nothing, b"poison", last=False),
+        clients.Answer(200, "another", wish.body, last=False),
+    ):
+        crowd.judge("good", wish, b"", answer)
+    assert crowd.account.wrong == len(crowd.account.examples) == 4
+    assert words.Wish.of(wish.target("mixed")) == wish
+    assert words.Wish.of("/mixed/p\x7fain/length/7/100") is None

@@ -266,3 +266,19 @@ def test_a_generation_that_has_gone_is_freed_without_the_collector(run: Run, wor
             gc.enable()
 
     run(scenario())
+
+
+def test_a_reload_freezes_no_garbage(run: Run, world: World) -> None:
+    class Circle:
+        pass
+
+    async def scenario() -> None:
+        w = world()
+        circle: Any = Circle()
+        circle.itself = circle
+        left = weakref.ref(circle)
+        del circle
+        await w.apply(config([]))
+        assert left() is None
+
+    run(scenario())
