@@ -657,6 +657,41 @@ def test_no_route_no_endpoint_no_room(run: Run, world: World, upstream: Upstream
     run(scenario())
 
 
+def test_a_connection_that_waits_makes_room_for_one_that_is_wanted(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, one, two = world(), upstream(), upstream()
+        await w.apply(config(one.address, two.address, breaker={"max_connections": 1}))
+        client = await w.connect()
+        for up in (one, two, one):
+            await client.send(GET)
+            server = await up.accept()
+            await head_of(server)
+            await server.send(OK)
+            await heard(client, OK)
+        assert answered(w) == {"200": 3}
+        assert w.stats.clusters["up"].connections_active == 1
+
+    run(scenario())
+
+
+def test_an_answer_to_a_head_request_of_http_1_0_has_no_chunks_in_it(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(b"HEAD /a HTTP/1.0\r\nHost: x\r\n\r\n")
+        server = await up.accept()
+        await head_of(server)
+        await server.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await heard(client, b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+
+    run(scenario())
+
+
 def test_the_next_request_belongs_to_the_new_configuration(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()

@@ -29,6 +29,7 @@ MOST_DIALS = 3
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """What may be asked twice (RFC 9110 9.2.2)."""
 FRAMES = frozenset((b"transfer-encoding", b"content-length"))
+CHUNKED_FIELD = frozenset((b"transfer-encoding",))
 CHUNKS = b"Transfer-Encoding: chunked\r\n"
 
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -234,12 +235,14 @@ class Downstream(Incoming):
             without, lines = without | changes.without, lines + changes.lines
         goes_on = self._goes_on(x, head)
         rewritten = bool(x.handling.pipeline.response_data) and head.body != NO_BODY
-        if rewritten or (head.body == CHUNKED and not x.request.minor):
+        if rewritten:
             without |= FRAMES
-            if rewritten and x.request.minor:
-                lines += CHUNKS
-            else:
-                goes_on = False
+        if not x.request.minor:
+            # It knows no chunks, not even by name
+            without |= CHUNKED_FIELD
+            goes_on = goes_on and head.body != CHUNKED and not rewritten
+        elif rewritten:
+            lines += CHUNKS
         if not goes_on:
             self._leaving = True
             lines += CLOSE

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
+from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.splice import Pipes
@@ -20,6 +21,10 @@ class Carrier(Protocol):
     def account(self) -> None: ...
 
     def drain(self) -> None: ...
+
+    def waits_under(self, limit: Stock, /) -> bool: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

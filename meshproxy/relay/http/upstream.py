@@ -142,6 +142,10 @@ class Upstream:
         """Nobody uses it now."""
         return self._x is None
 
+    def waits_under(self, limit: Stock) -> bool:
+        """Whether it could give this limit a unit back at once."""
+        return self._x is None and self._unit is limit
+
     def close(self) -> None:
         """It waits in the pool."""
         self._close()
@@ -315,10 +319,17 @@ class Connecting:
     def begin(self) -> None:
         self._x.upstream = self
         limit = self._cluster.limit
-        if limit.take():
+        if limit.take() or (self._close_one_that_waits(limit) and limit.take()):
             self._enter(True)
         else:
             limit.ask(self._enter)
+
+    def _close_one_that_waits(self, limit: Stock) -> bool:
+        """A connection in another endpoint's pool is worth less than the one that is wanted now."""
+        spare = next((each for each in self._site.upstreams if each.waits_under(limit)), None)
+        if spare is not None:
+            spare.close()
+        return spare is not None
 
     def cancel(self) -> None:
         self._asker = None

@@ -16,6 +16,9 @@ from meshproxy.wire.h1.gathering import END
 from meshproxy.wire.h1.head import LONGEST_REMEMBERED, MEMO_SLOTS, Head
 from meshproxy.wire.h1.shape import Shape
 
+MOST_MISSES, SKIPS = 8, 15
+"""Where every head differs, one in sixteen is looked for and remembered: traffic may change its ways."""
+
 H = TypeVar("H", bound=Head)
 
 
@@ -28,13 +31,17 @@ class Gatherer(Protocol):
 
 
 class Reader(ABC, Generic[H]):
-    __slots__ = ("_gathering", "_likely", "_memory", "rest")
+    __slots__ = ("_gathering", "_likely", "_memory", "_misses", "_skips", "rest")
 
     def __init__(self, memory: list[H | None], likely: tuple[Shape, ...]) -> None:
         self._memory = memory
         # One connection is used by one program, and that has few shapes: with a body, without one, a redirect ...
         self._likely = likely
         self._gathering: Gatherer | None = None
+        self._misses = 0
+        """Heads in a row that were not found in the memory."""
+        self._skips = 0
+        """Heads to come that are not looked for there."""
         self.rest = b""
 
     @property
@@ -44,16 +51,23 @@ class Reader(ABC, Generic[H]):
 
     def feed(self, data: bytes) -> H | None:
         if self._gathering is None:
-            end = data.find(END) + len(END)
-            head = self._memory[end % MEMO_SLOTS]
-            if head is not None and data.startswith(head.raw):
-                self.rest = data[end:]
-                return head
+            if self._skips:
+                self._skips -= 1
+            else:
+                end = data.find(END) + len(END)
+                head = self._memory[end % MEMO_SLOTS]
+                if head is not None and data.startswith(head.raw):
+                    self._misses = 0
+                    self.rest = data[end:]
+                    return head
+                self._misses += 1
+                if self._misses >= MOST_MISSES:
+                    self._skips = SKIPS
             for shape in self._likely:
                 head = self._recognised(shape, data)
                 if head is not None:
-                    self.rest = data[end:]
-                    if not shape.secret:
+                    self.rest = data[len(head.raw) :]
+                    if not self._skips and not shape.secret:
                         self._remember(head)
                     return head
             self._gathering = self._gather()
