@@ -8,7 +8,10 @@ from meshproxy import model
 from meshproxy.wire.h1 import Limits, RequestCodec, Strictness
 
 
-def request_codec(said: model.Http, codec: Literal["own", "h11"]) -> RequestCodec:
+def request_codec(
+    said: model.Http, codec: Literal["own", "h11"], without: frozenset[bytes] = frozenset()
+) -> RequestCodec:
+    """`without` are fields, in lower case, that never go on."""
     limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
     strictness = Strictness(**dict.fromkeys(said.admit, True))
     upgrades = frozenset(name.lower().encode("ascii") for name in said.upgrades)
@@ -16,5 +19,5 @@ def request_codec(said: model.Http, codec: Literal["own", "h11"]) -> RequestCode
         # Who does not ask for it does not carry it.
         from meshproxy.wire.h1.reference import ReferenceCodec
 
-        return ReferenceCodec(limits, strictness, upgrades)
-    return RequestCodec(limits, strictness, upgrades)
+        return ReferenceCodec(limits, strictness, upgrades, without)
+    return RequestCodec(limits, strictness, upgrades, without)

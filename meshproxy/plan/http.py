@@ -83,7 +83,7 @@ def http_service(
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> Front:
-        return Front(request_codec(said.http, said.codec), without, router, regular, refusing, answering)
+        return Front(request_codec(said.http, said.codec, without), router, regular, refusing, answering)
 
     identity = Identity(forwarded)
     others = front(CLAIMS)

@@ -16,6 +16,7 @@ from meshproxy.net.conn import Conn
 from meshproxy.relay.entry import Origin
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.filtered import Waiting
+from meshproxy.relay.http.handling import NOTHING
 from meshproxy.relay.http.incoming import CLOSE, Incoming
 from meshproxy.relay.http.tunnel import Tunnel
 from meshproxy.relay.http.upstream import Connecting, Upstream
@@ -89,7 +90,7 @@ class Downstream(Incoming):
 
     def _changed_opening(self, x: Exchange) -> bytes:
         """With what filters have changed."""
-        request, handling, without, lines = x.request, x.handling, self._front.without, b""
+        request, handling, without, lines = x.request, x.handling, NOTHING, b""
         changes, _ = x.changed()
         if handling.request.more is not None:
             lines = handling.request.more(x)
@@ -97,7 +98,7 @@ class Downstream(Incoming):
             without, lines = without | changes.without, lines + changes.lines
         if request.body and handling.pipeline.request_data:
             without, lines = without | FRAMES, lines + CHUNKS
-        if without is self._front.without:
+        if not without:
             return x.opening + lines
         _, mark, query = request.target.partition(b"?")
         opening: bytes = handling.opening(request, x.path, x.path + mark + query, without)

@@ -12,7 +12,7 @@ from meshproxy.core.filter import Answer, ask
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
-from meshproxy.relay.http.handling import Asked, Handling
+from meshproxy.relay.http.handling import NOTHING, Asked, Handling
 from meshproxy.wire.h1 import RequestHead
 
 
@@ -24,7 +24,7 @@ class Filtered(Handling):
     stats: AnswerStats
     """Of what filters answer."""
 
-    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes] = NOTHING) -> bytes:
         return self.inner.opening(head, path, target, without)
 
     def begin(self, asked: Asked, x: Exchange) -> None:

@@ -18,6 +18,8 @@ from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.wire.h1 import RequestHead
 
+NOTHING: frozenset[bytes] = frozenset()
+
 More = Callable[[Exchange], bytes]
 
 
@@ -25,7 +27,7 @@ More = Callable[[Exchange], bytes]
 class Edit:
     """Changes to the fields of a head: names that are left out, in lower case, and lines that are written."""
 
-    without: frozenset[bytes] = frozenset()
+    without: frozenset[bytes] = NOTHING
     lines: bytes = b""
     more: More | None = None
     """Lines that depend on the exchange."""
@@ -80,7 +82,7 @@ class Handling(ABC):
     """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
     in the answer."""
 
-    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes] = NOTHING) -> bytes:
         """The beginning of the head for an upstream: the path is made regular, and the target has it and the query.
 
         Nothing, where nobody will be asked.
@@ -121,7 +123,7 @@ class Forwarding(Handling):
     draw: Draw
     new_path: NewPath | None
 
-    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes]) -> bytes:
+    def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes] = NOTHING) -> bytes:
         if self.new_path is not None:
             target = self.new_path(path) + target[len(path) :]
         edit = self.request

@@ -48,7 +48,7 @@ def _one_less(head: RequestHead, opening: bytes) -> bytes:
 class Front:
     """How requests are read that come from peers who are believed, or from those who are not.
 
-    Heads are remembered with what was decided of them, and that differs: other fields go on.
+    Each has a codec of its own, since other fields go on, and heads are remembered with what was decided of them.
     """
 
     __slots__ = (
@@ -60,20 +60,17 @@ class Front:
         "_refusing",
         "_regular",
         "codec",
-        "without",
     )
 
     def __init__(
         self,
         codec: RequestCodec,
-        without: frozenset[bytes],
         router: Router[Handling],
         regular: Normalise,
         refusing: Callable[[Failure], Refusing],
         answering: Callable[[Reply], Answering],
     ) -> None:
         self.codec = codec
-        self.without = without
         self._find = router.find
         self._regular = regular
         self._refusing = refusing
@@ -99,7 +96,7 @@ class Front:
             return self._no_route, path, b""
         handling = route.outcome
         target = head.target if path is sent else path + mark + query
-        opening = handling.opening(head, path, target, self.without)
+        opening = handling.opening(head, path, target)
         return handling, path, _one_less(head, opening) if head.method in HOP_LIMITED else opening
 
     def _at_the_end(self, head: RequestHead) -> Handling | None:

@@ -91,14 +91,16 @@ class RequestCodec:
         limits: Limits = DEFAULT_LIMITS,
         strictness: Strictness = STRICT,
         upgrades: frozenset[bytes] = WEBSOCKET,
+        without: frozenset[bytes] = NOTHING,
     ) -> None:
+        """`without` are fields, in lower case, that never go on."""
         self.limits = limits
         self.strictness = strictness
         self.upgrades = upgrades
         """The protocols, in lower case, that a connection may change to."""
         target = RAW_TARGET if strictness.raw_target else TARGET
         first_line = rb"(?!CONNECT )([A-Z]+) (%b) HTTP/1\.1\r\n" % target
-        dropped = HOP_BY_HOP | NOT_FOR_UPSTREAMS
+        dropped = HOP_BY_HOP | NOT_FOR_UPSTREAMS | without
         kind = Kind(first_line, dropped, needs_host=True, underscores=strictness.underscores)
         self.shapes = Shapes(kind, limits.fields)
         self.memory: list[RequestHead | None] = [None] * MEMO_SLOTS
