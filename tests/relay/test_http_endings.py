@@ -154,3 +154,32 @@ def test_a_reset_right_behind_a_request_is_noticed(
         assert answered(w) == {"499 DC": 1}
 
     run(scenario())
+
+
+@pytest.mark.parametrize("size", [2_000_000, 20_000_000])
+def test_a_last_answer_is_not_cut_for_a_client_that_takes_it_slowly(
+    run: Run, world: World, upstream: Upstream, size: int
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+
+        async def give() -> None:
+            await server.send(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(size))
+            server.close()
+
+        giving = asyncio.ensure_future(give())
+        await asyncio.sleep(0.1)
+        assert giving.done() is (size == 2_000_000)  # what the kernel takes, or more
+        w.clock.advance(5)  # >> it is not waited for any more
+        assert await head_of(client) == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        assert len(await client.recv_exactly(size)) == size
+        await giving
+        assert await ended(client)
+        assert answered(w) == {"200": 1}
+
+    run(scenario())
