@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -21,6 +22,10 @@ GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 ASK = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 AGREE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def readable(peer: Any) -> bool:
+    return bool(select.select([peer.sock], [], [], 0)[0])
 
 
 def gauges(w: Any) -> tuple[int, int]:
@@ -181,5 +186,38 @@ def test_a_last_answer_is_not_cut_for_a_client_that_takes_it_slowly(
         await giving
         assert await ended(client)
         assert answered(w) == {"200": 1}
+
+    run(scenario())
+
+
+def test_a_listener_that_goes_does_not_cut_an_answer_that_is_still_being_taken(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n" + bytes(15000)
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        count = 0
+        for count in range(1, 1000):
+            await head_of(server)
+            await server.send(answer)
+            await w.until(lambda count=count: answered(w) == {"200": count})
+            await client.send(GET)
+            await asyncio.sleep(0.002)
+            if not readable(server):
+                await asyncio.sleep(0.1)
+                if not readable(server):
+                    break  # it is not asked any more, for the client has not taken the last answer
+        gone = config(up.address)
+        gone["listeners"][0]["name"] = "other"
+        await w.apply(gone)
+        w.clock.advance(5)
+        for _ in range(count):
+            assert await client.recv_exactly(len(answer)) == answer
+        assert await ended(client)
 
     run(scenario())

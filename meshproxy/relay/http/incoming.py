@@ -354,10 +354,12 @@ class Incoming(ABC):
 
     def leave(self) -> None:
         """There is no future here: what is under way is finished."""
-        if self._x is None and not self._awaiting and self._lingered < 0:
-            self._close("drain")
-        else:
+        if self._x is not None or self._awaiting or self._lingered >= 0:
             self._leaving = True
+        elif self._conn.full:
+            self._linger()
+        else:
+            self._close("drain")
 
     def drain(self) -> None:
         self._gone("drain", failures.DRAINED)
