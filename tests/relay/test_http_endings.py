@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import select
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from meshproxy.relay.http.downstream import Downstream
 from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
 World = Callable[[], Any]
@@ -219,5 +221,31 @@ def test_a_listener_that_goes_does_not_cut_an_answer_that_is_still_being_taken(
         for _ in range(count):
             assert await client.recv_exactly(len(answer)) == answer
         assert await ended(client)
+
+    run(scenario())
+
+
+def test_a_tunnel_whose_client_does_not_take_the_answer_at_once_goes_both_ways(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    # The longest that is read
+    agree = AGREE[:-2] + (b"Link: %b\r\n" % (b"x" * 5000)) * 11 + b"\r\n"
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await client.send(ASK)
+        server = await up.accept()
+        await head_of(server)
+        (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
+        accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await server.send(agree)
+        await head_of(client)
+        await client.send(b"words")
+        await heard(server, b"words")
+        await server.send(b"more")
+        await heard(client, b"more")
 
     run(scenario())
