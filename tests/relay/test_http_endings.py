@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import asyncio
+import select
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
+from meshproxy.relay.http.downstream import Downstream
 from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
 World = Callable[[], Any]
@@ -21,6 +24,10 @@ GET = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 ASK = b"GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 AGREE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+def readable(peer: Any) -> bool:
+    return bool(select.select([peer.sock], [], [], 0)[0])
 
 
 def gauges(w: Any) -> tuple[int, int]:
@@ -152,5 +159,93 @@ def test_a_reset_right_behind_a_request_is_noticed(
         await w.until(lambda: sum(w.closed().values()) == 1)
         await w.until(lambda: gauges(w) == (0, 0))
         assert answered(w) == {"499 DC": 1}
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("size", [2_000_000, 20_000_000])
+def test_a_last_answer_is_not_cut_for_a_client_that_takes_it_slowly(
+    run: Run, world: World, upstream: Upstream, size: int
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+
+        async def give() -> None:
+            await server.send(b"HTTP/1.0 200 OK\r\n\r\n" + bytes(size))
+            server.close()
+
+        giving = asyncio.ensure_future(give())
+        await asyncio.sleep(0.1)
+        assert giving.done() is (size == 2_000_000)  # what the kernel takes, or more
+        w.clock.advance(5)  # >> it is not waited for any more
+        assert await head_of(client) == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+        assert len(await client.recv_exactly(size)) == size
+        await giving
+        assert await ended(client)
+        assert answered(w) == {"200": 1}
+
+    run(scenario())
+
+
+def test_a_listener_that_goes_does_not_cut_an_answer_that_is_still_being_taken(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 15000\r\n\r\n" + bytes(15000)
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        count = 0
+        for count in range(1, 1000):
+            await head_of(server)
+            await server.send(answer)
+            await w.until(lambda count=count: answered(w) == {"200": count})
+            await client.send(GET)
+            await asyncio.sleep(0.002)
+            if not readable(server):
+                await asyncio.sleep(0.1)
+                if not readable(server):
+                    break  # it is not asked any more, for the client has not taken the last answer
+        gone = config(up.address)
+        gone["listeners"][0]["name"] = "other"
+        await w.apply(gone)
+        w.clock.advance(5)
+        for _ in range(count):
+            assert await client.recv_exactly(len(answer)) == answer
+        assert await ended(client)
+
+    run(scenario())
+
+
+def test_a_tunnel_whose_client_does_not_take_the_answer_at_once_goes_both_ways(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    # The longest that is read
+    agree = AGREE[:-2] + (b"Link: %b\r\n" % (b"x" * 5000)) * 11 + b"\r\n"
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await client.send(ASK)
+        server = await up.accept()
+        await head_of(server)
+        (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
+        accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await server.send(agree)
+        await head_of(client)
+        await client.send(b"words")
+        await heard(server, b"words")
+        await server.send(b"more")
+        await heard(client, b"more")
 
     run(scenario())

@@ -319,10 +319,9 @@ class Downstream(Incoming):
         self._x = None
         x.response = head
         self._count(x, head.status)
-        conn = self._conn
-        conn.write(head.forward())
         self.account()
         service = self._service
         self._site.deadlines.forget(self)
         service.state.connections.discard(self)
-        Tunnel(service, conn, upstream, x.handling.patience.idle).begin(self._pending, data)
+        # Written by the tunnel, which then is who waits if the client does not take it.
+        Tunnel(service, self._conn, upstream, x.handling.patience.idle).begin(self._pending, head.forward() + data)

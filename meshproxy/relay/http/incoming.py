@@ -281,7 +281,9 @@ class Incoming(ABC):
         held, self._held = self._held, None
         if held is not None:
             held.release()
-        if self._pending and self._x is None:
+        if self._lingered >= 0:
+            self._expire_at(self._site.now() + LINGER)
+        elif self._pending and self._x is None:
             self._site.loop.call_soon(self._next)
 
     # Time
@@ -305,7 +307,7 @@ class Incoming(ABC):
                 self.fail(x, failures.BODY_TIMEOUT if self._body is not None else failures.IDLE_TIMEOUT)
         elif self._awaiting:
             self._say_last(failures.HEAD_TIMEOUT)
-        elif self._conn.full or self._lingered >= 0:
+        elif self._conn.full:
             self._abort("idle")
         else:
             self._close("idle")
@@ -327,7 +329,7 @@ class Incoming(ABC):
         self._pending = b""
         self._conn.read_to(self._discard)
         self._conn.start()
-        self._expire_at(self._site.now() + LINGER)
+        self._expire_at(self._site.now() + (self._service.idle if self._conn.full else LINGER))
         self._conn.end()
 
     def _discard(self, data: bytes) -> None:
@@ -352,10 +354,12 @@ class Incoming(ABC):
 
     def leave(self) -> None:
         """There is no future here: what is under way is finished."""
-        if self._x is None and not self._awaiting and self._lingered < 0:
-            self._close("drain")
-        else:
+        if self._x is not None or self._awaiting or self._lingered >= 0:
             self._leaving = True
+        elif self._conn.full:
+            self._linger()
+        else:
+            self._close("drain")
 
     def drain(self) -> None:
         self._gone("drain", failures.DRAINED)
