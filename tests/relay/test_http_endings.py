@@ -249,3 +249,28 @@ def test_a_tunnel_whose_client_does_not_take_the_answer_at_once_goes_both_ways(
         await heard(client, b"more")
 
     run(scenario())
+
+
+def test_a_body_does_not_overtake_the_head_that_a_filter_looks_at(run: Run, world: World, upstream: Upstream) -> None:
+    hints = b"HTTP/1.1 103 Early Hints\r\n" + (b"Link: %b\r\n" % (b"x" * 5000)) * 10 + b"\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
+    ask = {"call": "tests.relay.extensions:Ask", "config": {"when": "response", "seconds": 1.0}, "deadline": "9s"}
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address, rules=[{"cluster": "up", "filters": [{"extension": ask}]}]))
+        client = await w.connect()
+        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
+        accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        await server.send(hints * 2 + head)
+        await asyncio.sleep(0.1)
+        await server.send(b"body")
+        due = hints * 2 + head + b"body"
+        got = await client.recv_exactly(len(due))  # >> there is room again while the filter still looks
+        assert got[-80:] == due[-80:]
+
+    run(scenario())

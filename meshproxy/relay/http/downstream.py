@@ -171,14 +171,14 @@ class Downstream(Incoming):
 
             def decided(answer: Answer) -> None:
                 if not whole:
-                    upstream.conn.release()
+                    upstream.conn.start()
                 if answer is None:
                     self._filter(x, head, data, whole, at)
                 else:
                     self._replace(x, answer)
 
             if not whole:
-                upstream.conn.hold()
+                upstream.conn.stop()
             self.wait(answer, decided)
 
     def _replace(self, x: Exchange, answer: Reply | Failure) -> None:
