@@ -18,7 +18,8 @@ from meshproxy.model.http import Forwarded
 from meshproxy.wire.h1 import RequestHead, encode
 
 CLAIMS = frozenset(
-    b"forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-real-ip x-request-id".split()
+    b"forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-server "
+    b"x-forwarded-scheme x-forwarded-ssl x-original-forwarded-for x-real-ip x-client-ip true-client-ip x-request-id".split()
 )
 """What a client may not say of itself.  `Via` is not among them: it says nothing that anybody trusts."""
 ADDED_TO = frozenset((b"via", b"x-request-id"))

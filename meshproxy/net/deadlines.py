@@ -59,7 +59,8 @@ class Deadlines:
         # Not before all have been looked at: whoever expires may watch another, or move its own.
         self.due = -inf
         for one in [one for one in self._watched if one.deadline <= now]:
-            one.expired()
+            if one in self._watched:  # it may have been ended by one before it
+                one.expired()
         self.due = inf
         earliest = min((one.deadline for one in self._watched), default=inf)
         if earliest < inf:

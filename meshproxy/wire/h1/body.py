@@ -24,8 +24,9 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset(
     b"transfer-encoding content-length trailer host content-type content-encoding content-range range expect "
     b"max-forwards cache-control pragma vary age expires date location retry-after authorization proxy-authorization "
     b"proxy-authenticate www-authenticate cookie set-cookie forwarded via x-forwarded-for x-forwarded-host "
-    b"x-forwarded-port x-forwarded-proto x-real-ip x-request-id proxy if-match if-none-match if-modified-since "
-    b"if-unmodified-since if-range".split()
+    b"x-forwarded-port x-forwarded-proto x-forwarded-prefix x-forwarded-server x-forwarded-scheme x-forwarded-ssl "
+    b"x-original-forwarded-for x-real-ip x-client-ip true-client-ip x-request-id proxy if-match if-none-match "
+    b"if-modified-since if-unmodified-since if-range".split()
 )
 """Fields that frame, route, authenticate or modify: RFC 9110 6.5.1 forbids them after a body, because a recipient that
 merges trailers into the head would decide anew what has been decided."""
