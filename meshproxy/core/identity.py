@@ -18,8 +18,9 @@ from meshproxy.model.http import Forwarded
 from meshproxy.wire.h1 import RequestHead, encode
 
 CLAIMS = frozenset(
-    b"forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix x-forwarded-server "
-    b"x-forwarded-scheme x-forwarded-ssl x-original-forwarded-for x-real-ip x-client-ip true-client-ip x-request-id".split()
+    b"forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-prefix "
+    b"x-forwarded-server x-forwarded-scheme x-forwarded-ssl x-original-forwarded-for x-real-ip x-client-ip "
+    b"true-client-ip x-request-id".split()
 )
 """What a client may not say of itself.  `Via` is not among them: it says nothing that anybody trusts."""
 ADDED_TO = frozenset((b"via", b"x-request-id"))
@@ -60,9 +61,9 @@ class Identity:
         if not believed:
             lines = via
             if b"x-forwarded-for" in written:
-                lines += encode.line(b"X-Forwarded-For", peer)
+                lines += b"X-Forwarded-For: %b\r\n" % peer
             if b"x-forwarded-proto" in written:
-                lines += encode.line(b"X-Forwarded-Proto", scheme)
+                lines += b"X-Forwarded-Proto: %b\r\n" % scheme
             more = self._of_host(node, scheme) if names_host else None
             return Said(lines, more, label and lines + label, False)
         return Said(via, self._added_to(peer, node, scheme) if self.replaced else None, label and via + label, True)
