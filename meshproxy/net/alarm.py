@@ -16,6 +16,9 @@ class Watched(Protocol):
 
     def look_for_failure(self) -> None: ...
 
+    def come_of_age(self) -> None:
+        """It is watched from now on."""
+
 
 class Alarm:
     """Tells connections that their socket has failed; one for each loop.
@@ -47,8 +50,9 @@ class Alarm:
         self._growing = False
         grown, self._young = self._young, {}
         self._watched |= grown
-        for fd in grown:
+        for fd, conn in grown.items():
             self._epoll.register(fd, select.EPOLLET)
+            conn.come_of_age()
 
     def _ring(self) -> None:
         for fd, _ in self._epoll.poll(0):

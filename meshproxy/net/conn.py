@@ -135,15 +135,18 @@ class Conn:
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
     def start(self) -> None:
-        self._resume(_NOT_STARTED)
+        self._resume(_NOT_STARTED | _NOT_YET)
 
-    def start_now(self) -> None:
-        """Start, and look at once: who connects has mostly something to say already.
+    def look(self) -> None:
+        """Read what is there; what comes later is read after `start`, or when a second is over.
 
-        The loop need not know of a connection that is over with its first read.
+        Who connects has mostly something to say already, and many have no more to say than that: the loop need not
+        know of them.
         """
         self._paused = self._paused & ~_NOT_STARTED | _NOT_YET
         self._reader()
+
+    def come_of_age(self) -> None:
         self._resume(_NOT_YET)
 
     def stop(self) -> None:

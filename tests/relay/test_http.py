@@ -454,6 +454,23 @@ def test_a_client_that_leaves_cancels_what_it_asked_for(run: Run, world: World, 
     run(scenario())
 
 
+def test_a_client_that_resets_while_its_first_answer_is_awaited_is_noticed(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        client = await w.connect()
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        client.reset()
+        assert not await ended(server)
+        assert answered(w) == {"499 DC": 1}
+
+    run(scenario())
+
+
 def test_a_client_that_leaves_in_the_middle_of_its_body(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()

@@ -39,6 +39,7 @@ class Incoming(ABC):
         "_conn",
         "_entry",
         "_first",
+        "_first_time",
         "_front",
         "_held",
         "_leaving",
@@ -64,6 +65,8 @@ class Incoming(ABC):
         """What reads the body of the request, until that has all come."""
         self._first = b""
         """What of the body came with the head."""
+        self._first_time = True
+        """The loop may not know of the connection yet."""
         self._pending = origin.early
         self._awaiting = False
         """The rest of a head."""
@@ -94,7 +97,9 @@ class Incoming(ABC):
         if self._pending:
             self._next()
         else:
-            conn.start_now()
+            conn.look()
+            if self._x is None:
+                conn.start()
 
     # Requests
 
@@ -265,9 +270,13 @@ class Incoming(ABC):
         self.deadline = deadline
         if deadline < site.deadlines.due:
             site.deadlines.expect(deadline)
-        if self._pending and self._held is None:
-            # Not at once: a thousand requests in one segment are others' time too.
-            site.loop.call_soon(self._next)
+        if self._pending:
+            if self._held is None:
+                # Not at once: a thousand requests in one segment are others' time too.
+                site.loop.call_soon(self._next)
+        elif self._first_time:
+            self._first_time = False
+            self._conn.start()
 
     # Back-pressure: the connection is full
 
