@@ -7,7 +7,6 @@ none of the others has them and they would be measured as disk writes: bodies sp
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,18 +18,6 @@ BODIES = {"1m": 1 << 20, "1g": 1 << 30}
 
 
 class HttpMeshproxy(Meshproxy):
-    @classmethod
-    def missing(cls) -> str | None:
-        return super().missing() or cls._reserved()
-
-    @classmethod
-    def _reserved(cls) -> str | None:
-        """What the command line says of a configuration with HTTP in it, should it not speak HTTP yet."""
-        command = process.module("meshproxy", "check", "/dev/stdin")
-        asked = subprocess.run(command, input=cls(1, 0).config(), capture_output=True, text=True, cwd=process.ROOT)
-        refused = [line for line in asked.stderr.splitlines() if "reserved" in line]
-        return refused[-1].removeprefix("/dev/stdin:1: ") if refused else None
-
     def relay(self) -> dict[str, object]:
         return {
             "listeners": [{"name": "in", "listen": f"127.0.0.1:{self.port}", "protocol": "http", "routes": "web"}],
