@@ -27,7 +27,8 @@ from meshproxy.server.peer import Peer
 from tests.names import Names, resolved_by
 
 WORKERS = 3
-MOMENT = 0.03
+MOMENT = 0.2
+"""Seconds for an answer: enough for a machine that is busy with something else."""
 
 Fault = Literal["", "refuses", "hangs", "dies"]
 
@@ -171,7 +172,7 @@ faults_of_one = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(faults_of_one, min_size=1, max_size=4))
 def test_with_any_fault_at_any_step_all_serve_the_same(script: list[dict[tuple[str, int], Fault]]) -> None:
     async def scenario() -> None:
