@@ -76,7 +76,7 @@ class Exchange:
         self.cluster: Any = None
         """Where it goes; of a split, the cluster that was drawn."""
         self.upstream: Any = None
-        """Who carries it now: a connection, the attempt to make one, or a filter that is awaited."""
+        """Who carries it now: a connection, or the attempt to make one."""
         self.stats: Any = None
         """The counters of its route, once it is known who answers."""
         self.sent = True
