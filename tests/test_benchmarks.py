@@ -22,7 +22,7 @@ from benchmarks import http1, idle, latency, load, process, reload, report, stea
 from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
-from benchmarks.micro import conn
+from benchmarks.micro import conn, exchange
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
@@ -293,6 +293,14 @@ def test_each_engine_relays(engine: conn.Engine, ports: dict[str, int]) -> None:
         with conn.running(engine, ports["echo"], certificate, CORES.proxy) as (port, pid):
             sample = load.run("echo", port, [pid], SHORT, CORES.load, tls=engine.tls)
     assert sample.work > 50
+
+
+@pytest.mark.parametrize("rule", exchange.RULES)
+def test_an_exchange_is_measured_without_sockets(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "RULES", {rule: exchange.RULES[rule]})
+    (result,) = exchange.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert set(result.samples) == {"the same head", "each head differs"}
+    assert all(figure > 0 for figures in result.samples.values() for figure in figures)
 
 
 def test_what_was_not_asked_for_is_not_run() -> None:

@@ -96,7 +96,10 @@ class Nowhere:
     full = False
     received = sent = 0
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *made_of: object) -> None:
+        for each in made_of:
+            if isinstance(each, socket.socket):
+                each.close()
         self.fed_by: object = None
         self.handler: object = None
 
@@ -108,7 +111,7 @@ class Nowhere:
 
     def start(self) -> None: ...
 
-    start_now = stop = close = abort = hold = release = start
+    look = start_now = stop = close = abort = hold = release = start
 
 
 def run(plan: Plan) -> list[Result]:
