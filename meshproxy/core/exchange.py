@@ -36,11 +36,20 @@ class Changes:
         self.add(name, value)
 
 
+class Notes:
+    """What filters leave in an exchange."""
+
+    __slots__ = ("facts", "request", "response")
+
+    def __init__(self) -> None:
+        self.facts: dict[str, Any] = {}
+        self.request = Changes()
+        self.response = Changes()
+
+
 class Exchange:
     __slots__ = (
-        "_facts",
-        "_request_changes",
-        "_response_changes",
+        "_notes",
         "attempts",
         "begun",
         "cluster",
@@ -91,9 +100,7 @@ class Exchange:
         self.begun = False
         """Whether the client has heard anything of an answer that is not ours."""
         self.failure: Failure | None = None
-        self._facts: dict[str, Any] | None = None
-        self._request_changes: Changes | None = None
-        self._response_changes: Changes | None = None
+        self._notes: Notes | None = None
 
     # At its end
 
@@ -110,26 +117,27 @@ class Exchange:
         return self.origin.source[0] if self.origin.source is not None else None
 
     @property
+    def notes(self) -> Notes:
+        if self._notes is None:
+            self._notes = Notes()
+        return self._notes
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What one filter has found and another may use."""
-        if self._facts is None:
-            self._facts = {}
-        return self._facts
+        return self.notes.facts
 
     @property
     def request_changes(self) -> Changes:
         """Fields of the request on its way to the upstream, to be changed before that is asked."""
-        if self._request_changes is None:
-            self._request_changes = Changes()
-        return self._request_changes
+        return self.notes.request
 
     @property
     def response_changes(self) -> Changes:
         """Fields of the upstream's answer, to be changed before it is sent on."""
-        if self._response_changes is None:
-            self._response_changes = Changes()
-        return self._response_changes
+        return self.notes.response
 
-    def changed(self) -> tuple[Changes | None, Changes | None]:
-        """What filters have changed of the request and of the response."""
-        return self._request_changes, self._response_changes
+    @property
+    def noted(self) -> bool:
+        """Whether filters have left anything."""
+        return self._notes is not None

@@ -73,10 +73,10 @@ def http_service(
         return Filtered(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
-            pipeline=pipeline, plain=handling.plain,
+            pipeline=pipeline, plain=handling.plain, as_is=handling.as_is,
         )
 
-    handlings = ((rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named()))
+    handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
     router = compile_routes(handlings, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
@@ -99,6 +99,7 @@ def http_service(
         head=timeouts.head or inf,
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,
+        shortest=min(timeouts.idle or inf, patience.first, *(each.patience.first for _, each in handlings)),
     )
 
 
@@ -126,15 +127,17 @@ def _handling(
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
+    new_path = _new_path(rule)
     return Forwarding(
         only=shares[0][0] if len(shares) == 1 else None,
         draw=draw(shares),
-        new_path=_new_path(rule),
+        new_path=new_path,
         request=request,
         response=response,
         patience=patience,
         pipeline=pipeline,
         plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
+        as_is=new_path is None and not request.without and not request.lines,
     )
 
 

@@ -81,6 +81,8 @@ class Handling(ABC):
     plain: bool = True
     """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
     in the answer."""
+    as_is: bool = False
+    """Whether an upstream is asked with the request's own target and fields."""
 
     def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes] = NOTHING) -> bytes:
         """The beginning of the head for an upstream: the path is made regular, and the target has it and the query.

@@ -1,4 +1,4 @@
-"""Request ids: 128 random bits each, drawn many at a time."""
+"""Request ids: 128 random bits each, drawn many at a time, and each with the end of its line and of the head."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ class Ids:
 
     def draw(self) -> bytes:
         drawn = os.urandom(SIZE * AT_ONCE).hex().encode("ascii")
-        self.left += [drawn[at : at + 2 * SIZE] for at in range(0, len(drawn), 2 * SIZE)]
+        self.left += [drawn[at : at + 2 * SIZE] + b"\r\n\r\n" for at in range(0, len(drawn), 2 * SIZE)]
         return self.left.pop()

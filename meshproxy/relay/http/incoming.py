@@ -51,7 +51,7 @@ class Incoming(ABC):
         "_service",
         "_site",
         "_too_old",
-                "_x",
+        "_x",
         "deadline",
         "feeder",
     )
@@ -87,11 +87,11 @@ class Incoming(ABC):
         self._front = front = service.front_for(self._origin)
         self._said: Said | None = None
         self._reader = front.codec.reader()
+        self._site.deadlines.watch(self, service.shortest)
 
     def begin(self) -> None:
         conn, service = self._conn, self._service
         service.state.connections.add(self)
-        self._site.deadlines.watch(self)
         conn.handler = conn.fed_by = self
         conn.read_to(self._take)
         if self._pending:
@@ -135,16 +135,11 @@ class Incoming(ABC):
         if decision is None:
             decision = head.decision = self._front.decide(head)
         handling, path, opening = decision
-        site = self._site
-        clock = site.now
+        clock = self._site.now
         now = clock()
         self._x = x = Exchange(head, path, self._origin, handling, opening, now)
         self._awaiting = False
-        if now >= self._too_old:
-            self._leaving = True
-        self.deadline = deadline = now + handling.patience.first
-        if deadline < site.deadlines.due:
-            site.deadlines.expect(deadline)
+        self.deadline = now + handling.patience.first
         rest = reader.rest
         if head.body:
             rest = self._begin_body(x, head, rest)
@@ -252,28 +247,21 @@ class Incoming(ABC):
     def _give_up(self, x: Exchange, failure: Failure) -> None:
         """There is nobody to answer any more."""
 
-    def _over(self, x: Exchange) -> None:
-        """The exchange has had its answer: the next one, or the end."""
+    def _over(self, now: float) -> None:
+        """The exchange has had its answer, and another may follow."""
         self._x = None
+        self.deadline = deadline = now + self._service.idle
+        if deadline > self._too_old:
+            self._leaving = now >= self._too_old
+            self._expire_at(self._too_old)
         if self._held is not None:
             # Who wrote the answer has done so.  No other is begun before the client has taken it.
             self._held.release()
             self.hold()
-        if self._body is not None or self._leaving or not x.request.keep_alive:
-            self._end(x)
-            return
-        site = self._site
-        clock = site.now
-        deadline = clock() + self._service.idle
-        if deadline > self._too_old:
-            deadline = self._too_old
-        self.deadline = deadline
-        if deadline < site.deadlines.due:
-            site.deadlines.expect(deadline)
         if self._pending:
             if self._held is None:
                 # Not at once: a thousand requests in one segment are others' time too.
-                site.loop.call_soon(self._next)
+                self._site.loop.call_soon(self._next)
         elif self._first_time:
             self._first_time = False
             self._conn.start()
@@ -303,8 +291,7 @@ class Incoming(ABC):
 
     def _expire_at(self, deadline: float) -> None:
         self.deadline = deadline
-        if deadline < self._site.deadlines.due:
-            self._site.deadlines.expect(deadline)
+        self._site.deadlines.expect(deadline)
 
     def expired(self) -> None:
         x = self._x
@@ -325,6 +312,11 @@ class Incoming(ABC):
 
     def _end(self, x: Exchange) -> None:
         """The last answer is out, or on its way."""
+        self._x = None
+        if self._held is not None:
+            # Who wrote the answer has done so.
+            self._held.release()
+            self.hold()
         if self._body is None and not self._pending and not self._conn.full and not x.request.keep_alive:
             self._close("done")  # as the client has asked
         else:

@@ -86,7 +86,8 @@ class Front:
             path = regular(sent)
         except Irregular as why:
             return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
-        if head.method in HOP_LIMITED:
+        limited = head.method in HOP_LIMITED
+        if limited:
             last = self._at_the_end(head)
             if last is not None:
                 return last, path, b""
@@ -95,9 +96,11 @@ class Front:
         if route is None:
             return self._no_route, path, b""
         handling = route.outcome
+        if handling.as_is and path is sent and not limited:
+            return handling, path, head.plain
         target = head.target if path is sent else path + mark + query
         opening = handling.opening(head, path, target)
-        return handling, path, _one_less(head, opening) if head.method in HOP_LIMITED else opening
+        return handling, path, _one_less(head, opening) if limited else opening
 
     def _at_the_end(self, head: RequestHead) -> Handling | None:
         """CONNECT is not for us, and what may not be forwarded any more ends here (RFC 9110 7.6.2)."""
@@ -123,6 +126,8 @@ class HttpService:
     head: float
     idle: float
     lifetime: float
+    shortest: float
+    """Of all the times for which an answer or the next request is awaited."""
 
     def front_for(self, origin: Origin) -> Front:
         return self.believed if self._believes(origin) else self.front

@@ -60,6 +60,7 @@ class Upstream:
         "_asker",
         "_begun",
         "_body",
+        "_expected",
         "_lease",
         "_reader",
         "_site",
@@ -81,7 +82,9 @@ class Upstream:
         self._reader = cluster.codec.reader()
         self._body: BodyReader | None = None
         self._begun = False
-        """Whether a byte of the response has come."""
+        """Whether a byte of the response has come, and not the whole of it."""
+        self._expected = b"GET"
+        """The method whose answer is read; nothing if its reader has to be told anew."""
         self._asker: Asker | None = None
         self._x: Exchange | None = None
         self._uses = 0
@@ -91,7 +94,7 @@ class Upstream:
         conn.handler = self
         conn.read_to(self._take)
         site.upstreams.add(self)
-        site.deadlines.watch(self)
+        site.deadlines.watch(self, cluster.reuse.idle)
         conn.start()
 
     # For who asks
@@ -102,12 +105,13 @@ class Upstream:
         self._x = x
         x.upstream = self
         self._uses += 1
-        self._begun = False
         self.deadline = inf
-        self.conn.fed_by = asker.feeder
-        request = x.request
-        self._reader.expect(request.method, request.upgrade)
-        self.conn.write(data)
+        request, conn = x.request, self.conn
+        conn.fed_by = asker.feeder
+        if request.method != self._expected or request.upgrade is not None:
+            self._reader.expect(request.method, request.upgrade)
+            self._expected = request.method if request.upgrade is None else b""
+        conn.write(data)
 
     def more(self, data: bytes) -> None:
         self.conn.write(data)
@@ -175,18 +179,19 @@ class Upstream:
             self._lease.cluster.stats.unasked_total += 1
             self._close()
             return
-        self._begun = True
         try:
             if self._body is not None:
                 self._take_body(x, asker, self._body, data)
                 return
             reader = self._reader
-            head, rest = reader.feed(data), reader.rest
+            head = reader.feed(data)
+            rest = reader.rest
             if head is not None and head.body == len(rest) and head.status >= 200:
                 # All of it at once: by far the most
-                self._done(head.keep_alive)
+                self._done(x, head.keep_alive)
                 asker.respond(x, head, rest, True)
             else:
+                self._begun = True
                 self._take_head(x, asker, head, rest)
         except Malformed as fault:
             self._malformed(fault)
@@ -194,6 +199,7 @@ class Upstream:
     def _take_head(self, x: Exchange, asker: Asker, head: ResponseHead | None, rest: bytes) -> None:
         reader = self._reader
         while head is not None and head.interim:
+            self._expected = b""
             asker.interim(x, head)
             head, rest = reader.feed(rest) if rest else None, reader.rest
         if head is None:
@@ -204,7 +210,7 @@ class Upstream:
         self._body = body = body_reader(head.body, self._lease.cluster.codec.limits, decode=asker.decodes(x, head))
         passed = body.feed(rest) if rest else b""
         if body.done:
-            self._done(head.keep_alive and not body.rest)
+            self._done(x, head.keep_alive and not body.rest)
             asker.respond(x, head, passed, True)
         else:
             x.response = head
@@ -216,16 +222,15 @@ class Upstream:
             asker.respond_more(x, passed, False)
             return
         response = x.response
-        self._done(response is not None and response.keep_alive and not body.rest)
+        self._done(x, response is not None and response.keep_alive and not body.rest)
         asker.respond_more(x, passed, True)
 
-    def _done(self, keep: bool) -> None:
+    def _done(self, x: Exchange, keep: bool) -> None:
         """The response is whole.  This comes before the asker hears of it, who may have the next request at hand."""
-        x, conn, endpoint, site = self._x, self.conn, self.endpoint, self._site
-        assert x is not None
+        conn, endpoint, clock = self.conn, self.endpoint, self._site.now
+        reuse, idle, now = x.cluster.reuse, endpoint.idle, clock()
         self._body = x.upstream = None
-        clock = site.now
-        reuse, now, idle = x.cluster.reuse, clock(), endpoint.idle
+        self._begun = False
         if (
             keep
             and x.sent
@@ -237,9 +242,7 @@ class Upstream:
         ):
             self._x = self._asker = conn.fed_by = None
             idle.append(self)
-            self.deadline = deadline = now + reuse.idle
-            if deadline < site.deadlines.due:
-                site.deadlines.expect(deadline)
+            self.deadline = now + reuse.idle
         else:
             self._let_go()
             self._close(abort=not x.sent)
@@ -259,7 +262,7 @@ class Upstream:
         except Malformed as fault:
             self._malformed(fault)
             return
-        self._done(False)
+        self._done(x, False)
         asker.respond_more(x, b"", True)
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None:
@@ -270,6 +273,7 @@ class Upstream:
 
     def _malformed(self, fault: Malformed) -> None:
         self._lease.cluster.stats.malformed[fault.reason.value] += 1
+        self._begun = True
         self._fail(UPSTREAM_MALFORMED)
 
     def _fail(self, failure: Failure) -> None:

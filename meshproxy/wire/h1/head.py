@@ -17,7 +17,7 @@ MEMO_SLOTS = 64
 class Head:
     """Never changed once it is parsed: heads that come again are the same object."""
 
-    __slots__ = ("_lines", "_named", "_plain", "body", "decision", "keep_alive", "minor", "raw", "shape", "upgrade")
+    __slots__ = ("_lines", "_named", "body", "decision", "keep_alive", "minor", "plain", "raw", "shape", "upgrade")
 
     raw: bytes
     """As received, with the empty line at its end."""
@@ -32,7 +32,7 @@ class Head:
     """The protocol to go on with, if that is legal and admitted."""
     decision: Any
     """What whoever owns the codec makes of it, and wants to know if the same head comes again; None at first."""
-    _plain: bytes
+    plain: bytes
     """What goes on if nothing is to be changed: the first line and the field lines that are not for this hop alone."""
     _lines: list[bytes] | None
     _named: frozenset[bytes]

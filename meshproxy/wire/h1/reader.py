@@ -3,8 +3,8 @@
     reader.feed(data)  ->  a head, or None for "need more", or raises Malformed
     reader.rest        ->  what came after that head: of its body, or of the next message
 
-Three ways lead to a head, each proven by the one below it: the same bytes came before, a head of the same shape did
-(`shape.py`), or it is read line by line.
+Three ways lead to a head, each proven by the one below it: the same bytes came before (the last time, or some time), a
+head of the same shape did (`shape.py`), or it is read line by line.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ class Gatherer(Protocol):
 
 
 class Reader(ABC, Generic[H]):
-    __slots__ = ("_gathering", "_likely", "_memory", "_misses", "_skips", "rest")
+    __slots__ = ("_gathering", "_likely", "_memory", "_misses", "_skips", "_usual", "rest")
 
     def __init__(self, memory: list[H | None], likely: tuple[Shape, ...]) -> None:
         self._memory = memory
         # One connection is used by one program, and that has few shapes: with a body, without one, a redirect ...
         self._likely = likely
         self._gathering: Gatherer | None = None
+        self._usual: H | None = None
+        """The last head, if it was one that had come before."""
         self._misses = 0
         """Heads in a row that were not found in the memory."""
         self._skips = 0
@@ -50,6 +52,14 @@ class Reader(ABC, Generic[H]):
         return self._gathering is not None and not self._gathering.empty
 
     def feed(self, data: bytes) -> H | None:
+        usual = self._usual
+        if usual is not None:
+            raw = usual.raw
+            size = len(raw)
+            if data[:size] == raw:
+                self.rest = data[size:]
+                return usual
+            self._usual = None
         if self._gathering is None:
             if self._skips:
                 self._skips -= 1
@@ -58,6 +68,7 @@ class Reader(ABC, Generic[H]):
                 head = self._memory[end % MEMO_SLOTS]
                 if head is not None and data.startswith(head.raw):
                     self._misses = 0
+                    self._usual = head
                     self.rest = data[end:]
                     return head
                 self._misses += 1

@@ -60,7 +60,7 @@ class RequestHead(Head):
         """A path with its query, also where the request had it in absolute form; `*`; or for CONNECT the authority."""
         self.authority = addressed
         self.expect_continue = expect_continue
-        self._plain = self._written(target, NOTHING) if plain is None else plain
+        self.plain = self._written(target, NOTHING) if plain is None else plain
 
     def opening(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING) -> bytes:
         """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
@@ -68,7 +68,7 @@ class RequestHead(Head):
         `without` are names in lower case.
         """
         if (target is None or target == self.target) and not self.shape.has_any(without):
-            return self._plain
+            return self.plain
         return self._written(target or self.target, without)
 
     def _written(self, target: bytes, without: frozenset[bytes]) -> bytes:
@@ -104,6 +104,7 @@ class RequestCodec:
         kind = Kind(first_line, dropped, needs_host=True, underscores=strictness.underscores)
         self.shapes = Shapes(kind, limits.fields)
         self.memory: list[RequestHead | None] = [None] * MEMO_SLOTS
+        self.numbers: Memo[int] = Memo(int)
         self.options: Memo[Options] = Memo(connection.parse)
         self.authorities: Memo[Authority] = Memo(authority.parse)
         self._target = re.compile(target).fullmatch
@@ -228,15 +229,14 @@ class RequestReader(Reader[RequestHead]):
         if end > codec.plain_size or options.named:
             return None
         if shape.length:
-            body = int(groups[shape.length])
+            body = codec.numbers[groups[shape.length]]
             codec.refuse_large(body)
         else:
             body = CHUNKED if shape.chunked else NO_BODY
-        target = groups[2]
+        pick = shape.pick
         return RequestHead(
-            data if end == len(data) else data[:end], shape, None,
-            shape.opening(groups) if shape.runs else groups[0], 1, body,
-            options.lasts[1], groups[1], target, codec.authorities[groups[shape.host]],
+            data[:end], shape, None, groups[0] if pick is None else b"".join(pick(groups)), 1, body,
+            options.lasts[1], groups[1], groups[2], codec.authorities[groups[shape.host]],
         )
 
     def _memorable(self, head: RequestHead) -> bool:

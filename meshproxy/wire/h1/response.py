@@ -1,6 +1,6 @@
 """Responses: the mirror image of `request.py`.  How long one is depends on what was asked, so a reader is told.
 
-    reader.expect(b"GET")       once for each request, in order
+    reader.expect(b"GET")       before each request that is of another method, offers a protocol, or comes after interim heads
     reader.feed(data)           interim heads (1xx) and then the final one
 """
 
@@ -54,7 +54,7 @@ class ResponseHead(Head):
         self._named = named
         self.status = status
         self.phrase = phrase
-        self._plain = self._written(NOTHING) if plain is None else plain
+        self.plain = self._written(NOTHING) if plain is None else plain
 
     @property
     def interim(self) -> bool:
@@ -66,7 +66,7 @@ class ResponseHead(Head):
 
         `without` are names in lower case.
         """
-        return self._written(without) if self.shape.has_any(without) else self._plain
+        return self._written(without) if self.shape.has_any(without) else self.plain
 
     def _written(self, without: frozenset[bytes]) -> bytes:
         kept = self.shape.keep(self.lines, self._named | without)
@@ -88,6 +88,7 @@ class ResponseCodec:
         self.memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
         self.no_memory: list[ResponseHead | None] = [None] * MEMO_SLOTS
         """For answers whose framing is not in their head; nothing is ever put here."""
+        self.numbers: Memo[int] = Memo(int)
         self.options: Memo[Options] = Memo(connection.parse)
         self.plain_size = min(limits.line, limits.head)
         """A head that is no longer than this is within both limits."""
@@ -156,11 +157,10 @@ class ResponseReader(Reader[ResponseHead]):
 
     def expect(self, method: bytes, upgrade: bytes | None = None) -> None:
         """What comes next answers this method, and the offer of this protocol."""
-        if method == self._method and upgrade is self._upgrade and not self._interim:
-            return
         self._method = method
         self._upgrade = upgrade
         self._interim = 0
+        self._usual = None
         # What is remembered and learnt are answers to GET and its like, which are framed by their heads
         self._memory = self._codec.memory if method not in (b"HEAD", b"CONNECT") else self._codec.no_memory
 
@@ -173,18 +173,18 @@ class ResponseReader(Reader[ResponseHead]):
         end = match.end()
         groups = match.groups()
         options = codec.options[groups[shape.connection]] if shape.connection else NO_OPTIONS
-        status = int(groups[1])
+        status = codec.numbers[groups[1]]
         if end > codec.plain_size or options.named or status == 204:
             return None
         if status == 304:
             body = NO_BODY
         elif shape.length:
-            body = int(groups[shape.length])
+            body = codec.numbers[groups[shape.length]]
         else:
             body = CHUNKED if shape.chunked else UNTIL_CLOSE
+        pick = shape.pick
         return ResponseHead(
-            data if end == len(data) else data[:end], shape, None,
-            shape.opening(groups) if shape.runs else groups[0], 1, body,
+            data[:end], shape, None, groups[0] if pick is None else b"".join(pick(groups)), 1, body,
             body != UNTIL_CLOSE and options.lasts[1], status, groups[2],
         )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.grammar import CRLF, OWS, TEXT, token
@@ -48,6 +49,7 @@ _UNUSUAL = frozenset((b"expect", b"upgrade"))
 
 
 Match = Callable[[bytes], re.Match[bytes] | None]
+Pick = Callable[[Sequence[bytes]], Sequence[bytes]]
 
 
 def _no_match(_: bytes) -> None:
@@ -67,8 +69,8 @@ class Kind:
 
 class Shape:
     __slots__ = (
-        "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "positions",
-        "runs", "secret", "seen",
+        "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "pick",
+        "positions", "secret", "seen",
     )
 
     def __init__(self, names: tuple[bytes, ...], kind: Kind) -> None:
@@ -93,7 +95,9 @@ class Shape:
         self.match: Match = _no_match
         self.host = self.length = self.connection = 0
         self.chunked = b"transfer-encoding" in self.positions
-        self.runs: tuple[int, ...] = ()
+        self.pick: Pick | None = None
+        """Takes the runs of lines to pass on out of the groups, the first of them with the first line, where there are
+        several."""
 
     def _refuse_contradictions(self) -> None:
         host, length, coding = (
@@ -143,13 +147,6 @@ class Shape:
         """The shapes to try first, with this one among them."""
         return others if self in others else (self, *others[: MOST_LIKELY - 1])
 
-    def opening(self, groups: Sequence[bytes]) -> bytes:
-        """The first line and the same block, from what the expression has matched."""
-        opening = groups[0]
-        for run in self.runs:
-            opening += groups[run]
-        return opening
-
     def compile(self, kind: Kind) -> None:
         """Make the expression, if fields have their usual form: each that decides something at most once."""
         decisive = [name for name in _CAPTURED if name in self.positions]
@@ -177,7 +174,7 @@ class Shape:
             parts.append(b")")
         self.host, self.length = at.get(b"host", 0), at.get(b"content-length", 0)
         self.connection = at.get(b"connection", 0)
-        self.runs = tuple(runs)
+        self.pick = itemgetter(0, *runs) if runs else None
         self.match = re.compile(b"".join(parts) + rb"\r\n").match
 
 
