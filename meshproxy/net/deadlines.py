@@ -4,8 +4,8 @@
     connection.deadline = now + 60            # at least those 5 s ahead: nobody need be told
     deadlines.expect(now + 2)                 # a deadline that is nearer
 
-Deadlines nearly always move away before they come, so nothing is done when they do: the timer looks at all of them when
-the earliest that it knows of is due, or the nearest to which one may have been moved since, and finds out which is next.
+Deadlines nearly always move away before they come, so nothing is done when they do: the timer looks at all of them
+when the earliest that it knows of is due, or the nearest to which one may have been moved since, and finds the next.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Responses: the mirror image of `request.py`.  How long one is depends on what was asked, so a reader is told.
 
-    reader.expect(b"GET")       before each request that is of another method, offers a protocol, or comes after interim heads
+    reader.expect(b"GET")       before a request of another method, with an offer, or after interim heads
     reader.feed(data)           interim heads (1xx) and then the final one
 """
 
