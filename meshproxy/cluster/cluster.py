@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Protocol
+from weakref import WeakSet
 
-from meshproxy.cluster.balance import Pick
+from meshproxy.cluster.balance import Asking, Pick
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
@@ -13,18 +15,36 @@ from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
 
 NO_ENDPOINT = Failure("no_endpoint", 503, "UH")
+CONNECT_FAILED = Failure("connect_failed", 503, "UF")
+CONNECT_TIMEOUT = Failure("connect_timeout", 504, "UF")
+
+Heed = Callable[[Endpoint, Failure | None, int, float], None]
+"""Hears how each attempt at an endpoint has gone: why it failed, or the status of the answer (0 where the protocol has
+none), and the seconds until then."""
+
+
+class Picker(Protocol):
+    def refresh(self) -> None:
+        """Pick among those who are fit now."""
 
 
 class ClusterState:
     """Live: what a cluster counts goes on over reloads."""
 
-    __slots__ = ("_registry", "name", "stats")
+    __slots__ = ("_registry", "name", "pickers", "stats")
 
     def __init__(self, name: str, registry: dict[str, ClusterStats]) -> None:
         self.name = name
         self.stats = ClusterStats()
+        self.pickers: WeakSet[Picker] = WeakSet()
+        """Of each generation that is still there."""
         self._registry = registry
         registry[name] = self.stats
+
+    def changed(self) -> None:
+        """An endpoint has become fit to be picked, or unfit."""
+        for picker in tuple(self.pickers):
+            picker.refresh()
 
     def retire(self, grace: float) -> None:
         if self._registry.get(self.name) is self.stats:
@@ -80,7 +100,7 @@ class Reuse:
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
-    __slots__ = ("choose", "codec", "connect_timeout", "keepalive", "limit", "name", "reuse", "stats")
+    __slots__ = ("choose", "codec", "connect_timeout", "heed", "keepalive", "limit", "name", "reuse", "stats")
 
     def __init__(
         self,
@@ -93,6 +113,7 @@ class Cluster:
         keepalive: bool,
         reuse: Reuse,
         codec: ResponseCodec,
+        heed: Heed | None = None,
     ) -> None:
         """Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more."""
         self.name = name
@@ -103,6 +124,8 @@ class Cluster:
         self.reuse = reuse
         self.codec = codec
         """How answers of HTTP are read."""
+        self.heed = heed
+        """None where nobody cares."""
         self.choose = pick
         """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
 
@@ -127,7 +150,10 @@ class Cluster:
                 stats.connect_timeouts_total += 1
             else:
                 stats.connect_failures_total += 1
+        if self.heed is not None:
+            timed_out = isinstance(error, TimeoutError)
+            self.heed(endpoint, CONNECT_TIMEOUT if timed_out else CONNECT_FAILED, 0, 0.0)
 
-    def pick(self, user: User, tried: Collection[Endpoint] = ()) -> Lease | Failure:
-        endpoint = self.choose(tried)
+    def pick(self, user: User, tried: Collection[Endpoint], asking: Asking) -> Lease | Failure:
+        endpoint = self.choose(tried, asking)
         return self.nobody() if endpoint is None else self.lease(endpoint, user)

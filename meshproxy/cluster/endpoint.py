@@ -25,11 +25,19 @@ class Kept(User, Protocol):
 class Endpoint:
     """Live: it keeps its place in the rotation, and its connections, over reloads."""
 
-    __slots__ = ("_clock", "_forget", "address", "current", "idle", "name", "retired", "stats", "users")
+    __slots__ = (
+        "_clock", "_forget", "_on_change", "address", "current", "doubts", "idle", "name", "retired", "stats", "users"
+    )
 
     def __init__(
-        self, address: Address, stats: EndpointStats, clock: Clock, forget: Callable[[], None]
+        self,
+        address: Address,
+        stats: EndpointStats,
+        clock: Clock,
+        forget: Callable[[], None],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_change` is told when it becomes fit to be picked, or unfit."""
         self.address = address
         self.name = str(address)
         self.stats = stats
@@ -39,13 +47,29 @@ class Endpoint:
         self.idle: list[Kept] = []
         """Those of its connections that wait for a request, the last used at the end."""
         self.retired = False
+        self.doubts: frozenset[str] = frozenset()
+        """Why it is not to be picked: what watches over it has a word for that, such as `health`."""
         self._clock = clock
         self._forget = forget
+        self._on_change = on_change
 
     @property
     def load(self) -> int:
         """Connections that have something to do."""
         return self.stats.connections_active - len(self.idle)
+
+    def doubt(self, word: str) -> None:
+        """It is not to be picked, for as long as this holds."""
+        self._judge(self.doubts | {word})
+
+    def trust(self, word: str) -> None:
+        """This does not hold any more."""
+        self._judge(self.doubts - {word})
+
+    def _judge(self, doubts: frozenset[str]) -> None:
+        before, self.doubts = self.doubts, doubts
+        if bool(before) != bool(doubts):
+            self._on_change()
 
     def retire(self, grace: float) -> None:
         self._forget()

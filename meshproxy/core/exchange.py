@@ -11,8 +11,9 @@ from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
 class Origin(Protocol):
     """Who connected."""
 
-    source: Any
-    """Address and port, or None for a unix socket."""
+    @property
+    def client(self) -> str | None:
+        """The address, or None for a unix socket."""
 
 
 class Changes:
@@ -112,9 +113,9 @@ class Exchange:
     # For filters
 
     @property
-    def source(self) -> str | None:
+    def client(self) -> str | None:
         """The address of the client's end of the connection, if it has one."""
-        return self.origin.source[0] if self.origin.source is not None else None
+        return self.origin.client
 
     @property
     def notes(self) -> Notes:

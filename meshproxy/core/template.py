@@ -24,7 +24,7 @@ class Names(NamedTuple):
 
 def template(value: str, names: Names) -> Fill:
     known: dict[str, Fill] = {
-        "client": lambda x: (x.source or "unknown").encode("ascii"),
+        "client": lambda x: (x.client or "unknown").encode("ascii"),
         "host": lambda x: x.request.authority.text,
         "method": lambda x: x.request.method,
         "path": lambda x: x.path,

@@ -27,16 +27,18 @@ Known = Mapping[str, tuple[str, ...]]
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("_state", "_weights", "cluster", "config")
+    __slots__ = ("__weakref__", "_members", "_state", "_weights", "cluster", "config")
 
     def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim) -> None:
         self.config = said
         self._state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
+        self._state.pickers.add(self)
         self._weights = weights(said, rim.known)
+        self._members = self._found(claims, rim)
         self.cluster = Cluster(
             said.name,
             self._state.stats,
-            self._pick(claims, rim),
+            self._pick(),
             limit,
             connect_timeout=said.connect_timeout,
             keepalive=said.keepalive,
@@ -51,13 +53,22 @@ class Group:
         before, self._weights = self._weights, weights(self.config, rim.known)
         if self._weights == before:
             return
-        self.cluster.use(self._pick(table, rim))
+        self._members = self._found(table, rim)
+        self.refresh()
         for address in before.keys() - self._weights.keys():
             table.drop(self._key(address), grace)
 
-    def _pick(self, live: Claims | Table, rim: Rim) -> Pick:
-        endpoints = [(self._endpoint(address, live, rim), weight) for address, weight in self._weights.items()]
-        return BALANCERS[self.config.balance]([(endpoint, weight) for endpoint, weight in endpoints if weight])
+    def refresh(self) -> None:
+        """Pick among those who are fit now."""
+        self.cluster.use(self._pick())
+
+    def _pick(self) -> Pick:
+        return BALANCERS[self.config.balance](
+            [(endpoint, weight) for endpoint, weight in self._members if weight and not endpoint.doubts]
+        )
+
+    def _found(self, live: Claims | Table, rim: Rim) -> list[tuple[Endpoint, int]]:
+        return [(self._endpoint(address, live, rim), weight) for address, weight in self._weights.items()]
 
     def _endpoint(self, address: Address, live: Claims | Table, rim: Rim) -> Endpoint:
         def make() -> Endpoint:
@@ -68,7 +79,7 @@ class Group:
                 if registry.get(name) is stats:
                     del registry[name]
 
-            return Endpoint(address, stats, rim.clock, forget)
+            return Endpoint(address, stats, rim.clock, forget, self._state.changed)
 
         return live.claim(self._key(address), make)
 

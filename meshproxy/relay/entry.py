@@ -35,6 +35,11 @@ class Origin:
         self.early = early
         self._address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
 
+    @property
+    def client(self) -> str | None:
+        """The address of who connected; None for a unix socket."""
+        return self.source[0] if self.source is not None else None
+
     def within(self, networks: Networks) -> bool:
         """Read once, and only where somebody asks."""
         if self.source is None:

@@ -90,7 +90,7 @@ class TcpRelay(Joined):
 
     def _try_next(self) -> None:
         service = self._service
-        lease = service.cluster.pick(self, self._tried)
+        lease = service.cluster.pick(self, self._tried, self._origin)
         if isinstance(lease, Failure):
             if not self._tried:
                 service.state.stats.rejected[lease.reason] += 1

@@ -104,6 +104,10 @@ class UdpSession:
             service.clock, service.idle, service.lifetime, self._has_moved, self._finish
         )
 
+    @property
+    def client(self) -> str | None:
+        return self._source[0] if isinstance(self._source, tuple) else None
+
     def open(self) -> bool:
         service = self._service
         limit = service.cluster.limit
@@ -113,7 +117,7 @@ class UdpSession:
             self._finish("error")
             return False
         self._unit = limit
-        lease = service.cluster.pick(self)
+        lease = service.cluster.pick(self, (), self)
         if isinstance(lease, Failure):
             service.state.stats.rejected[lease.reason] += 1
             self._finish("error")

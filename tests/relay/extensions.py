@@ -42,7 +42,7 @@ class Stamp:
             x.response_changes.set(self.name.encode(), b"%d" % x.facts["number"])
 
         def done(x: Exchange) -> None:
-            seen.append(f"{scope.route} {x.source} {x.status} {x.failure.reason if x.failure else '-'}")
+            seen.append(f"{scope.route} {x.client} {x.status} {x.failure.reason if x.failure else '-'}")
 
         return Hooks(request=request, response=response, done=done)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR, Answer, FilterFailed, ask, through
 from meshproxy.core.reply import Reply, of_failure
@@ -29,6 +30,8 @@ MOST_DIALS = 3
 """Endpoints that are tried for one exchange, each within the cluster's connect timeout."""
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
 """What may be asked twice (RFC 9110 9.2.2)."""
+OF_THE_ENDPOINT = frozenset((failures.REQUEST_TIMEOUT, failures.IDLE_TIMEOUT))
+"""Failures of a request that say something of who was asked."""
 FRAMES = frozenset((b"transfer-encoding", b"content-length"))
 CHUNKED_FIELD = frozenset((b"transfer-encoding",))
 CHUNKS = b"Transfer-Encoding: chunked\r\n"
@@ -64,7 +67,7 @@ class Downstream(Incoming):
     def attempt(self, x: Exchange) -> None:
         cluster = x.cluster
         choose = cluster.choose
-        endpoint = choose(x.tried)
+        endpoint = choose(x.tried, x)
         if endpoint is None:
             failure = cluster.nobody()
             self.fail(x, x.failure or failure)
@@ -113,7 +116,7 @@ class Downstream(Incoming):
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
         x.upstream = None
         again = False
-        if failure is failures.CONNECT_FAILED or failure is failures.CONNECT_TIMEOUT:
+        if failure is CONNECT_FAILED or failure is CONNECT_TIMEOUT:
             # Nobody has heard of the request.
             again = len(x.tried) < MOST_DIALS
         elif unheard and not x.attempts:
@@ -275,7 +278,7 @@ class Downstream(Incoming):
             self._gone("reset", failure)
             return
         x.failure = failure
-        self._cancel(x)
+        self._cancel(x, failure if failure in OF_THE_ENDPOINT else None)
         if failure is failures.NO_CONNECT:
             # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
             self._leaving = True
@@ -291,14 +294,14 @@ class Downstream(Incoming):
         self._cancel(x)
         self._count(x, x.response.status if x.response is not None else failure.status, self._site.now())
 
-    def _cancel(self, x: Exchange) -> None:
+    def _cancel(self, x: Exchange, failure: Failure | None = None) -> None:
         """Nobody waits for an answer any more."""
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
         upstream, x.upstream = x.upstream, None
         if upstream is not None:
-            upstream.cancel()
+            upstream.cancel(failure)
 
     def _finish(self, x: Exchange, status: int) -> None:
         """The answer is whole."""

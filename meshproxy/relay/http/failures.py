@@ -9,8 +9,6 @@ NO_ROUTE = Failure("no_route", 404, "NR")
 NO_CONNECT = Failure("connect_refused", 405, "NR")
 NO_TRACE = Failure("trace_refused", 405, "NR")
 OVERFLOW = Failure("overflow", 503, "UO")
-CONNECT_FAILED = Failure("connect_failed", 503, "UF")
-CONNECT_TIMEOUT = Failure("connect_timeout", 504, "UF")
 
 # The upstream
 UPSTREAM_LOST = Failure("upstream_lost", 502, "UC")

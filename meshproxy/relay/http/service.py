@@ -134,8 +134,7 @@ class HttpService:
 
     def said_of(self, origin: Origin) -> Said:
         """What is told to upstreams of who connected."""
-        source = origin.source
-        return self.identity.of(source and source[0], believed=self._believes(origin), scheme=b"http")
+        return self.identity.of(origin.client, believed=self._believes(origin), scheme=b"http")
 
     def _believes(self, origin: Origin) -> bool:
         if self.believed is self.front:

@@ -10,20 +10,14 @@ import socket
 from math import inf
 from typing import Protocol
 
-from meshproxy.cluster.cluster import Cluster, Lease
+from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT, Cluster, Lease
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
 from meshproxy.net.dial import Dial
-from meshproxy.relay.http.failures import (
-    CONNECT_FAILED,
-    CONNECT_TIMEOUT,
-    OVERFLOW,
-    UPSTREAM_LOST,
-    UPSTREAM_MALFORMED,
-)
+from meshproxy.relay.http.failures import OVERFLOW, UPSTREAM_LOST, UPSTREAM_MALFORMED
 from meshproxy.relay.http.site import Site
 from meshproxy.wire.h1 import BodyReader, Malformed, ResponseHead, body_reader
 
@@ -57,6 +51,7 @@ class Asker(Protocol):
 
 class Upstream:
     __slots__ = (
+        "_asked_at",
         "_asker",
         "_begun",
         "_body",
@@ -87,6 +82,8 @@ class Upstream:
         """The method whose answer is read; nothing if its reader has to be told anew."""
         self._asker: Asker | None = None
         self._x: Exchange | None = None
+        self._asked_at = 0.0
+        """If somebody heeds how long it takes."""
         self._uses = 0
         self._too_old = site.now() + cluster.reuse.lifetime
         self.deadline = inf
@@ -106,6 +103,8 @@ class Upstream:
         x.upstream = self
         self._uses += 1
         self.deadline = inf
+        if x.cluster.heed is not None:
+            self._asked_at = self._site.now()
         request, conn = x.request, self.conn
         conn.fed_by = asker.feeder
         if request.method != self._expected or request.upgrade is not None:
@@ -116,8 +115,14 @@ class Upstream:
     def more(self, data: bytes) -> None:
         self.conn.write(data)
 
-    def cancel(self) -> None:
-        """Nobody waits for the answer any more.  The endpoint must not take half a request for a whole one."""
+    def cancel(self, failure: Failure | None = None) -> None:
+        """Nobody waits for the answer any more, perhaps since the endpoint has failed to give one.
+
+        It must not take half a request for a whole one.
+        """
+        x = self._x
+        if failure is not None and x is not None and x.response is None:
+            self._heeded(x, failure, 0)
         self._let_go()
         self._close(abort=True)
 
@@ -188,6 +193,8 @@ class Upstream:
             rest = reader.rest
             if head is not None and head.body == len(rest) and head.status >= 200:
                 # All of it at once: by far the most
+                if x.cluster.heed is not None:
+                    self._heeded(x, None, head.status)
                 self._done(x, head.keep_alive)
                 asker.respond(x, head, rest, True)
             else:
@@ -204,6 +211,7 @@ class Upstream:
             head, rest = reader.feed(rest) if rest else None, reader.rest
         if head is None:
             return
+        self._heeded(x, None, head.status)
         if head.upgrade is not None:
             asker.switch(x, head, rest, self)
             return
@@ -281,9 +289,16 @@ class Upstream:
         assert x is not None
         assert asker is not None
         unheard = not self._begun and self._uses > 1
+        if not unheard:
+            self._heeded(x, failure, 0)
         self._let_go()
         self._close(abort=True)
         asker.lost(x, failure, unheard=unheard)
+
+    def _heeded(self, x: Exchange, failure: Failure | None, status: int) -> None:
+        heed = x.cluster.heed
+        if heed is not None:
+            heed(self.endpoint, failure, status, self._site.now() - self._asked_at)
 
     def _let_go(self) -> None:
         """Who asked is not held back by this connection any more."""
@@ -335,7 +350,7 @@ class Connecting:
             spare.close()
         return spare is not None
 
-    def cancel(self) -> None:
+    def cancel(self, failure: Failure | None = None) -> None:
         self._asker = None
         if self._dial is not None:
             self._dial.cancel()
