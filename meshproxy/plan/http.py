@@ -8,6 +8,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.filter import NO_FILTERS, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.reply import Reply
@@ -24,6 +25,7 @@ from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
+    NOTHING,
     Answering,
     Edit,
     Forwarding,
@@ -73,7 +75,7 @@ def http_service(
         return Filtered(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
-            pipeline=pipeline, plain=handling.plain, as_is=handling.as_is,
+            pipeline=pipeline, plain=handling.plain, as_is=handling.as_is, retry=handling.retry,
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -136,8 +138,23 @@ def _handling(
         response=response,
         patience=patience,
         pipeline=pipeline,
+        retry=_retry(rule.retry) if rule.retry is not None else None,
         plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
         as_is=new_path is None and not request.without and not request.lines,
+    )
+
+
+def _retry(said: model.Retry) -> Retry:
+    return Retry(
+        attempts=said.attempts,
+        causes=causes(said.on),
+        methods=NOTHING if said.unsafe else SAFE,
+        per_try=said.per_try_timeout or inf,
+        pause_first=said.backoff,
+        pause_most=said.max_backoff,
+        most_asked_for=said.max_retry_after,
+        most_body=said.max_body,
+        hedge=said.hedge or inf,
     )
 
 
