@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from benchmarks import latency, process, tools
-from benchmarks.gateways import BODIES, CARRIERS, GATEWAYS, Origin
+from benchmarks.gateways import BODIES, CARRIERS, GATEWAYS, GUARDED, Origin, PlainMeshproxy
 from benchmarks.harness import Plan, Result, interleave, note
 from benchmarks.pages import PAGES
 from benchmarks.peers import Peer
@@ -47,6 +47,7 @@ TEN = ("-t1", "-c10")
 WORKS = {
     "same": Work("wrk", by_wrk("/", *FIFTY)),
     "differing": Work("wrk", by_wrk("/", *FIFTY, "-s", str(LUA / "differing.lua"))),
+    "policy": Work("wrk", by_wrk("/", *FIFTY, "-s", str(LUA / "differing.lua")), kinds=GUARDED),
     "connect": Work("wrk", by_wrk("/", *FIFTY, "-H", "Connection: close")),
     "direct-wrk": Work("wrk", by_wrk("/", "-t10", "-c100"), kinds=PAGES),
     "direct-ab": Work("ab", by_ab, kinds=PAGES),
@@ -66,7 +67,7 @@ def run(plan: Plan) -> list[Result]:
     if reason := Origin.missing():
         note(f"http skipped: the upstream is nginx, and there is {reason}")
         return []
-    here = {kind.name for kind in plan.present(CARRIERS)}
+    here = {kind.name for kind in plan.present((*CARRIERS, PlainMeshproxy))}
     results: list[Result] = []
     with Origin(plan.cores.load) as origin:
         for name in chosen:

@@ -20,7 +20,7 @@ import pytest
 
 from benchmarks import http1, idle, latency, load, process, reload, report, steady, tools, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
-from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin
+from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn, exchange
 from benchmarks.pages import PAGE, PAGES
@@ -112,7 +112,7 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
-    assert {against for _, against in BUDGETS} <= {"", workers.ONE, *(peer.name for peer in PEERS)}
+    assert {against for _, against in BUDGETS} <= {"", workers.ONE, PlainMeshproxy.name, *(peer.name for peer in PEERS)}
     assert all(budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
     assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http}
@@ -369,7 +369,7 @@ def test_the_gateway_is_a_native_document() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", CARRIERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*CARRIERS, PolicyMeshproxy], ids=lambda kind: kind.__name__)
 def test_each_gateway_gives_what_the_origin_has(kind: type[Peer], origin: Origin) -> None:
     with runnable(kind)(origin.port, CORES.proxy) as peer:
         direct, through = (http.client.HTTPConnection("127.0.0.1", port) for port in (origin.port, peer.port))

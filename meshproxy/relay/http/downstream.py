@@ -50,7 +50,8 @@ class Downstream(Attempts):
         if (
             request.keep_alive
             and request.minor
-            and handling.plain
+            and handling.answers_plainly
+            and x.noted is None
             and self._body is None
             and not self._leaving
             and head.body != UNTIL_CLOSE
@@ -144,7 +145,7 @@ class Downstream(Attempts):
     def _opening(self, x: Exchange, head: ResponseHead) -> bytes:
         edit = x.handling.response
         without, lines = edit.without, edit.lines
-        changes = x.response_changes if x.noted else None
+        changes = x.response_changes if x.noted is not None else None
         if edit.more is not None:
             lines += edit.more(x)
         if changes is not None:

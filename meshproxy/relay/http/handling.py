@@ -79,9 +79,10 @@ class Handling(ABC):
     response: Edit = NO_EDIT
     """Changes to its answer."""
     pipeline: Pipeline = NO_FILTERS
-    plain: bool = True
-    """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
-    in the answer."""
+    asks_plainly: bool = True
+    """Whether all that is to be changed of a request is known from its head alone, but for what filters note."""
+    answers_plainly: bool = True
+    """Whether nothing is to be changed of an answer and nobody is to be told of it, but for what filters note."""
     retry: Retry | None = None
     """When it is asked again."""
     as_is: bool = False
