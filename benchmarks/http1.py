@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks import latency, process, tools
 from benchmarks.gateways import BODIES, CARRIERS, GATEWAYS, GUARDED, Origin, PlainMeshproxy
-from benchmarks.harness import Plan, Result, interleave, note
+from benchmarks.harness import OURS, Plan, Result, interleave, note
 from benchmarks.pages import PAGES
 from benchmarks.peers import Peer
 
@@ -67,7 +67,9 @@ def run(plan: Plan) -> list[Result]:
     if reason := Origin.missing():
         note(f"http skipped: the upstream is nginx, and there is {reason}")
         return []
-    here = {kind.name for kind in plan.present((*CARRIERS, PlainMeshproxy))}
+    here = {kind.name for kind in plan.present(CARRIERS)}
+    if OURS in here:
+        here.add(PlainMeshproxy.name)
     results: list[Result] = []
     with Origin(plan.cores.load) as origin:
         for name in chosen:

@@ -20,6 +20,9 @@ import pytest
 
 from benchmarks import http1, idle, latency, load, process, reload, report, steady, tools, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
+from benchmarks.chaos import load as chaos_load
+from benchmarks.chaos import run as chaos
+from benchmarks.chaos import upstreams
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn, exchange
@@ -441,8 +444,9 @@ def test_each_work_over_http_is_measured(work: str) -> None:
     for tool in ("wrk", "ab", "curl"):
         if reason := tools.missing(tool):
             pytest.skip(reason)
-    results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({"nginx"})))
-    assert results[0].samples["nginx"]
+    peer = OURS if work == "policy" else "nginx"
+    results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({peer})))
+    assert results[0].samples[peer]
     assert all(figure > 0 for result in results for samples in result.samples.values() for figure in samples)
 
 
@@ -458,6 +462,16 @@ def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(
         "http direct-ab skipped: no `ab` on this machine",
         "http latency skipped: no `wrk` on this machine",
     ]
+
+
+def test_chaos_reports_what_clients_saw_and_what_policy_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstreams, "TROUBLE", 0.4)
+    requests, failed, saved = chaos.run(Plan(rounds=1, seconds=SHORT))
+    (guarded,), (plain,) = failed.samples[OURS], failed.samples[PlainMeshproxy.name]
+    assert requests.samples[OURS][0] >= chaos_load.CLIENTS * upstreams.one_of_each() / chaos_load.PACE / 2
+    assert plain > 5, "an upstream of three fails or is gone for half of the time"
+    assert guarded < plain / 4
+    assert saved.samples[OURS][0] > 75
 
 
 def test_the_soak_leaves_nothing_behind() -> None:

@@ -185,12 +185,12 @@ class Attempts(Incoming):
             self.fail(x, failure)
 
     def _goes_on_by_itself(self, x: Exchange, failure: Failure, unheard: bool) -> bool:
+        """Where nobody has heard of the request, or can have: this adds nothing to what an endpoint has to bear."""
         retry: Retry | None = x.handling.retry
         if failure is CONNECT_FAILED or failure is CONNECT_TIMEOUT:
-            # Nobody has heard of the request.
             if retry is None:
                 return len(x.tried) < MOST_DIALS
-            return not retry.wants(failure.reason) and x.attempts + 1 < retry.attempts
+            return x.attempts + 1 < retry.attempts and len(x.tried) < x.cluster.size
         return unheard and not x.attempts and not x.streamed and x.request.method in SAFE
 
     def _again(self, x: Exchange, why: str | int, asked_for: bytes | None = None) -> bool:
