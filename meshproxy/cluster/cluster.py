@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
-from weakref import WeakSet
+from functools import partial
+from weakref import WeakSet, ref
 
 from meshproxy.cluster.balance import Asking, Pick
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
+from meshproxy.net.clock import Clock, Timer
 from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -23,21 +25,18 @@ Heed = Callable[[Endpoint, Failure | None, int, float], None]
 none), and the seconds until then."""
 
 
-class Picker(Protocol):
-    def refresh(self) -> None:
-        """Pick among those who are fit now."""
-
-
 class ClusterState:
     """Live: what a cluster counts goes on over reloads."""
 
-    __slots__ = ("_registry", "name", "pickers", "stats")
+    __slots__ = ("_clock", "_registry", "_timer", "name", "pickers", "stats")
 
-    def __init__(self, name: str, registry: dict[str, ClusterStats]) -> None:
+    def __init__(self, name: str, registry: dict[str, ClusterStats], clock: Clock) -> None:
         self.name = name
         self.stats = ClusterStats()
-        self.pickers: WeakSet[Picker] = WeakSet()
+        self.pickers: WeakSet[Cluster] = WeakSet()
         """Of each generation that is still there."""
+        self._clock = clock
+        self._timer: Timer | None = None
         self._registry = registry
         registry[name] = self.stats
 
@@ -46,7 +45,18 @@ class ClusterState:
         for picker in tuple(self.pickers):
             picker.refresh()
 
+    def changes_in(self, seconds: float) -> None:
+        """An endpoint is going to be fit for more by then; whoever picks asks for this again if need be."""
+        if self._timer is None:
+            self._timer = self._clock.after(seconds, self._changes)
+
+    def _changes(self) -> None:
+        self._timer = None
+        self.changed()
+
     def retire(self, grace: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._registry.get(self.name) is self.stats:
             del self._registry[self.name]
 
@@ -100,13 +110,16 @@ class Reuse:
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
-    __slots__ = ("choose", "codec", "connect_timeout", "heed", "keepalive", "limit", "name", "reuse", "stats")
+    __slots__ = (
+        "__weakref__", "_build", "choose", "codec", "connect_timeout", "heed", "keepalive", "limit", "name", "reuse",
+        "stats",
+    )
 
     def __init__(
         self,
         name: str,
         stats: ClusterStats,
-        pick: Pick,
+        build: Callable[[], Pick],
         limit: Stock,
         *,
         connect_timeout: float,
@@ -115,7 +128,10 @@ class Cluster:
         codec: ResponseCodec,
         heed: Heed | None = None,
     ) -> None:
-        """Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more."""
+        """`build` makes the way to choose among those who are fit now.
+
+        Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more.
+        """
         self.name = name
         self.stats = stats
         self.connect_timeout = connect_timeout
@@ -126,12 +142,21 @@ class Cluster:
         """How answers of HTTP are read."""
         self.heed = heed
         """None where nobody cares."""
-        self.choose = pick
+        self._build = build
+        self.choose: Pick
         """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
+        self.refresh()
 
-    def use(self, pick: Pick) -> None:
-        """The endpoints are others."""
-        self.choose = pick
+    def refresh(self) -> None:
+        """The endpoints are others, or others of them are fit: of a hundred changes only the last is built."""
+        self.choose = partial(_choose_anew, ref(self))
+
+    def part(self, build: Callable[[], Pick]) -> Cluster:
+        """The same, but for who is chosen."""
+        part = copy(self)
+        part._build = build
+        part.refresh()
+        return part
 
     def nobody(self) -> Failure:
         self.stats.no_endpoint_total += 1
@@ -157,3 +182,10 @@ class Cluster:
     def pick(self, user: User, tried: Collection[Endpoint], asking: Asking) -> Lease | Failure:
         endpoint = self.choose(tried, asking)
         return self.nobody() if endpoint is None else self.lease(endpoint, user)
+
+
+def _choose_anew(which: ref[Cluster], tried: Collection[Endpoint], asking: Asking) -> Endpoint | None:
+    cluster = which()
+    assert cluster is not None, "who asks has it"
+    pick = cluster.choose = cluster._build()
+    return pick(tried, asking)

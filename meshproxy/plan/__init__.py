@@ -103,7 +103,7 @@ def compile_config(
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
     for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim)
+        clusters[part.name] = _group(part, claims, rim, config.node.zone)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
@@ -115,9 +115,9 @@ def compile_config(
     return Snapshot(config, tuple(listeners), named)
 
 
-def _group(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
+def _group(said: model.Cluster, claims: Claims, rim: Rim, zone: str) -> Group:
     key = connections_of("cluster", said.name)
-    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim)
+    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, zone)
 
 
 def _listener(
@@ -148,11 +148,9 @@ def _tcp_doors(
     rim: Rim,
     share: Share,
 ) -> tuple[Door, ...]:
-    by_name = {name: group.cluster for name, group in clusters.items()}
-
     def service(chain: model.Chain) -> Service:
         if chain.routes:
-            return http_service(said, chain, tables[chain.routes], by_name, state, claims, rim)
+            return http_service(said, chain, tables[chain.routes], clusters, state, claims, rim)
         assert chain.cluster is not None
         return _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
 

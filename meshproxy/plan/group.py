@@ -7,12 +7,16 @@ state, who is gone is retired, and from the next call on the cluster picks among
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from math import inf
+from random import random
 
 from meshproxy import model
-from meshproxy.cluster.balance import BALANCERS, Pick
+from meshproxy.cluster.balance import Means, Pick, Seat, balanced, key_of, listening, part_of, until_next
 from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.cluster.heed import together
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
@@ -24,21 +28,51 @@ Known = Mapping[str, tuple[str, ...]]
 """The addresses of names, of those that have any."""
 
 
+class Members:
+    """Who is in a cluster, and how to pick among them: what a cluster keeps for as long as anybody uses it."""
+
+    __slots__ = ("_clock", "_config", "_key", "_state", "_zone", "found", "seats")
+
+    def __init__(self, said: model.Cluster, state: ClusterState, rim: Rim, zone: str) -> None:
+        self._config = said
+        self._state = state
+        self._clock = rim.clock
+        self._zone = zone
+        self._key = key_of(said.hash)
+        self.seats = seats(said, rim.known)
+        self.found: list[tuple[Endpoint, Seat]] = []
+
+    def pick(self, share: model.Share) -> Pick:
+        """Among those who are fit now and have the labels that are asked for."""
+        said, clock = self._config, self._clock
+        members = part_of(self.found, share)
+        everyone = tuple(float(seat.weight) for _, seat in self.found if seat.weight)
+        pick = balanced(members, said, self._zone, Means(random, clock.now, self._key, everyone))
+        again = until_next((endpoint for endpoint, _ in members), said.slow_start, clock.now())
+        if again is not None:
+            self._state.changes_in(again)
+        return pick
+
+
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("__weakref__", "_members", "_state", "_weights", "cluster", "config")
+    __slots__ = ("_members", "_parts", "_state", "cluster", "config")
 
-    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim) -> None:
+    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, zone: str) -> None:
+        """`zone` is where the proxy runs."""
         self.config = said
-        self._state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
-        self._state.pickers.add(self)
-        self._weights = weights(said, rim.known)
-        self._members = self._found(claims, rim)
+        self._state = claims.claim(
+            ("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters, rim.clock)
+        )
+        self._members = Members(said, self._state, rim, zone)
+        self._find(claims, rim)
+        self._parts: dict[model.Share, Cluster] = {}
+        """By what routes ask for, without its weight."""
         self.cluster = Cluster(
             said.name,
             self._state.stats,
-            self._pick(),
+            partial(self._members.pick, model.Share(said.name)),
             limit,
             connect_timeout=said.connect_timeout,
             keepalive=said.keepalive,
@@ -46,29 +80,36 @@ class Group:
                 said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
             ),
             codec=ResponseCodec(),
+            heed=together(listening(rim.clock.now) if said.balance == "ewma" else None),
         )
+        self._state.pickers.add(self.cluster)
+
+    def part(self, share: model.Share) -> Cluster:
+        """The cluster as a route has it: all endpoints, or those with some labels."""
+        if not share.subset:
+            return self.cluster
+        asked = replace(share, weight=1)
+        part = self._parts.get(asked)
+        if part is None:
+            part = self._parts[asked] = self.cluster.part(partial(self._members.pick, asked))
+            self._state.pickers.add(part)
+        return part
 
     def renew(self, table: Table, rim: Rim, grace: float) -> None:
         """Be what the names say now."""
-        before, self._weights = self._weights, weights(self.config, rim.known)
-        if self._weights == before:
+        members = self._members
+        before, members.seats = members.seats, seats(self.config, rim.known)
+        if members.seats == before:
             return
-        self._members = self._found(table, rim)
-        self.refresh()
-        for address in before.keys() - self._weights.keys():
+        self._find(table, rim)
+        for each in (self.cluster, *self._parts.values()):
+            each.refresh()
+        for address in before.keys() - members.seats.keys():
             table.drop(self._key(address), grace)
 
-    def refresh(self) -> None:
-        """Pick among those who are fit now."""
-        self.cluster.use(self._pick())
-
-    def _pick(self) -> Pick:
-        return BALANCERS[self.config.balance](
-            [(endpoint, weight) for endpoint, weight in self._members if weight and not endpoint.doubts]
-        )
-
-    def _found(self, live: Claims | Table, rim: Rim) -> list[tuple[Endpoint, int]]:
-        return [(self._endpoint(address, live, rim), weight) for address, weight in self._weights.items()]
+    def _find(self, live: Claims | Table, rim: Rim) -> None:
+        members = self._members
+        members.found = [(self._endpoint(address, live, rim), seat) for address, seat in members.seats.items()]
 
     def _endpoint(self, address: Address, live: Claims | Table, rim: Rim) -> Endpoint:
         def make() -> Endpoint:
@@ -87,12 +128,16 @@ class Group:
         return ("endpoint", self.config.name, address)
 
 
-def weights(said: model.Cluster, known: Known) -> dict[Address, int]:
-    """Who is in it.  An address that has several names, or stands there as well, has the sum of their weights."""
-    found: dict[Address, int] = {}
+def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
+    """Who is in it.
+
+    An address that has several names, or stands there as well, has the sum of their weights; else the first one counts.
+    """
+    found: dict[Address, Seat] = {}
     for endpoint in said.endpoints:
         for address in addresses(endpoint, known):
-            found[address] = found.get(address, 0) + endpoint.weight
+            seat = found.get(address) or Seat(0, endpoint.zone, endpoint.priority, endpoint.labels)
+            found[address] = replace(seat, weight=seat.weight + endpoint.weight)
     return found
 
 
