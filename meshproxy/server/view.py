@@ -207,9 +207,9 @@ def _endpoints(
 def _standing(seat: Seat, share: float, doubts: list[str]) -> dict[str, object]:
     """What was said of it, which share of the load it is to have, and why if that is none."""
     if share:
-        picked = f"in panic, for all {', '.join(doubts)}" if doubts else "yes"
+        picked = f"in panic: {', '.join(doubts)}" if doubts else "yes"
     else:
-        picked = f"no {', '.join(doubts)}" if doubts else "weight 0" if not seat.weight else "spare"
+        picked = f"no: {', '.join(doubts)}" if doubts else "spare" if seat.weight else "weight 0"
     said = {"zone": seat.zone or None, "priority": seat.priority, "weight": seat.weight}
     return {**said, "share": share, "picked": picked}
 

@@ -13,7 +13,6 @@ from meshproxy.cluster.balance import BALANCERS, Pick, listening
 from meshproxy.cluster.balance.base import Weighted
 from meshproxy.cluster.balance.key import hashed
 from meshproxy.cluster.balance.load import FAILED, FEW, TAU, ewma, least_request
-from meshproxy.cluster.balance.maglev import SIZES
 from meshproxy.cluster.balance.ring import MOST_POINTS, POINTS
 from meshproxy.cluster.balance.turns import round_robin
 from meshproxy.cluster.endpoint import Endpoint
@@ -57,8 +56,9 @@ def test_each_is_picked_by_its_weight(name: str, count: int, clock: Clock) -> No
     pick = made(name, [(member, count - 1 if member is heavy else 1) for member in members], clock)
     found = picked(pick, 10_000)
     assert 4400 < found[heavy] < 5600, "a half, or 12 % from it: on a ring that is three deviations"
-    fair = 5000 / (count - 1)
-    assert all(fair * 0.5 < found[member] < fair * 1.6 for member in members[1:])
+    light = sorted(found[member] * (count - 1) / 5000 for member in members[1:])
+    assert light[0] > 0.5
+    assert light[-1] < 1.8
 
 
 @pytest.mark.parametrize("name", BALANCERS)
@@ -274,13 +274,15 @@ def test_only_the_keys_of_who_leaves_move(name: str, others: float, count: int, 
 
 
 @pytest.mark.parametrize(("name", "others"), [("ring_hash", 0.0), ("maglev", 0.03)])
-def test_only_keys_for_who_joins_move(name: str, others: float, clock: Clock) -> None:
-    members = [(each, 1) for each in endpoints(20, clock)]
+@pytest.mark.parametrize("weight", [1, 100])
+@pytest.mark.parametrize("count", [2, 20, 200])
+def test_only_keys_for_who_joins_move(name: str, others: float, count: int, weight: int, clock: Clock) -> None:
+    members = [(each, weight) for each in endpoints(count, clock)]
     newcomer = endpoint(999, clock)
-    before, after = homes(name, members, clock), homes(name, [*members, (newcomer, 1)], clock)
+    before, after = homes(name, members, clock), homes(name, [*members, (newcomer, weight)], clock)
     moved = [other for one, other in zip(before, after, strict=True) if one is not other]
     assert sum(1 for other in moved if other is not newcomer) <= others * len(KEYS)
-    assert 0.5 < sum(1 for other in moved if other is newcomer) / (len(KEYS) / 21) < 1.5
+    assert 0.5 < sum(1 for other in moved if other is newcomer) / (len(KEYS) / (count + 1)) < 1.7
 
 
 def test_who_grows_takes_keys_and_nobody_else_does(clock: Clock) -> None:
@@ -303,22 +305,11 @@ def test_a_ring_is_bounded_whatever_the_weights(weight: int, clock: Clock, monke
     assert sum(counted) <= MOST_POINTS
     assert min(counted) >= MOST_POINTS // 2000 // 2
     counted.clear()
+    made("ring_hash", [(endpoint(1, clock), 65535), (endpoint(2, clock), 1)], clock)
+    assert counted == [2560, 1]
+    counted.clear()
     made("ring_hash", [(each, 1) for each in endpoints(3, clock)], clock)
     assert counted == [POINTS] * 3
-
-
-def test_a_table_grows_with_the_cluster_and_not_with_who_is_fit(clock: Clock) -> None:
-    asked = []
-
-    class Key(int):
-        def __mod__(self, size: int) -> int:
-            asked.append(size)
-            return 0
-
-    members = [(each, 1) for each in endpoints(2, clock)]
-    for count in (2, 10, 11, 100, 2000):
-        BALANCERS["maglev"](members, means(clock, [1] * count, lambda _: Key()))((), NOBODY)
-    assert asked == [SIZES[0], SIZES[0], SIZES[1], SIZES[2], SIZES[2]]
 
 
 @pytest.mark.parametrize("name", BY_KEY)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from meshproxy.model import Share
 from meshproxy.plan import group
 from tests.relay.conversation import WITHIN, config, head_of
 
@@ -363,8 +364,13 @@ def test_of_a_hundred_changes_one_is_built(
 ) -> None:
     async def scenario() -> None:
         built = []
-        before = group.balanced
-        monkeypatch.setattr(group, "balanced", lambda *made_of: built.append(1) or before(*made_of))
+        pick = group.Members.pick
+
+        def counted(members: group.Members, share: Share) -> Any:
+            built.append(share)
+            return pick(members, share)
+
+        monkeypatch.setattr(group.Members, "pick", counted)
         servers = Servers(upstream, 3)
         w = world()
         await w.apply(said(servers))

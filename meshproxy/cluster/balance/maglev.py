@@ -14,19 +14,18 @@ from itertools import count
 from meshproxy.cluster.balance.base import Asking, Means, Pick, Weighted
 from meshproxy.cluster.endpoint import Endpoint
 
-SIZES = (1_021, 4_093, 16_381)
-"""Primes: the first that has a hundred places for each endpoint of the cluster, fit or not, or else the last."""
-EACH = 100
+SIZE = 8_191
+"""A prime, and the same for all clusters, for with another size every key moves: a hundred places for each of 80
+endpoints, and eight for each of a thousand."""
 
 
 def maglev(members: Weighted, means: Means) -> Pick:
     key_of, chance = means.key, means.chance
-    size = next((size for size in SIZES if size >= EACH * len(means.everyone)), SIZES[-1])
-    table = places(members, size)
+    table = places(members)
 
     def pick(tried: Collection[Endpoint], asking: Asking) -> Endpoint | None:
         key = key_of(asking)
-        place = (int(chance() * 0x1_0000_0000) if key is None else key) % size
+        place = (int(chance() * 0x1_0000_0000) if key is None else key) % SIZE
         endpoint = table[place]
         if tried and endpoint in tried:
             after = (*table[place:], *table[:place])
@@ -36,17 +35,17 @@ def maglev(members: Weighted, means: Means) -> Pick:
     return pick
 
 
-def places(members: Weighted, size: int) -> list[Endpoint]:
-    """Whose place each is.  Whoever weighs less than one part in `size` may have none."""
-    free = bytearray(b"\1") * size
-    table: list[Endpoint] = [members[0][0]] * size
+def places(members: Weighted) -> list[Endpoint]:
+    """Whose place each is.  Whoever weighs less than one part in `SIZE` may have none."""
+    free = bytearray(b"\1") * SIZE
+    table: list[Endpoint] = [members[0][0]] * SIZE
     takers = []
     for number, (endpoint, weight) in enumerate(sorted(members, key=lambda member: member[0].name)):
         # A filter, so that places that are taken are passed over at the speed of C.
-        wanted = filter(free.__getitem__, _order(endpoint.name, size))
+        wanted = filter(free.__getitem__, _order(endpoint.name))
         takers.append((0.5 / weight, number, 1 / weight, endpoint, wanted))
     heapify(takers)
-    for _ in range(size):
+    for _ in range(SIZE):
         due, number, step, endpoint, wanted = takers[0]
         place = next(wanted)
         free[place] = 0
@@ -55,8 +54,8 @@ def places(members: Weighted, size: int) -> list[Endpoint]:
     return table
 
 
-def _order(name: str, size: int) -> Iterator[int]:
+def _order(name: str) -> Iterator[int]:
     """All places, again and again, in an order that is made of the address."""
     number = int.from_bytes(blake2b(name.encode(), digest_size=16).digest(), "little")
-    first, step = number % size, number // size % (size - 1) + 1
-    return map(size.__rmod__, count(first, step))
+    first, step = number % SIZE, number // SIZE % (SIZE - 1) + 1
+    return map(SIZE.__rmod__, count(first, step))

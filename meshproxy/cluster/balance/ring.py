@@ -16,6 +16,8 @@ from meshproxy.cluster.endpoint import Endpoint
 
 POINTS = 160
 """For a weight of 1: the shares of two such endpoints differ by about 8 %."""
+MOST_OF_ONE = 2_560
+"""Of an endpoint: where the largest weight would have more, all have a quarter, or a sixteenth, and so on."""
 MOST_POINTS = 65_536
 """On a ring: with more, all endpoints have half as many, or a quarter, and so on, but each has one."""
 
@@ -30,19 +32,25 @@ def points(name: str, count: int) -> list[int]:
     return found[:count]
 
 
+def _unit(largest: float, total: float) -> float:
+    """The points of a weight of 1.  It seldom changes: each time half of the keys move."""
+    unit = float(POINTS)
+    while unit * largest > MOST_OF_ONE:
+        unit /= 4
+    while unit * total > MOST_POINTS:
+        unit /= 2
+    return unit
+
+
 def ring_hash(members: Weighted, means: Means) -> Pick:
     key_of, chance = means.key, means.chance
-    unit = float(POINTS)
     # Of all endpoints: else those that are left would have other points when one becomes unfit.
-    weights = max(sum(means.everyone), sum(weight for _, weight in members))
-    while unit * weights > MOST_POINTS:
-        unit /= 2
+    unit = _unit(max(means.everyone), max(sum(means.everyone), sum(weight for _, weight in members)))
     owners: dict[int, Endpoint] = {}
     for endpoint, weight in sorted(members, key=lambda member: member[0].name):
-        for point in points(endpoint.name, max(1, round(weight * unit))):
-            owners.setdefault(point, endpoint)
+        owners.update(dict.fromkeys(points(endpoint.name, max(1, round(weight * unit))), endpoint))
     ring = sorted(owners)
-    around = [owners[point] for point in ring]
+    around = [*map(owners.__getitem__, ring)]
     around.append(around[0])
 
     def pick(tried: Collection[Endpoint], asking: Asking) -> Endpoint | None:
