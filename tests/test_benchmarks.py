@@ -25,7 +25,7 @@ from benchmarks.chaos import run as chaos
 from benchmarks.chaos import upstreams
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
-from benchmarks.micro import conn, exchange
+from benchmarks.micro import balance, conn, exchange
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
@@ -304,6 +304,17 @@ def test_an_exchange_is_measured_without_sockets(rule: str, monkeypatch: pytest.
     (result,) = exchange.run(Plan(rounds=1, seconds=SHORT / 10))
     assert set(result.samples) == {"the same head", "each head differs"}
     assert all(figure > 0 for figures in result.samples.values() for figure in figures)
+
+
+@pytest.mark.parametrize("name", balance.KINDS)
+def test_each_balancer_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(balance, "KINDS", {name: balance.KINDS[name]})
+    monkeypatch.setattr(balance, "SIZES", (3, 20))
+    picks, builds = balance.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert (picks.unit, builds.unit) == ("µs", "ms")
+    for result in (picks, builds):
+        assert set(result.samples) == {"3 endpoints", "20 endpoints"}
+        assert all(figure > 0 for figures in result.samples.values() for figure in figures)
 
 
 def test_what_was_not_asked_for_is_not_run() -> None:

@@ -49,6 +49,9 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
         *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "retry.", "filters[].")),
         "clusters.NAME.breaker.reply.",
+        "clusters.NAME.hash[].",
+        "clusters.NAME.sticky.",
+        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "filters[].")),
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
-from typing import Protocol
-from weakref import WeakSet
+from functools import partial
+from weakref import WeakSet, ref
 
 from meshproxy.cluster.balance import Asking, Pick
-from meshproxy.cluster.breaker import Gate
+from meshproxy.cluster.breaker import Breaker, Gate
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.cluster.retry import Budget
 from meshproxy.core.limit import Stock
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
+from meshproxy.net.clock import Clock, Timer
 from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -27,21 +29,18 @@ Heed = Callable[[Endpoint, Failure | None, int, float], None]
 none), and the seconds until then."""
 
 
-class Picker(Protocol):
-    def refresh(self) -> None:
-        """Pick among those who are fit now."""
-
-
 class ClusterState:
     """Live: what a cluster counts goes on over reloads."""
 
-    __slots__ = ("_registry", "name", "pickers", "stats")
+    __slots__ = ("_clock", "_registry", "_timer", "name", "pickers", "stats")
 
-    def __init__(self, name: str, registry: dict[str, ClusterStats]) -> None:
+    def __init__(self, name: str, registry: dict[str, ClusterStats], clock: Clock) -> None:
         self.name = name
         self.stats = ClusterStats()
-        self.pickers: WeakSet[Picker] = WeakSet()
+        self.pickers: WeakSet[Cluster] = WeakSet()
         """Of each generation that is still there."""
+        self._clock = clock
+        self._timer: Timer | None = None
         self._registry = registry
         registry[name] = self.stats
 
@@ -50,7 +49,18 @@ class ClusterState:
         for picker in tuple(self.pickers):
             picker.refresh()
 
+    def changes_in(self, seconds: float) -> None:
+        """An endpoint is going to be fit for more by then; whoever picks asks for this again if need be."""
+        if self._timer is None:
+            self._timer = self._clock.after(seconds, self._changes)
+
+    def _changes(self) -> None:
+        self._timer = None
+        self.changed()
+
     def retire(self, grace: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._registry.get(self.name) is self.stats:
             del self._registry[self.name]
 
@@ -105,15 +115,15 @@ class Cluster:
     """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
     __slots__ = (
-        "_endpoints", "budget", "choose", "codec", "connect_timeout", "degraded", "gate", "guarded", "heed",
-        "keepalive", "limit", "name", "pending", "requests", "reuse", "stats",
+        "__weakref__", "_breaker", "_build", "_everybody", "budget", "choose", "codec", "connect_timeout", "degraded",
+        "gate", "guarded", "heed", "keepalive", "limit", "name", "pending", "requests", "reuse", "stats",
     )
 
     def __init__(
         self,
         name: str,
         stats: ClusterStats,
-        pick: Pick,
+        build: Callable[[], Pick],
         limit: Stock,
         *,
         connect_timeout: float,
@@ -124,9 +134,14 @@ class Cluster:
         requests: Stock | None = None,
         pending: Stock | None = None,
         degraded: Reply | None = None,
+        breaker: Breaker | None = None,
         budget: Budget,
+        everybody: Callable[[], Sequence[Endpoint]],
     ) -> None:
-        """Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more."""
+        """`build` makes the way to choose among those who are fit now.
+
+        Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more.
+        """
         self.name = name
         self.stats = stats
         self.connect_timeout = connect_timeout
@@ -141,36 +156,46 @@ class Cluster:
         """Those under way, where they are limited."""
         self.pending = pending
         """Those that wait for a connection, where they are limited."""
-        self.gate: Gate | None = None
-        """Of the breaker: None while that is closed."""
         self.degraded = degraded
-        """What is answered where it does not let pass, if anything special."""
+        """What is answered where the breaker does not let pass, if anything special."""
         self.budget = budget
         """For retries."""
-        self.guarded = requests is not None
+        self._breaker = breaker
+        self.gate: Gate | None
+        """Of the breaker: None while that is closed."""
+        self.guarded: bool
         """Whether anything has to be asked before an endpoint is."""
-        self._endpoints: Sequence[Endpoint] = ()
-        self.choose = pick
+        self._everybody = everybody
+        self._build = build
+        self.choose: Pick
         """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
+        self.refresh()
 
-    def use(self, pick: Pick, endpoints: Sequence[Endpoint]) -> None:
-        """The endpoints are others."""
-        self.choose = pick
-        self._endpoints = endpoints
+    def refresh(self) -> None:
+        """The breaker has turned, the endpoints are others, or others of them are fit.
 
-    def turn(self, gate: Gate | None) -> None:
-        """The breaker has opened or closed."""
-        self.gate = gate
-        self.guarded = gate is not None or self.requests is not None
+        Of a hundred changes only the last is built.
+        """
+        self.gate = self._breaker.gate if self._breaker is not None else None
+        self.guarded = self.gate is not None or self.requests is not None
+        self.choose = partial(_choose_anew, ref(self))
+
+    def part(self, build: Callable[[], Pick]) -> Cluster:
+        """The same, but for who is chosen."""
+        part = copy(self)
+        part._build = build
+        part.refresh()
+        return part
 
     @property
     def size(self) -> int:
-        return len(self._endpoints)
+        return len(self._everybody())
 
     @property
     def live(self) -> int:
         """Connections that have something to do, of all endpoints."""
-        return sum(endpoint.load for endpoint in self._endpoints)
+        everybody = self._everybody()
+        return sum(endpoint.stats.connections_active - len(endpoint.idle) for endpoint in everybody)
 
     def lets_pass(self) -> bool:
         """Whether the breaker does."""
@@ -206,3 +231,10 @@ class Cluster:
             return BREAKER_OPEN
         endpoint = self.choose(tried, asking)
         return self.nobody() if endpoint is None else self.lease(endpoint, user)
+
+
+def _choose_anew(which: ref[Cluster], tried: Collection[Endpoint], asking: Asking) -> Endpoint | None:
+    cluster = which()
+    assert cluster is not None, "who asks has it"
+    pick = cluster.choose = cluster._build()
+    return pick(tried, asking)

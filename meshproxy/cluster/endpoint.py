@@ -26,7 +26,8 @@ class Endpoint:
     """Live: it keeps its place in the rotation, and its connections, over reloads."""
 
     __slots__ = (
-        "_clock", "_forget", "_on_change", "address", "current", "doubts", "idle", "name", "retired", "stats", "users"
+        "_clock", "_forget", "_on_change", "address", "dialling", "doubts", "due", "fit_since", "heard", "idle",
+        "latency", "name", "retired", "stats", "users",
     )
 
     def __init__(
@@ -41,22 +42,23 @@ class Endpoint:
         self.address = address
         self.name = str(address)
         self.stats = stats
-        self.current = 0.0
-        """Smooth weighted round robin: how far this endpoint is ahead."""
+        self.due = 0.0
+        """In a rotation: how long until its turn, from the last one that was taken when the rotation was built."""
+        self.latency = 0.0
+        """The seconds that an answer is expected to take, as was `heard` then; 0 if nothing is known."""
+        self.heard = 0.0
+        self.fit_since = clock.now()
         self.users: set[User] = set()
         self.idle: list[Kept] = []
         """Those of its connections that wait for a request, the last used at the end."""
+        self.dialling = 0
+        """Connections that exchanges wait for."""
         self.retired = False
         self.doubts: frozenset[str] = frozenset()
         """Why it is not to be picked: what watches over it has a word for that, such as `health`."""
         self._clock = clock
         self._forget = forget
         self._on_change = on_change
-
-    @property
-    def load(self) -> int:
-        """Connections that have something to do."""
-        return self.stats.connections_active - len(self.idle)
 
     def doubt(self, word: str) -> None:
         """It is not to be picked, for as long as this holds."""
@@ -68,7 +70,9 @@ class Endpoint:
 
     def _judge(self, doubts: frozenset[str]) -> None:
         before, self.doubts = self.doubts, doubts
+        self.stats.doubts = doubts
         if bool(before) != bool(doubts):
+            self.fit_since = self._clock.now()
             self._on_change()
 
     def retire(self, grace: float) -> None:

@@ -38,14 +38,16 @@ class Changes:
 
 
 class Notes:
-    """What filters leave in an exchange."""
+    """What filters and the balancer leave in an exchange."""
 
-    __slots__ = ("facts", "request", "response")
+    __slots__ = ("cookie", "facts", "request", "response")
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
         self.request = Changes()
         self.response = Changes()
+        self.cookie = b""
+        """The line that tells the client by which cookie it comes back to the endpoint that was picked."""
 
 
 class Exchange:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from meshproxy.model.address import Address as Address
 from meshproxy.model.address import Named as Named
+from meshproxy.model.balance import HashKey as HashKey
+from meshproxy.model.balance import Sticky as Sticky
 from meshproxy.model.breaker import Breaker as Breaker
 from meshproxy.model.combine import Document as Document
 from meshproxy.model.combine import combine as combine
@@ -37,6 +39,7 @@ from meshproxy.model.routes import Reply as Reply
 from meshproxy.model.routes import Rewrite as Rewrite
 from meshproxy.model.routes import RouteTable as RouteTable
 from meshproxy.model.routes import Rule as Rule
+from meshproxy.model.routes import Share as Share
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode
 from meshproxy.schema.kinds import Secret as Secret

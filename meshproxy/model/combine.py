@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import breaker, routes
+from meshproxy.model import balance, breaker, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
@@ -84,6 +84,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
         *_cluster_problems(clusters),
+        *_balance_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
@@ -276,7 +277,11 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
     cluster = clusters.by_name.get(name)
     if cluster is None:
         yield item.problem(below, f"no cluster `{name}`{clusters.names.nearest(name)}")
-    elif item.value.protocol == "udp":
+        return
+    if asks := balance.of_requests(cluster):
+        protocol = item.value.protocol
+        yield item.problem(below, f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}")
+    if item.value.protocol == "udp":
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
         if name in clusters.unix:
@@ -294,6 +299,12 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 yield item.problem(
                     ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
                 )
+
+
+def _balance_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
+    for item in clusters:
+        for path, message in balance.problems(item.value):
+            yield item.problem(path, message)
 
 
 def _loop_problems(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
+from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker, Count
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.routes import RouteTable
@@ -23,6 +24,7 @@ from meshproxy.schema.kinds import (
     Network,
     Port,
     PositiveDuration,
+    Ratio,
     Scalar,
     SecretText,
     Text,
@@ -31,7 +33,7 @@ from meshproxy.schema.kinds import (
     same,
     whole,
 )
-from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Keyed
+from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Items, Keyed
 
 IDLE = {"tcp": 3600.0, "udp": 60.0, "http": 60.0}
 """How long a connection or session may be silent where nothing is said."""
@@ -44,12 +46,8 @@ _LATER_PROTOCOLS = {
     "dns": "the DNS proxy",
     "auto": "telling protocols apart",
 }
-_LATER_BALANCERS = dict.fromkeys(("ewma", "ring_hash", "maglev", "random"), "this balancer")
 
 Protocol = Annotated[Literal["http", "tcp", "udp"], choice("http", "tcp", "udp", reserved=_LATER_PROTOCOLS)]
-Balance = Annotated[
-    Literal["round_robin", "least_request"], choice("round_robin", "least_request", reserved=_LATER_BALANCERS)
-]
 Codec = Annotated[Literal["own", "h11"], choice("own", "h11")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
 Weight = Annotated[int, whole(0, 65535)]
@@ -252,17 +250,16 @@ class Listener:
 class Endpoint:
     """One place that serves a cluster; a plain address is short for one of weight 1."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "zone": "balancing by zone",
-        "priority": "balancing by priority",
-        "identity": "TLS",
-    }
+    RESERVED: ClassVar[Mapping[str, str]] = {"identity": "TLS"}
     SHORTHAND: ClassVar[str] = "address"
 
     address: Annotated[
         EndpointAddress, "`host:port`, where the host may be a name, `[v6]:port`, `unix:/path` or `unix:@name`"
     ]
     weight: Annotated[Weight, "its share of new connections, of a name for each of its addresses; 0: it gets none"] = 1
+    zone: Annotated[Text, "where it runs; that of `node.zone` is preferred"] = ""
+    priority: Annotated[Priority, "0 first; the next one takes what those before it are not fit for"] = 0
+    labels: Annotated[Labels, "what a route may ask for by `subset`"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,14 +286,22 @@ class Cluster:
 
     name: Annotated[Name, "the key under `clusters`"]
     endpoints: Annotated[tuple[Endpoint, ...], "who serves it; an empty list is allowed, and serves nobody"]
-    balance: Annotated[Balance, "who is next: by turns, or who has the fewest connections for its weight"] = (
-        "round_robin"
-    )
+    balance: Annotated[
+        Balance,
+        "who is next: by turns, who has the fewest connections, who answers fastest, by a key on a ring or in a table, "
+        "by chance; each by weight",
+    ] = "round_robin"
     connect_timeout: Annotated[PositiveDuration, "how long one attempt to connect may take"] = 1.0
     breaker: Annotated[Breaker, "how much is asked of it, and when it is left alone"] = PLAIN_BREAKER
     pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
+    hash: Annotated[
+        tuple[HashKey, ...], Items(one=True), "for `ring_hash` and `maglev`: the key, the first of these that is there"
+    ] = ()
+    sticky: Annotated[Sticky | None, "for http: a client keeps its endpoint while that is fit"] = None
+    panic: Annotated[Ratio, "the share of fit endpoints below which all are used, fit or not; 0: never"] = 0.5
+    slow_start: Annotated[Duration, "for so long the weight of an endpoint that is new or fit again grows"] = 0.0
 
     @property
     def names(self) -> tuple[str, ...]:

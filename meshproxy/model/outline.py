@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from meshproxy.model.routes import PathMatch, Rule, ValueMatch
+from meshproxy.model.routes import PathMatch, Rule, Share, ValueMatch
 
 
 def outline(rule: Rule) -> dict[str, object]:
@@ -28,7 +28,15 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
-    return rule.cluster or ", ".join(f"{share.cluster} {share.weight}" for share in rule.split)
+    if rule.cluster:
+        return _whom(rule.shares[0])
+    return ", ".join(f"{_whom(share)} {share.weight}" for share in rule.split)
+
+
+def _whom(share: Share) -> str:
+    """A cluster, and the labels of those in it who are meant."""
+    labels = ",".join(f"{name}={value}" for name, value in share.subset)
+    return f"{share.cluster}[{labels}]" if labels else share.cluster
 
 
 def _choice(match: PathMatch | ValueMatch) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex, retry
+from meshproxy.model.balance import Labels, NoSubset
 from meshproxy.model.retry import Retry
 from meshproxy.schema.kinds import (
     Bool,
@@ -197,6 +198,8 @@ class Share:
 
     cluster: Annotated[Name, "a name under `clusters`"]
     weight: Annotated[int, whole(0, 65535), "its share of the requests; 0: it gets none"] = 1
+    subset: Annotated[Labels, "only endpoints that have all these labels; empty: all endpoints"] = ()
+    no_subset: Annotated[NoSubset, "who gets them where no such endpoint is fit: any of the cluster, or none"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,8 @@ class Rule:
     name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
     match: Annotated[RouteMatch, "which requests; empty: all of them"] = RouteMatch()
     cluster: Annotated[Name | None, "the cluster that gets them all"] = None
+    subset: Annotated[Labels, "with `cluster`: only endpoints that have all these labels"] = ()
+    no_subset: Annotated[NoSubset, "with `cluster`: who gets them where no such endpoint is fit"] = "none"
     split: Annotated[tuple[Share, ...], "the clusters that share them"] = ()
     redirect: Annotated[Redirect | None, "the client is sent elsewhere"] = None
     reply: Annotated[Reply | None, "the proxy answers"] = None
@@ -310,7 +315,9 @@ class Rule:
     @property
     def shares(self) -> tuple[Share, ...]:
         """Who gets the requests; a single cluster is a split of one."""
-        return (Share(self.cluster),) if self.cluster else self.split
+        if self.cluster:
+            return (Share(self.cluster, subset=self.subset, no_subset=self.no_subset),)
+        return self.split
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,6 +378,7 @@ def _rule_problems(rule: Rule) -> Found:
     yield from _at_most(MOST_OF_ANYTHING, "filters", rule.filters)
     if rule.split and not any(share.weight for share in rule.split):
         yield ("split",), "`split` has no `weight` above 0, so nobody gets the requests"
+    yield from _subset_problems(rule)
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
@@ -385,6 +393,18 @@ def _rule_problems(rule: Rule) -> Found:
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
         yield from _below(name, _edit_problems(edit))
         yield from _below(name, _variable_problems(edit, bool(rule.shares)))
+
+
+def _subset_problems(rule: Rule) -> Found:
+    if not rule.cluster and (rule.subset or rule.no_subset != "none"):
+        key = "subset" if rule.subset else "no_subset"
+        yield (key,), f"`{key}` needs a `cluster`; in a `split` each share says its own"
+        return
+    for place, share in enumerate(rule.shares):
+        path: Path = ("split", place) if rule.split else ()
+        yield from ((path + below, message) for below, message in _at_most(MOST_OF_ANYTHING, "subset", share.subset))
+        if share.no_subset != "none" and not share.subset:
+            yield (*path, "no_subset"), f"`no_subset` {share.no_subset} needs a `subset` that may be missing"
 
 
 def _match_problems(match: RouteMatch) -> Found:

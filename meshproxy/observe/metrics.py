@@ -144,15 +144,21 @@ class EndpointStats(Counters):
         "connect_timeouts_total",
         "connections_active",
         "connections_total",
+        "doubts",
     )
 
     def __init__(self) -> None:
         self.connections_total = 0
         self.connections_active = 0
+        self.doubts: frozenset[str] = frozenset()
+        """The words for which it is not to be picked; in a snapshot each with the number of workers that have it."""
         self.connect_failures_total = 0
         self.connect_timeouts_total = 0
         self.bytes_sent_total = 0
         self.bytes_received_total = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), "doubts": {word: {"doubted": 1} for word in sorted(self.doubts)}}
 
 
 class ClusterStats(Counters):
@@ -274,7 +280,9 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "config", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint"]
+    scope: Literal[
+        "process", "config", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint", "doubt"
+    ]
     field: str
     help: str
     by: str = ""
@@ -294,6 +302,7 @@ SCOPE_LABELS = {
     "filter": ("listener", "filter"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
+    "doubt": ("cluster", "endpoint", "reason"),
 }
 
 # fmt: off
@@ -400,6 +409,8 @@ METRICS = (
            "Bytes written to the endpoint."),
     Metric("meshproxy_endpoint_received_bytes_total", "counter", "endpoint", "bytes_received_total",
            "Bytes read from the endpoint."),
+    Metric("meshproxy_endpoint_doubted", "gauge", "doubt", "doubted",
+           "Workers that do not pick the endpoint, by why; absent: all pick it."),
 )
 # fmt: on
 
@@ -451,6 +462,11 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
         for route, of_route in of_listener["answers"].items()
         for cluster, held in of_route.items()
     ]
+    endpoints: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
+        ((cluster, name), held)
+        for cluster, of_cluster in snapshot["clusters"].items()
+        for name, held in of_cluster["endpoints"].items()
+    ]
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
@@ -469,11 +485,8 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             for name, held in of_listener["filters"].items()
         ],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
-        "endpoint": [
-            ((cluster, name), held)
-            for cluster, of_cluster in snapshot["clusters"].items()
-            for name, held in of_cluster["endpoints"].items()
-        ],
+        "endpoint": endpoints,
+        "doubt": [((*names, word), doubt) for names, held in endpoints for word, doubt in held["doubts"].items()],
     }
     found = []
     for metric in METRICS:

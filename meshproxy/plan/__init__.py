@@ -18,8 +18,9 @@ from meshproxy.core.table import Claims
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
+from meshproxy.plan.bounds import pending_of, requests_of
 from meshproxy.plan.filters import rate_of as request_rate
-from meshproxy.plan.group import Group, pending_of, requests_of
+from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
@@ -110,7 +111,7 @@ def compile_config(
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
     for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim)
+        clusters[part.name] = _group(part, claims, rim, config.node.zone)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
@@ -122,9 +123,9 @@ def compile_config(
     return Snapshot(config, tuple(listeners), tuple(clusters.values()), named)
 
 
-def _group(said: model.Cluster, claims: Claims, rim: Rim) -> Group:
+def _group(said: model.Cluster, claims: Claims, rim: Rim, zone: str) -> Group:
     key = connections_of("cluster", said.name)
-    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim)
+    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, zone)
 
 
 def _listener(
@@ -155,11 +156,9 @@ def _tcp_doors(
     rim: Rim,
     share: Share,
 ) -> tuple[Door, ...]:
-    by_name = {name: group.cluster for name, group in clusters.items()}
-
     def service(chain: model.Chain) -> Service:
         if chain.routes:
-            return http_service(said, chain, tables[chain.routes], by_name, state, claims, rim)
+            return http_service(said, chain, tables[chain.routes], clusters, state, claims, rim)
         assert chain.cluster is not None
         return _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
 

@@ -7,20 +7,22 @@ state, who is gone is retired, and from the next call on the cluster picks among
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from math import inf
+from random import random
 
 from meshproxy import model
-from meshproxy.cluster.balance import BALANCERS, Pick
-from meshproxy.cluster.breaker import Breaker
-from meshproxy.cluster.breaker import Terms as BreakerTerms
+from meshproxy.cluster.balance import Means, Pick, Seat, balanced, key_of, listening, part_of, until_next
 from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
-from meshproxy.cluster.retry import Budget, BudgetTerms
+from meshproxy.cluster.heed import together
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
 from meshproxy.observe.metrics import EndpointStats
 from meshproxy.plan.answer import fixed
+from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.rim import Rim
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -28,23 +30,56 @@ Known = Mapping[str, tuple[str, ...]]
 """The addresses of names, of those that have any."""
 
 
+class Members:
+    """Who is in a cluster, and how to pick among them: what a cluster keeps for as long as anybody uses it."""
+
+    __slots__ = ("_clock", "_config", "_key", "_state", "_zone", "found", "seats")
+
+    def __init__(self, said: model.Cluster, state: ClusterState, rim: Rim, zone: str) -> None:
+        self._config = said
+        self._state = state
+        self._clock = rim.clock
+        self._zone = zone
+        self._key = key_of(said.hash)
+        self.seats = seats(said, rim.known)
+        self.found: list[tuple[Endpoint, Seat]] = []
+
+    def everybody(self) -> list[Endpoint]:
+        return [endpoint for endpoint, _ in self.found]
+
+    def pick(self, share: model.Share) -> Pick:
+        """Among those who are fit now and have the labels that are asked for."""
+        said, clock = self._config, self._clock
+        members = part_of(self.found, share)
+        everyone = tuple(float(seat.weight) for _, seat in self.found if seat.weight)
+        pick = balanced(members, said, self._zone, Means(random, clock.now, self._key, everyone))
+        again = until_next((endpoint for endpoint, _ in members), said.slow_start, clock.now())
+        if again is not None:
+            self._state.changes_in(again)
+        return pick
+
+
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("__weakref__", "_breaker", "_members", "_state", "_weights", "cluster", "config")
+    __slots__ = ("_members", "_parts", "_state", "cluster", "config")
 
-    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim) -> None:
+    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, zone: str) -> None:
+        """`zone` is where the proxy runs."""
         self.config = said
-        self._state = claims.claim(("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters))
-        self._state.pickers.add(self)
-        self._weights = weights(said, rim.known)
-        self._members = self._found(claims, rim)
-        self._breaker = _breaker(said, self._state, claims, rim)
+        self._state = claims.claim(
+            ("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters, rim.clock)
+        )
+        self._members = Members(said, self._state, rim, zone)
+        self._find(claims, rim)
+        self._parts: dict[model.Share, Cluster] = {}
+        """By what routes ask for, without its weight."""
+        breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
         self.cluster = Cluster(
             said.name,
             self._state.stats,
-            self._pick(),
+            partial(self._members.pick, model.Share(said.name)),
             limit,
             connect_timeout=said.connect_timeout,
             keepalive=said.keepalive,
@@ -52,37 +87,45 @@ class Group:
                 said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
             ),
             codec=ResponseCodec(),
-            heed=self._breaker.heed if self._breaker is not None else None,
+            heed=together(
+                listening(rim.clock.now) if said.balance == "ewma" else None,
+                breaker.heed if breaker is not None else None,
+            ),
             requests=stock(requests_of(said.name), bounds.max_requests, claims, rim),
             pending=stock(pending_of(said.name), bounds.max_pending, claims, rim),
             degraded=fixed(bounds.reply) if bounds.reply is not None else None,
-            budget=_budget(said, claims),
+            breaker=breaker,
+            budget=budget_of(said, claims),
+            everybody=self._members.everybody,
         )
-        self.refresh()
+        self._state.pickers.add(self.cluster)
+
+    def part(self, share: model.Share) -> Cluster:
+        """The cluster as a route has it: all endpoints, or those with some labels."""
+        if not share.subset:
+            return self.cluster
+        asked = replace(share, weight=1)
+        part = self._parts.get(asked)
+        if part is None:
+            part = self._parts[asked] = self.cluster.part(partial(self._members.pick, asked))
+            self._state.pickers.add(part)
+        return part
 
     def renew(self, table: Table, rim: Rim, grace: float) -> None:
         """Be what the names say now."""
-        before, self._weights = self._weights, weights(self.config, rim.known)
-        if self._weights == before:
+        members = self._members
+        before, members.seats = members.seats, seats(self.config, rim.known)
+        if members.seats == before:
             return
-        self._members = self._found(table, rim)
-        self.refresh()
-        for address in before.keys() - self._weights.keys():
+        self._find(table, rim)
+        for each in (self.cluster, *self._parts.values()):
+            each.refresh()
+        for address in before.keys() - members.seats.keys():
             table.drop(self._key(address), grace)
 
-    def refresh(self) -> None:
-        """Pick among those who are fit now, if the breaker lets anybody pass."""
-        self.cluster.use(self._pick(), [endpoint for endpoint, _ in self._members])
-        if self._breaker is not None:
-            self.cluster.turn(self._breaker.gate)
-
-    def _pick(self) -> Pick:
-        return BALANCERS[self.config.balance](
-            [(endpoint, weight) for endpoint, weight in self._members if weight and not endpoint.doubts]
-        )
-
-    def _found(self, live: Claims | Table, rim: Rim) -> list[tuple[Endpoint, int]]:
-        return [(self._endpoint(address, live, rim), weight) for address, weight in self._weights.items()]
+    def _find(self, live: Claims | Table, rim: Rim) -> None:
+        members = self._members
+        members.found = [(self._endpoint(address, live, rim), seat) for address, seat in members.seats.items()]
 
     def _endpoint(self, address: Address, live: Claims | Table, rim: Rim) -> Endpoint:
         def make() -> Endpoint:
@@ -101,68 +144,16 @@ class Group:
         return ("endpoint", self.config.name, address)
 
 
-def _breaker(said: model.Cluster, state: ClusterState, claims: Claims, rim: Rim) -> Breaker | None:
-    bounds = said.breaker
-    if not bounds.opens:
-        return None
-    terms = BreakerTerms(
-        window=bounds.window,
-        open_for=bounds.open,
-        min_requests=bounds.min_requests,
-        error_ratio=_or_never(bounds.error_ratio),
-        error_amount=_or_never(bounds.error_amount),
-        slow=_or_never(bounds.slow),
-        slow_ratio=_or_never(bounds.slow_ratio),
-        slow_amount=_or_never(bounds.slow_amount),
-        probes=bounds.probes,
-    )
+def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
+    """Who is in it.
 
-    def made() -> Breaker:
-        state.stats.breaker_open = 0
-
-        def turned() -> None:
-            state.stats.breaker_open = int(breaker.state != "closed")
-            state.stats.breaker_opened_total += breaker.state == "open"
-            rim.log.warning("breaker-turned", cluster=said.name, state=breaker.state)
-            state.changed()
-
-        breaker = Breaker(terms, rim.clock.now, turned)
-        return breaker
-
-    return claims.claim(("breaker", said.name, terms), made)
-
-
-def _or_never(threshold: float | None) -> float:
-    return inf if threshold is None else threshold
-
-
-def _budget(said: model.Cluster, claims: Claims) -> Budget:
-    bounds = said.breaker
-    terms = BudgetTerms(bounds.retry_share, bounds.min_retries, _or_never(bounds.max_retries))
-    return claims.claim(("budget", said.name, terms), lambda: Budget(terms))
-
-
-def stock(key: str, most: int | None, claims: Claims, rim: Rim) -> Stock | None:
-    """The limit of that name, if there is any."""
-    return None if most is None else claims.claim(("limit", key), lambda: rim.limits.stock(key))
-
-
-def requests_of(cluster: str) -> str:
-    """What the limit of requests at a time is called."""
-    return f"cluster/{cluster}/requests"
-
-
-def pending_of(cluster: str) -> str:
-    """What the limit of those who wait for a connection is called."""
-    return f"cluster/{cluster}/pending"
-
-
-def weights(said: model.Cluster, known: Known) -> dict[Address, int]:
-    """Who is in it.  An address that has several names, or stands there as well, has the sum of their weights."""
-    found: dict[Address, int] = {}
+    An address that has several names, or stands there as well, has the sum of their weights; else the first one counts.
+    """
+    found: dict[Address, Seat] = {}
     for endpoint in said.endpoints:
         for address in addresses(endpoint, known):
-            found[address] = found.get(address, 0) + endpoint.weight
+            seat = found.get(address) or Seat(0, endpoint.zone, endpoint.priority, endpoint.labels)
+            found[address] = replace(seat, weight=seat.weight + endpoint.weight)
     return found
 
 

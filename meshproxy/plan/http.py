@@ -7,7 +7,6 @@ from dataclasses import replace
 from math import inf
 
 from meshproxy import model
-from meshproxy.cluster.cluster import Cluster
 from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.filter import Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
@@ -21,6 +20,7 @@ from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.plan.codec import request_codec
 from meshproxy.plan.filters import compile_filters
+from meshproxy.plan.group import Group
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
@@ -48,7 +48,7 @@ def http_service(
     said: model.Listener,
     chain: model.Chain,
     table: model.RouteTable,
-    clusters: Mapping[str, Cluster],
+    clusters: Mapping[str, Group],
     state: ListenerState,
     claims: Claims,
     rim: Rim,
@@ -110,7 +110,7 @@ def _handling(
     rule: model.Rule,
     name: str,
     listener: str,
-    clusters: Mapping[str, Cluster],
+    clusters: Mapping[str, Group],
     default: Patience,
     count: Count,
     pipeline: Pipeline,
@@ -128,7 +128,11 @@ def _handling(
     if rule.redirect is not None:
         make = _redirect(rule.redirect, response)
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
-    shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
+    shares = [
+        (Share(clusters[share.cluster].part(share), count(name, share.cluster)), share.weight) for share in rule.shares
+    ]
+    if any(clusters[share.cluster].config.sticky for share in rule.shares):
+        response = _with_cookie(response)
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     new_path = _new_path(rule)
     return Forwarding(
@@ -175,6 +179,12 @@ def _with_host(edit: Edit, host: str | None) -> Edit:
         return edit
     line = encode.line(b"Host", host.encode("ascii"))
     return replace(edit, without=edit.without | {b"host"}, lines=line + edit.lines)
+
+
+def _with_cookie(edit: Edit) -> Edit:
+    """And the cookie of whoever was picked, if the client has not got it."""
+    more = edit.more
+    return replace(edit, more=lambda x: more(x) + x.notes.cookie if more is not None else x.notes.cookie)
 
 
 def _new_path(rule: model.Rule) -> NewPath | None:

@@ -95,7 +95,7 @@ def choice(*values: str, reserved: Mapping[str, str] | None = None) -> Scalar:
 
 def _read_ratio(value: object) -> float:
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise refuse("a number from 0 to 1", value)
+        raise refuse("a share from 0 to 1, such as 0.5", value)
     return float(value)
 
 

@@ -154,7 +154,7 @@ class Sequence:
 
     def read(self, value: object, path: Path, found: Found) -> Any:
         if not isinstance(value, list):
-            if self.how.one and not isinstance(value, Mapping):
+            if self.how.one and (not isinstance(value, Mapping) or isinstance(self.item, Struct)):
                 only = self.item.read(value, path, found)
                 return BAD if only is BAD else (only,)
             found.add(path, lambda path: f"{label(path)} must be a list, not {shown(value)}")

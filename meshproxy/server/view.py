@@ -11,12 +11,13 @@ from typing import Any, Protocol, cast
 from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
+from meshproxy.cluster.balance import Seat, standing
 from meshproxy.model import Cluster, Listener, Named, encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
 from meshproxy.plan import places
 from meshproxy.plan.explain import Explainer, Question
-from meshproxy.plan.group import addresses, weights
+from meshproxy.plan.group import addresses, seats
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.container import cpus, memory
 from meshproxy.server.fleet import Fleet
@@ -30,6 +31,9 @@ class Life(Protocol):
     def drain(self) -> None: ...
 
     def quit(self) -> None: ...
+
+
+NOT_COUNTED = EndpointStats().snapshot()
 
 
 class View:
@@ -98,7 +102,7 @@ class View:
     async def clusters(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["clusters"]
         return [
-            _cluster(said, stats[said.name], self._fleet.addresses)
+            _cluster(said, stats[said.name], self._fleet.addresses, self._reloader.config.node.zone)
             for said in self._reloader.config.clusters
             if said.name in stats
         ]
@@ -163,7 +167,7 @@ class View:
         return self._log.level
 
 
-def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str, object]:
+def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses, zone: str) -> dict[str, object]:
     return {
         "name": said.name,
         "balance": said.balance,
@@ -174,28 +178,47 @@ def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str
         "breaker": "open" if stats["breaker_open"] else "closed",
         "refused": stats["refused_total"],
         "retries": stats["retries_total"],
-        "endpoints": [*_endpoints(said, stats["endpoints"], names)],
+        "endpoints": [*_endpoints(said, stats["endpoints"], names, zone)],
     }
 
 
-def _endpoints(said: Cluster, stats: dict[str, Any], names: Addresses) -> Iterator[dict[str, object]]:
+def _endpoints(
+    said: Cluster, stats: dict[str, Any], names: Addresses, zone: str
+) -> Iterator[dict[str, object]]:
     """Each address once, also where two names have it; and a name that has none."""
-    left = weights(said, names.known)
+    left = seats(said, names.known)
+    doubts = {address: [*stats.get(str(address), NOT_COUNTED)["doubts"]] for address in left}
+    weights, _ = standing(
+        [*left.values()], [not doubts[address] for address in left], zone=zone, panic=said.panic
+    )
+    total = sum(weights) or 1
+    shares = {address: round(weight / total, 3) for address, weight in zip(left, weights, strict=True)}
     for endpoint in said.endpoints:
         where = endpoint.address
         name = {"name": str(where), "failure": names.failure(where.host)} if isinstance(where, Named) else {}
         found = addresses(endpoint, names.known)
         for address in found:
-            weight, counted = left.pop(address, None), stats.get(str(address))
-            if weight is not None and counted is not None:
-                yield {"address": str(address), **name, **_endpoint(weight, counted)}
+            seat, counted = left.pop(address, None), stats.get(str(address))
+            if seat is not None and counted is not None:
+                standing_now = _standing(seat, shares[address], doubts[address])
+                yield {"address": str(address), **name, **standing_now, **_endpoint(counted)}
         if not found:
-            yield {"address": None, **name, **_endpoint(endpoint.weight, EndpointStats().snapshot())}
+            seat = Seat(endpoint.weight, endpoint.zone, endpoint.priority)
+            yield {"address": None, **name, **_standing(seat, 0.0, ["address"]), **_endpoint(NOT_COUNTED)}
 
 
-def _endpoint(weight: int, stats: dict[str, Any]) -> dict[str, object]:
+def _standing(seat: Seat, share: float, doubts: list[str]) -> dict[str, object]:
+    """What was said of it, which share of the load it is to have, and why if that is none."""
+    if share:
+        picked = f"in panic: {', '.join(doubts)}" if doubts else "yes"
+    else:
+        picked = f"no: {', '.join(doubts)}" if doubts else "spare" if seat.weight else "weight 0"
+    said = {"zone": seat.zone or None, "priority": seat.priority, "weight": seat.weight}
+    return {**said, "share": share, "picked": picked}
+
+
+def _endpoint(stats: dict[str, Any]) -> dict[str, object]:
     return {
-        "weight": weight,
         "connections": stats["connections_active"],
         "total": stats["connections_total"],
         "connect_failures": stats["connect_failures_total"],

@@ -50,6 +50,7 @@ def busy_stats() -> Stats:
     books.malformed["bad_length"] += 1
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
+    books.endpoints["127.0.0.1:9090"].doubts = frozenset({"health"})
     return stats
 
 
@@ -82,6 +83,7 @@ def test_prometheus_reads_back_what_was_counted() -> None:
     assert found["meshproxy_config_last_reload_ok_timestamp_seconds", ()] == 1_700_000_000.5
     endpoint = (("cluster", "books"), ("endpoint", "127.0.0.1:9090"))
     assert found["meshproxy_endpoint_connections_active", endpoint] == 1
+    assert found["meshproxy_endpoint_doubted", (*endpoint, ("reason", "health"))] == 1
 
 
 def test_large_counts_are_printed_whole() -> None:

@@ -286,16 +286,13 @@ def test_connect_failures_go_on_by_themselves_within_the_tries(run: Run, world: 
     async def scenario() -> None:
         w, gone, up = world(), upstream(), upstream()
         gone.close()
-        await w.apply(retrying(gone.address, up.address, on=[503], attempts=2))
+        await w.apply(retrying(gone.address, up.address, on=[503], attempts=2, cluster={"pool": {"max_idle": 0}}))
         client = await w.connect()
-        for _ in range(2):
+        for _ in range(2):  # one of them has the turn of who is gone
             await client.send(GET)
-            if not w.worker._http.upstreams:
-                server = await asked(up)
-            else:
-                await head_of(server)
-            await server.send(OK)
+            await asked(up, OK)
             await heard(client, OK)
+        assert w.stats.clusters["up"].endpoints[gone.address].connect_failures_total >= 1
         await w.apply(retrying(gone.address, on=["connect"], attempts=3))
         client = await w.connect()
         await client.send(GET)

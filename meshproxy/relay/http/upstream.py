@@ -380,6 +380,7 @@ class Connecting:
         self._asker = None
         if self._dial is not None:
             self._dial.cancel()
+            self._endpoint.dialling -= 1
         self._give_back()
 
     def _enter(self, granted: bool) -> None:
@@ -407,11 +408,14 @@ class Connecting:
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial
+            self._endpoint.dialling += 1
         else:
             self._dialled(outcome)
 
     def _dialled(self, outcome: socket.socket | OSError) -> None:
-        self._dial = None
+        if self._dial is not None:
+            self._dial = None
+            self._endpoint.dialling -= 1
         asker, unit = self._asker, self._unit
         assert asker is not None
         assert unit is not None
