@@ -29,6 +29,7 @@ def test_what_a_rule_matches() -> None:
     ("said", "words"),
     [
         ({"split": [{"cluster": "a", "weight": 90}, {"cluster": "b", "weight": 10}]}, "a 90, b 10"),
+        ({"cluster": "a", "mirror": {"cluster": "b", "share": 0.1}}, "a; 0.1 of it copied to b"),
         ({"redirect": "/x"}, "redirect 302 path /x"),
         ({"redirect": {"scheme": "https", "host": "a:1", "status": 308}}, "redirect 308 scheme https host a:1"),
         ({"reply": {"status": 410}}, "reply 410"),

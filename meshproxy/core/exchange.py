@@ -54,6 +54,7 @@ class Exchange:
         "attempts",
         "begun",
         "cluster",
+        "copy",
         "failure",
         "handling",
         "opening",
@@ -102,6 +103,11 @@ class Exchange:
         """Whether the client has heard anything of an answer that is not ours."""
         self.failure: Failure | None = None
         self._notes: Notes | None = None
+
+    # Where its rule has a mirror, once it is sent
+
+    copy: Any
+    """What the mirror gets; None for a request that was not drawn."""
 
     # At its end
 

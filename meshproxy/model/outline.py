@@ -28,7 +28,8 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
-    return rule.cluster or ", ".join(f"{share.cluster} {share.weight}" for share in rule.split)
+    shared = rule.cluster or ", ".join(f"{share.cluster} {share.weight}" for share in rule.split)
+    return shared if rule.mirror is None else f"{shared}; {rule.mirror.share:g} of it copied to {rule.mirror.cluster}"
 
 
 def _choice(match: PathMatch | ValueMatch) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex
+from meshproxy.model.mirror import Mirror
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -303,11 +304,20 @@ class Rule:
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
     filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
+    mirror: Annotated[Mirror | None, "a cluster that is sent copies of what is sent upstream"] = None
 
     @property
     def shares(self) -> tuple[Share, ...]:
         """Who gets the requests; a single cluster is a split of one."""
         return (Share(self.cluster),) if self.cluster else self.split
+
+    @property
+    def clusters(self) -> Iterator[tuple[Path, str]]:
+        """Each that may be asked, with the place where it is named."""
+        for place, share in enumerate(self.shares):
+            yield ("split", place, "cluster") if self.split else ("cluster",), share.cluster
+        if self.mirror is not None:
+            yield ("mirror", "cluster"), self.mirror.cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,6 +383,7 @@ def _rule_problems(rule: Rule) -> Found:
     if rule.reply:
         yield from _below("reply", _reply_problems(rule.reply))
     yield from _below("rewrite", _rewrite_problems(rule))
+    yield from _below("mirror", _mirror_problems(rule))
     if not rule.shares and rule.request_headers != HeaderEdit():
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
@@ -400,6 +411,16 @@ def _rewrite_problems(rule: Rule) -> Found:
         yield ("prefix",), "`prefix` and `path` are two answers to one question: say one of them"
     if rewrite.prefix and matched and not matched.prefix:
         yield ("prefix",), "`prefix` needs a `match.path.prefix`, which it replaces"
+
+
+def _mirror_problems(rule: Rule) -> Found:
+    if rule.mirror is None:
+        return
+    if not rule.shares:
+        yield (), "`mirror` needs a `cluster` or a `split`: nothing is sent upstream"
+    if any(share.cluster == rule.mirror.cluster for share in rule.shares):
+        # It would take from the connections that the requests themselves need.
+        yield ("cluster",), f"`cluster` {rule.mirror.cluster} gets the requests themselves: a mirror is another one"
 
 
 def _edit_problems(edit: HeaderEdit) -> Found:

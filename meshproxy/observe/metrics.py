@@ -99,6 +99,20 @@ class FilterStats(Counters):
         self.off = 0
 
 
+class MirrorStats(Counters):
+    """What became of the copies of one route's requests."""
+
+    __slots__ = ("answers", "copies_active", "copies_total", "dropped")
+
+    def __init__(self) -> None:
+        self.copies_total = 0
+        self.copies_active = 0
+        self.answers: Counter[str] = Counter()
+        """By class of status, such as 2xx."""
+        self.dropped: Counter[str] = Counter()
+        """By reason; reasons that never were are not shown."""
+
+
 class ListenerStats(Counters):
     """What one listener saw.  A UDP session counts as a connection."""
 
@@ -114,6 +128,7 @@ class ListenerStats(Counters):
         "datagrams_sent_total",
         "filters",
         "malformed",
+        "mirrors",
         "rejected",
     )
 
@@ -132,6 +147,8 @@ class ListenerStats(Counters):
         self.answers: dict[str, dict[str, AnswerStats]] = {}
         """By route and cluster, either of which may be empty."""
         self.filters: dict[str, FilterStats] = {}
+        self.mirrors: dict[str, dict[str, MirrorStats]] = {}
+        """By route and cluster."""
 
 
 class EndpointStats(Counters):
@@ -261,7 +278,9 @@ class Metric(NamedTuple):
 
     name: str
     type: Literal["counter", "gauge", "histogram"]
-    scope: Literal["process", "config", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint"]
+    scope: Literal[
+        "process", "config", "worker", "listener", "answers", "code", "filter", "mirror", "cluster", "endpoint"
+    ]
     field: str
     help: str
     by: str = ""
@@ -279,6 +298,7 @@ SCOPE_LABELS = {
     "answers": ("listener", "route", "cluster"),
     "code": ("listener", "route", "cluster", "code", "flags"),
     "filter": ("listener", "filter"),
+    "mirror": ("listener", "route", "cluster"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
 }
@@ -339,6 +359,14 @@ METRICS = (
            "Times that what a filter awaited took too long."),
     Metric("meshproxy_filter_off", "gauge", "filter", "off",
            "Workers in which a filter is not called any more, because it was slow too often."),
+    Metric("meshproxy_mirror_copies_total", "counter", "mirror", "copies_total",
+           "Copies of requests begun for a mirror."),
+    Metric("meshproxy_mirror_copies_active", "gauge", "mirror", "copies_active",
+           "Copies under way now."),
+    Metric("meshproxy_mirror_answers_total", "counter", "mirror", "answers",
+           "Answers of a mirror, by class of status.", "code"),
+    Metric("meshproxy_mirror_dropped_total", "counter", "mirror", "dropped",
+           "Copies given up, or not begun.", "reason"),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
@@ -442,6 +470,12 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             ((listener, name), held)
             for listener, of_listener in snapshot["listeners"].items()
             for name, held in of_listener["filters"].items()
+        ],
+        "mirror": [
+            ((listener, route, cluster), held)
+            for listener, of_listener in snapshot["listeners"].items()
+            for route, of_route in of_listener["mirrors"].items()
+            for cluster, held in of_route.items()
         ],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": [

@@ -8,7 +8,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
-from meshproxy.core.filter import NO_FILTERS, Pipeline
+from meshproxy.core.filter import NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
@@ -17,7 +17,7 @@ from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
 from meshproxy.model.routes import variables
-from meshproxy.observe.metrics import AnswerStats
+from meshproxy.observe.metrics import AnswerStats, MirrorStats
 from meshproxy.plan.codec import request_codec
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.rim import Rim
@@ -34,8 +34,9 @@ from meshproxy.relay.http.handling import (
     Share,
     draw,
 )
+from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.service import Front, HttpService
-from meshproxy.relay.live import Answers, ListenerState
+from meshproxy.relay.live import ListenerState, OfRoute
 from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
@@ -53,7 +54,7 @@ def http_service(
 ) -> HttpService:
     def count(route: str, cluster: str) -> AnswerStats:
         key = ("answers", said.name, route, cluster)
-        return claims.claim(key, lambda: Answers(state.stats.answers, route, cluster)).stats
+        return claims.claim(key, lambda: OfRoute(state.stats.answers, route, cluster, AnswerStats())).stats
 
     timeouts = chain.timeouts
     patience = Patience.of(timeouts.idle or inf, timeouts.request or inf)
@@ -66,14 +67,16 @@ def http_service(
         return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
 
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
-        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
-        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline)
+        mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
+        own = [Hooks(done=original_over)] if mirror is not None else []
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, own)
+        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline, mirror)
         if not pipeline.request:
             return handling
         return Filtered(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
-            pipeline=pipeline, plain=handling.plain, as_is=handling.as_is,
+            pipeline=pipeline, plain=handling.plain, mirror=handling.mirror, as_is=handling.as_is,
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -111,6 +114,7 @@ def _handling(
     default: Patience,
     count: Count,
     pipeline: Pipeline,
+    mirror: Mirror | None,
 ) -> Handling:
     timeouts = rule.timeouts
     patience = Patience.of(
@@ -137,7 +141,31 @@ def _handling(
         patience=patience,
         pipeline=pipeline,
         plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
+        mirror=mirror,
         as_is=new_path is None and not request.without and not request.lines,
+    )
+
+
+def _mirror(
+    said: model.Mirror,
+    listener: str,
+    route: str,
+    clusters: Mapping[str, Cluster],
+    state: ListenerState,
+    claims: Claims,
+    rim: Rim,
+) -> Mirror:
+    key = ("mirror", listener, route, said.cluster)
+    counted = claims.claim(key, lambda: OfRoute(state.stats.mirrors, route, said.cluster, MirrorStats()))
+    return Mirror(
+        rim.http,
+        clusters[said.cluster],
+        counted.stats,
+        encode.line(b"X-Meshproxy-Mirror", route.encode("ascii")),
+        share=said.share,
+        timeout=said.timeout,
+        buffer=said.buffer,
+        most=said.max_requests,
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, MutableSequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshproxy.cluster.endpoint import User, drain_after
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import AnswerStats, FilterStats, ListenerStats
+from meshproxy.observe.metrics import FilterStats, ListenerStats
+
+S = TypeVar("S")
 
 
 class Connection(User, Protocol):
@@ -118,13 +120,13 @@ class ListenerState:
             self._guests.states.discard(self)
 
 
-class Answers:
-    """Live, keyed by listener, route and cluster: what is counted of requests."""
+class OfRoute(Generic[S]):
+    """Live, keyed by listener, route and cluster: what is counted there."""
 
     __slots__ = ("_cluster", "_registry", "_route", "stats")
 
-    def __init__(self, registry: dict[str, dict[str, AnswerStats]], route: str, cluster: str) -> None:
-        self.stats = AnswerStats()
+    def __init__(self, registry: dict[str, dict[str, S]], route: str, cluster: str, stats: S) -> None:
+        self.stats = stats
         self._registry = registry
         self._route = route
         self._cluster = cluster

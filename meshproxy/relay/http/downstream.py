@@ -75,7 +75,8 @@ class Downstream(Incoming):
         said = self._said
         if said is None:
             said = self._said = self._service.said_of(self._origin)
-        opening = x.opening if x.handling.plain else self._changed_opening(x)
+        plain = x.handling.plain
+        opening = x.opening if plain else self._changed_opening(x)
         if said.more is not None:
             opening += said.more(x.request)
         if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
@@ -85,6 +86,8 @@ class Downstream(Incoming):
             data = opening + said.lines + CRLF
         if self._first:
             data += self._first
+        if not plain and x.handling.mirror is not None and not x.attempts:
+            x.copy = x.handling.mirror.copy(x, data)
         idle = endpoint.idle
         if idle and not x.attempts:
             idle.pop().carry(self, x, data)

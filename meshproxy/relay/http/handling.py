@@ -16,6 +16,7 @@ from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http.mirror import Mirror
 from meshproxy.wire.h1 import RequestHead
 
 NOTHING: frozenset[bytes] = frozenset()
@@ -81,6 +82,8 @@ class Handling(ABC):
     plain: bool = True
     """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
     in the answer."""
+    mirror: Mirror | None = None
+    """Who is sent copies of what an upstream is asked; then it is not plain."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 
