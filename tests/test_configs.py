@@ -44,6 +44,7 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
     rule = "routes.NAME.rules[]"
     absent_by_default = (
         "status.",
+        "overload.",
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),

@@ -20,7 +20,7 @@ from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
-SECTIONS = ("node", *PROCESS, "drain", "dns")
+SECTIONS = ("node", *PROCESS, "drain", "overload", "dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_clashes(documents, config, listeners),
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
+        *_priority_problems(tables, config),
         *_endpoint_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
     ]
@@ -251,6 +252,18 @@ def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
                 elif known.by_name[cluster].proxy_protocol:
                     message = f"cluster `{cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
                     yield item.problem(("rules", index, *below), message)
+
+
+def _priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Problem]:
+    if config.overload is not None:
+        return
+    for item in tables:
+        for index, rule in enumerate(item.value.rules):
+            if rule.priority != "normal":
+                yield item.problem(
+                    ("rules", index, "priority"),
+                    f"`priority` {rule.priority} needs a section `overload`, which says when it counts",
+                )
 
 
 def _filter_problems(item: Item) -> Iterator[Problem]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex
 from meshproxy.model.mirror import Mirror
+from meshproxy.model.overload import Priority
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -304,6 +305,9 @@ class Rule:
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
     filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
+    priority: Annotated[Priority, "who is refused first when there is too much to do; needs a section `overload`"] = (
+        "normal"
+    )
     mirror: Annotated[Mirror | None, "a cluster that is sent copies of what is sent upstream"] = None
 
     @property

@@ -14,8 +14,9 @@ from math import inf, isnan
 from typing import Any, Literal, NamedTuple
 
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
-REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint")
+REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", "overload")
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
+OVERLOADS = ("keep_alive", "low", "connections")
 RELOADS = ("ok", "refused", "unchanged")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -243,14 +244,25 @@ class ProcessStats(Counters):
             self.last_reload_ok_seconds = at
 
 
+class StageStats(Counters):
+    """One stage of overload."""
+
+    __slots__ = ("entered_total", "in_force")
+
+    def __init__(self) -> None:
+        self.entered_total = 0
+        self.in_force = 0
+
+
 class WorkerStats(Counters):
     """What concerns the loop of a worker."""
 
-    __slots__ = ("connections_passed_total", "loop_lag_seconds")
+    __slots__ = ("connections_passed_total", "loop_lag_seconds", "stages")
 
     def __init__(self) -> None:
         self.connections_passed_total = 0
         self.loop_lag_seconds = Histogram(LAG_BOUNDS)
+        self.stages = {name: StageStats() for name in OVERLOADS}
 
 
 class Stats(Counters):
@@ -279,7 +291,7 @@ class Metric(NamedTuple):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
-        "process", "config", "worker", "listener", "answers", "code", "filter", "mirror", "cluster", "endpoint"
+        "process", "config", "worker", "stage", "listener", "answers", "code", "filter", "mirror", "cluster", "endpoint"
     ]
     field: str
     help: str
@@ -294,6 +306,7 @@ SCOPE_LABELS = {
     "process": (),
     "config": ("listener",),
     "worker": (),
+    "stage": ("stage",),
     "listener": ("listener",),
     "answers": ("listener", "route", "cluster"),
     "code": ("listener", "route", "cluster", "code", "flags"),
@@ -327,6 +340,10 @@ METRICS = (
            "Connections that a worker handed to one that has fewer."),
     Metric("meshproxy_loop_lag_seconds", "histogram", "worker", "loop_lag_seconds",
            "How late the event loop called a timer."),
+    Metric("meshproxy_overload_workers", "gauge", "stage", "in_force",
+           "Workers in which this stage of overload is in force."),
+    Metric("meshproxy_overload_entered_total", "counter", "stage", "entered_total",
+           "Times that a worker entered this stage of overload."),
     Metric("meshproxy_listener_connections_total", "counter", "listener", "connections_total",
            "Connections accepted, or UDP sessions begun."),
     Metric("meshproxy_listener_connections_active", "gauge", "listener", "connections_active",
@@ -458,6 +475,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
         "worker": [((), snapshot["worker"])],
+        "stage": [((name,), held) for name, held in snapshot["worker"]["stages"].items()],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
         "answers": answers,
         "code": [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf
+from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
 from meshproxy.core.filter import NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.overload import CONNECTIONS, LOW
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
 from meshproxy.core.table import Claims
@@ -35,8 +37,9 @@ from meshproxy.relay.http.handling import (
     draw,
 )
 from meshproxy.relay.http.mirror import Mirror, original_over
+from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, HttpService
-from meshproxy.relay.live import ListenerState, OfRoute
+from meshproxy.relay.live import Kept, ListenerState, OfRoute
 from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
@@ -51,6 +54,7 @@ def http_service(
     state: ListenerState,
     claims: Claims,
     rim: Rim,
+    overload: model.Overload | None,
 ) -> HttpService:
     def count(route: str, cluster: str) -> AnswerStats:
         key = ("answers", said.name, route, cluster)
@@ -68,15 +72,19 @@ def http_service(
 
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
+        room = _room(overload, said, claims, rim) if overload is not None and rule.priority == "low" else None
         own = [Hooks(done=original_over)] if mirror is not None else []
+        if room is not None:
+            own.append(Hooks(done=room.leave))
         pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, own)
         handling = _handling(rule, name, said.name, clusters, patience, count, pipeline, mirror)
-        if not pipeline.request:
+        if pipeline.request:
+            handling = Filtered(inner=handling, stats=count(name, ""), **_common(handling))
+        if overload is None or rule.priority == "high":
             return handling
-        return Filtered(
-            inner=handling, stats=count(name, ""), patience=handling.patience,
-            request=handling.request, response=handling.response,
-            pipeline=pipeline, plain=handling.plain, mirror=handling.mirror, as_is=handling.as_is,
+        return Gated(
+            inner=handling, stats=count(name, ""), overload=rim.overload,
+            refused_from=CONNECTIONS if room is None else LOW, room=room, **_common(handling),
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -144,6 +152,16 @@ def _handling(
         mirror=mirror,
         as_is=new_path is None and not request.without and not request.lines,
     )
+
+
+def _common(handling: Handling) -> dict[str, Any]:
+    """What one that stands before it shows of it."""
+    return {field.name: getattr(handling, field.name) for field in fields(Handling)}
+
+
+def _room(overload: model.Overload, said: model.Listener, claims: Claims, rim: Rim) -> Room:
+    under_way = claims.claim(("low", said.name), lambda: Kept(set())).value
+    return Room(under_way, max(int(overload.low * said.max_connections / rim.guests.workers), 1))
 
 
 def _mirror(

@@ -12,6 +12,9 @@ from meshproxy.observe.metrics import FilterStats, ListenerStats
 
 S = TypeVar("S")
 
+STAGE_AT = 32
+"""The bit of a number on the board from which on it shows the stage of overload; below are the connections."""
+
 
 class Connection(User, Protocol):
     def account(self) -> None:
@@ -29,17 +32,28 @@ class Chooser(Protocol):
 class Guests:
     """Everybody who is in, through any listener of any generation."""
 
-    __slots__ = ("_board", "_number", "count", "states")
+    __slots__ = ("_board", "_number", "_rank", "count", "states")
 
     def __init__(self, board: MutableSequence[int], number: int) -> None:
         """`board[number]` shows how many they are; what else stands there belongs to other workers."""
         self._board = board
         self._number = number
+        self._rank = 0
         self.count = 0
         self.states: set[ListenerState] = set()
 
+    @property
+    def workers(self) -> int:
+        """For how many workers there is a place on the board."""
+        return len(self._board)
+
+    def rank(self, stage: int) -> None:
+        """Who is in a higher stage of overload has more on the board than any who is not."""
+        self._rank = stage << STAGE_AT
+        self.show()
+
     def show(self) -> None:
-        self._board[self._number] = self.count
+        self._board[self._number] = self._rank + self.count
 
     def came(self) -> None:
         self.count += 1

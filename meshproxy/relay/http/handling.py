@@ -62,6 +62,9 @@ class Asked(Protocol):
     def decide(self, x: Exchange, answer: Reply | Failure) -> None:
         """Either of these."""
 
+    def leave(self) -> None:
+        """The connection is to end with this answer."""
+
     def attempt(self, x: Exchange) -> None:
         """Send it to an endpoint of its cluster."""
 
