@@ -50,13 +50,13 @@ class Notes:
 
 class Exchange:
     __slots__ = (
-        "_notes",
         "attempts",
         "begun",
         "cluster",
         "copy",
         "failure",
         "handling",
+        "noted",
         "opening",
         "origin",
         "path",
@@ -69,6 +69,7 @@ class Exchange:
         "status",
         "streamed",
         "tried",
+        "units",
         "upstream",
     )
 
@@ -96,13 +97,16 @@ class Exchange:
         """Whether a part of the body has gone to the upstream and is not kept."""
         self.attempts = 0
         self.tried: tuple[Any, ...] = ()
-        """Endpoints that could not be reached."""
+        """Endpoints that have failed it."""
+        self.units: tuple[Any, ...] = ()
+        """What it has taken of limits, and gives back at its end."""
         self.response: ResponseHead | None = None
         """Once it has begun."""
         self.begun = False
         """Whether the client has heard anything of an answer that is not ours."""
         self.failure: Failure | None = None
-        self._notes: Notes | None = None
+        self.noted: Notes | None = None
+        """What filters have left, if anything."""
 
     # Where its rule has a mirror, once it is sent
 
@@ -125,9 +129,9 @@ class Exchange:
 
     @property
     def notes(self) -> Notes:
-        if self._notes is None:
-            self._notes = Notes()
-        return self._notes
+        if self.noted is None:
+            self.noted = Notes()
+        return self.noted
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -143,8 +147,3 @@ class Exchange:
     def response_changes(self) -> Changes:
         """Fields of the upstream's answer, to be changed before it is sent on."""
         return self.notes.response
-
-    @property
-    def noted(self) -> bool:
-        """Whether filters have left anything."""
-        return self._notes is not None

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from meshproxy.model import regex
+from meshproxy.model import regex, retry
 from meshproxy.model.mirror import Mirror
 from meshproxy.model.overload import Priority
+from meshproxy.model.retry import Retry
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -290,7 +291,6 @@ class Rule:
     """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "retry": "retrying",
         "authorize": "authorization",
     }
 
@@ -304,6 +304,9 @@ class Rule:
     request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = HeaderEdit()
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
+    retry: Annotated[
+        Retry | None, "when it is asked again; absent: where nobody can have heard of it, up to three endpoints"
+    ] = None
     filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
     priority: Annotated[Priority, "who is refused first when there is too much to do; needs a section `overload`"] = (
         "normal"
@@ -385,9 +388,13 @@ def _rule_problems(rule: Rule) -> Found:
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
-        yield from _below("reply", _reply_problems(rule.reply))
+        yield from _below("reply", reply_problems(rule.reply))
     yield from _below("rewrite", _rewrite_problems(rule))
     yield from _below("mirror", _mirror_problems(rule))
+    if rule.retry is not None:
+        yield from _below("retry", retry.problems(rule.retry))
+        if not rule.shares:
+            yield ("retry",), "`retry` needs a `cluster` or a `split`: nothing is sent upstream"
     if not rule.shares and rule.request_headers != HeaderEdit():
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
@@ -401,7 +408,7 @@ def _match_problems(match: RouteMatch) -> Found:
     yield from _below("headers", _names(name for name, _ in match.headers))
 
 
-def _reply_problems(reply: Reply) -> Found:
+def reply_problems(reply: Reply) -> Found:
     if reply.body and reply.status in WITHOUT_BODY:
         yield ("body",), f"`body` must be empty: an answer with status {reply.status} has none"
     yield from _fields("headers", reply.headers)

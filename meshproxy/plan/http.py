@@ -9,7 +9,8 @@ from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
-from meshproxy.core.filter import NO_FILTERS, Hooks, Pipeline
+from meshproxy.cluster.retry import SAFE, Retry, causes
+from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.overload import CONNECTIONS, LOW
 from meshproxy.core.reply import Reply
@@ -26,6 +27,7 @@ from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
+    NOTHING,
     Answering,
     Edit,
     Forwarding,
@@ -148,7 +150,9 @@ def _handling(
         response=response,
         patience=patience,
         pipeline=pipeline,
-        plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
+        retry=_retry(rule.retry) if rule.retry is not None else None,
+        asks_plainly=request.more is None and not pipeline.request_data,
+        answers_plainly=response == NO_EDIT and not (pipeline.response or pipeline.response_data or pipeline.done),
         mirror=mirror,
         as_is=new_path is None and not request.without and not request.lines,
     )
@@ -184,6 +188,20 @@ def _mirror(
         timeout=said.timeout,
         buffer=said.buffer,
         most=said.max_requests,
+    )
+
+
+def _retry(said: model.Retry) -> Retry:
+    return Retry(
+        attempts=said.attempts,
+        causes=causes(said.on),
+        methods=NOTHING if said.unsafe else SAFE,
+        per_try=said.per_try_timeout or inf,
+        pause_first=said.backoff,
+        pause_most=said.max_backoff,
+        most_asked_for=said.max_retry_after,
+        most_body=said.max_body,
+        hedge=said.hedge or inf,
     )
 
 

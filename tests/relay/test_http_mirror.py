@@ -165,6 +165,74 @@ def test_a_share_of_the_requests_is_copied(
     run(scenario())
 
 
+def test_the_limit_of_requests_of_the_mirror_holds_for_copies(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, other = world(), upstream(), upstream()
+        await w.apply(mirrored(up, other, None, {"breaker": {"max_requests": 1}}))
+        client = await w.connect()
+        await client.send(GET)
+        server, mirror = await up.accept(), await other.accept()
+        await head_of(server)
+        await server.send(OK)
+        await heard(client, OK)
+        await original(client, server)
+        await w.until(lambda: counted(w).get("overflow") == 1)
+        await head_of(mirror)
+        await mirror.send(OK)
+        await over(w, **{"overflow": 1, "2xx": 1})
+        # << what was taken is given back
+        await original(client, server)
+        assert await head_of(mirror) == COPY
+        await mirror.send(OK)
+        await over(w, **{"overflow": 1, "2xx": 2})
+
+    run(scenario())
+
+
+def test_a_breaker_that_is_open_holds_for_copies(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, other = world(), upstream(), upstream()
+        await w.apply(mirrored(up, other))
+        client = await w.connect()
+        (state,) = w.worker._guests.states
+        handling = state.entry.choose(None).front._find(b"x", b"/a", b"GET", None).outcome
+        handling.mirror.cluster.turn(lambda: False)
+        await client.send(GET)
+        server = await up.accept()
+        await head_of(server)
+        await server.send(OK)
+        await heard(client, OK)
+        await over(w, breaker_open=1)
+        assert w.stats.clusters["other"].refused_total == 1
+
+    run(scenario())
+
+
+def test_what_is_asked_again_is_copied_once(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, other = world(), upstream(), upstream()
+        await w.apply(mirrored(up, other, {"retry": {"on": ["5xx"], "attempts": 2, "backoff": 0}}))
+        client = await w.connect()
+        await client.send(PUT % 4 + b"ab")
+        server, mirror = await up.accept(), await other.accept()
+        await head_of(server)
+        await client.send(b"cd")
+        await heard(server, b"abcd")
+        await server.send(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        again = await up.accept()
+        await head_of(again)
+        await heard(again, b"abcd")
+        await again.send(OK)
+        await heard(client, OK)
+        await head_of(mirror)
+        await heard(mirror, b"abcd")
+        await mirror.send(OK)
+        await over(w, **{"2xx": 1})
+        assert counted(w)["begun"] == 1
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("how", ["refused", "nobody", "limit"])
 def test_a_mirror_that_cannot_be_reached(run: Run, world: World, upstream: Upstream, how: str) -> None:
     async def scenario() -> None:
@@ -627,7 +695,7 @@ def test_a_mirror_is_chosen_for_who_asks_and_doubted_for_itself(run: Run, world:
         def heed(endpoint: Any, failure: Failure | None, status: int, seconds: float) -> None:
             heeded.append(failure and failure.reason)
 
-        cluster.use(noted)
+        cluster.use(noted, cluster._endpoints)
         cluster.heed = heed
         await client.send(GET)
         server = await up.accept()

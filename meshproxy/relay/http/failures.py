@@ -20,6 +20,7 @@ BODY_TIMEOUT = Failure("body_timeout", 408, "DT")
 CLIENT_GONE = Failure("client_gone", 499, "DC")
 
 # Time
+TRY_TIMEOUT = Failure("try_timeout", 504, "UT")
 REQUEST_TIMEOUT = Failure("request_timeout", 504, "UT")
 IDLE_TIMEOUT = Failure("idle_timeout", 504, "SI")
 DRAINED = Failure("drained", 503, "DR")

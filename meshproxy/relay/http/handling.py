@@ -11,6 +11,7 @@ from random import random
 from typing import NamedTuple, Protocol
 
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.cluster.retry import Retry
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
@@ -82,11 +83,14 @@ class Handling(ABC):
     response: Edit = NO_EDIT
     """Changes to its answer."""
     pipeline: Pipeline = NO_FILTERS
-    plain: bool = True
-    """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
-    in the answer."""
+    asks_plainly: bool = True
+    """Whether all that is to be changed of a request is known from its head alone, but for what filters note."""
+    answers_plainly: bool = True
+    """Whether nothing is to be changed of an answer and nobody is to be told of it, but for what filters note."""
+    retry: Retry | None = None
+    """When it is asked again."""
     mirror: Mirror | None = None
-    """Who is sent copies of what an upstream is asked; then it is not plain."""
+    """Who is sent copies of what an upstream is asked."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 

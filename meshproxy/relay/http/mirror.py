@@ -9,14 +9,16 @@ A copy is what the upstream was asked, byte for byte, and one line that says wha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import random
 
-from meshproxy.cluster.cluster import Cluster
+from meshproxy.cluster.cluster import BREAKER_OPEN, Cluster
 from meshproxy.core.exchange import Exchange
+from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Feeder
 from meshproxy.observe.metrics import MirrorStats
-from meshproxy.relay.http.failures import REQUEST_TIMEOUT
+from meshproxy.relay.http.failures import OVERFLOW, REQUEST_TIMEOUT
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.http.upstream import Connecting, Upstream
 from meshproxy.wire.h1 import ResponseHead
@@ -90,10 +92,38 @@ class Copy:
         site.loop.call_soon(self._begin)
 
     def _begin(self) -> None:
-        waiting = self._waiting
-        if self._over or waiting is None:
+        if self._over:
             return
-        x = self._x
+        cluster = self._mirror.cluster
+        limit = cluster.requests
+        if not cluster.lets_pass():
+            self.drop(BREAKER_OPEN.reason)
+        elif limit is None:
+            self._send_first()
+        elif limit.take():
+            self._entered(limit, True)
+        else:
+            limit.ask(partial(self._entered, limit))
+
+    def _entered(self, limit: Stock, granted: bool) -> None:
+        if granted:
+            self._x.units = (limit,)
+        if self._over:
+            self._give_back()
+        elif granted:
+            self._send_first()
+        else:
+            self._mirror.cluster.stats.overflow_total += 1
+            self.drop(OVERFLOW.reason)
+
+    def _give_back(self) -> None:
+        units, self._x.units = self._x.units, ()
+        for unit in units:
+            unit.give()
+
+    def _send_first(self) -> None:
+        x, waiting = self._x, self._waiting
+        assert waiting is not None
         cluster = x.cluster
         choose = cluster.choose
         endpoint = choose((), x)
@@ -190,6 +220,7 @@ class Copy:
     def _leave(self) -> None:
         self._over = True
         self._waiting = None
+        self._give_back()
         self._mirror.stats.copies_active -= 1
         self._mirror.site.copies.discard(self)
         self._mirror.site.deadlines.forget(self)
