@@ -44,10 +44,11 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
     rule = "routes.NAME.rules[]"
     absent_by_default = (
         "status.",
+        "overload.",
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
-        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "retry.", "filters[].")),
+        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "retry.", "filters[].", "mirror.")),
         "clusters.NAME.breaker.reply.",
         "clusters.NAME.hash[].",
         "clusters.NAME.sticky.",

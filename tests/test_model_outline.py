@@ -31,6 +31,7 @@ def test_what_a_rule_matches() -> None:
         ({"split": [{"cluster": "a", "weight": 90}, {"cluster": "b", "weight": 10}]}, "a 90, b 10"),
         ({"cluster": "a", "subset": {"version": "v2", "track": "canary"}}, "a[track=canary,version=v2]"),
         ({"split": [{"cluster": "a", "subset": {"version": "v2"}}, {"cluster": "a"}]}, "a[version=v2] 1, a 1"),
+        ({"cluster": "a", "mirror": {"cluster": "b", "share": 0.1}}, "a; 0.1 of it copied to b"),
         ({"redirect": "/x"}, "redirect 302 path /x"),
         ({"redirect": {"scheme": "https", "host": "a:1", "status": 308}}, "redirect 308 scheme https host a:1"),
         ({"reply": {"status": 410}}, "reply 410"),

@@ -55,6 +55,7 @@ class Exchange:
         "attempts",
         "begun",
         "cluster",
+        "copy",
         "failure",
         "handling",
         "noted",
@@ -108,6 +109,11 @@ class Exchange:
         self.failure: Failure | None = None
         self.noted: Notes | None = None
         """What filters have left, if anything."""
+
+    # Where its rule has a mirror, once it is sent
+
+    copy: Any
+    """What the mirror gets; None for a request that was not drawn."""
 
     # At its end
 

@@ -31,6 +31,8 @@ from meshproxy.model.config import Status as Status
 from meshproxy.model.config import Timeouts as Timeouts
 from meshproxy.model.http import Http as Http
 from meshproxy.model.http import PathRules as PathRules
+from meshproxy.model.mirror import Mirror as Mirror
+from meshproxy.model.overload import Overload as Overload
 from meshproxy.model.retry import Retry as Retry
 from meshproxy.model.routes import Extension as Extension
 from meshproxy.model.routes import HeaderEdit as HeaderEdit

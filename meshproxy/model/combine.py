@@ -20,7 +20,7 @@ from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
-SECTIONS = ("node", *PROCESS, "drain", "dns")
+SECTIONS = ("node", *PROCESS, "drain", "overload", "dns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_clashes(documents, config, listeners),
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
+        *_priority_problems(tables, config),
         *_cluster_problems(clusters),
         *_balance_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
@@ -245,14 +246,25 @@ def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
         for path, message in routes.problems(table):
             yield item.problem(path, message)
         for index, rule in enumerate(table.rules):
-            for place, share in enumerate(rule.shares):
-                below: Path = ("split", place, "cluster") if rule.split else ("cluster",)
-                if share.cluster not in known.by_name:
-                    hint = known.names.nearest(share.cluster)
-                    yield item.problem(("rules", index, *below), f"no cluster `{share.cluster}`{hint}")
-                elif known.by_name[share.cluster].proxy_protocol:
-                    message = f"cluster `{share.cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
+            for below, cluster in rule.clusters:
+                if cluster not in known.by_name:
+                    hint = known.names.nearest(cluster)
+                    yield item.problem(("rules", index, *below), f"no cluster `{cluster}`{hint}")
+                elif known.by_name[cluster].proxy_protocol:
+                    message = f"cluster `{cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
                     yield item.problem(("rules", index, *below), message)
+
+
+def _priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Problem]:
+    if config.overload is not None:
+        return
+    for item in tables:
+        for index, rule in enumerate(item.value.rules):
+            if rule.priority != "normal":
+                yield item.problem(
+                    ("rules", index, "priority"),
+                    f"`priority` {rule.priority} needs a section `overload`, which says when it counts",
+                )
 
 
 def _filter_problems(item: Item) -> Iterator[Problem]:
@@ -311,7 +323,7 @@ def _loop_problems(
     listeners: Sequence[Item], tables: Sequence[Item], clusters: Sequence[Item]
 ) -> Iterator[Problem]:
     targets = {
-        item.value.name: {share.cluster for rule in item.value.rules for share in rule.shares} for item in tables
+        item.value.name: {cluster for rule in item.value.rules for _, cluster in rule.clusters} for item in tables
     }
     found = loops([item.value for item in listeners], targets, [item.value for item in clusters])
     for number, index, listener in found:

@@ -15,6 +15,7 @@ from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Nam
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker, Count
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
+from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
@@ -329,6 +330,7 @@ class Config:
     status: Annotated[Status | None, "the read-only listener for probes and scrapers; absent: none"] = None
     state: Annotated[State, "what is kept over a restart"] = State()
     drain: Annotated[Drain, "how connections end that have no future"] = Drain()
+    overload: Annotated[Overload | None, "when there is too much to do; absent: never"] = None
     dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()

@@ -28,9 +28,8 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
-    if rule.cluster:
-        return _whom(rule.shares[0])
-    return ", ".join(f"{_whom(share)} {share.weight}" for share in rule.split)
+    shared = ", ".join(f"{_whom(share)} {share.weight}" for share in rule.split) or _whom(rule.shares[0])
+    return shared if rule.mirror is None else f"{shared}; {rule.mirror.share:g} of it copied to {rule.mirror.cluster}"
 
 
 def _whom(share: Share) -> str:

@@ -15,6 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex, retry
 from meshproxy.model.balance import Labels, NoSubset
+from meshproxy.model.mirror import Mirror
+from meshproxy.model.overload import Priority
 from meshproxy.model.retry import Retry
 from meshproxy.schema.kinds import (
     Bool,
@@ -311,6 +313,10 @@ class Rule:
         Retry | None, "when it is asked again; absent: where nobody can have heard of it, up to three endpoints"
     ] = None
     filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
+    priority: Annotated[Priority, "who is refused first when there is too much to do; needs a section `overload`"] = (
+        "normal"
+    )
+    mirror: Annotated[Mirror | None, "a cluster that is sent copies of what is sent upstream"] = None
 
     @property
     def shares(self) -> tuple[Share, ...]:
@@ -318,6 +324,14 @@ class Rule:
         if self.cluster:
             return (Share(self.cluster, subset=self.subset, no_subset=self.no_subset),)
         return self.split
+
+    @property
+    def clusters(self) -> Iterator[tuple[Path, str]]:
+        """Each that may be asked, with the place where it is named."""
+        for place, share in enumerate(self.shares):
+            yield ("split", place, "cluster") if self.split else ("cluster",), share.cluster
+        if self.mirror is not None:
+            yield ("mirror", "cluster"), self.mirror.cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +398,7 @@ def _rule_problems(rule: Rule) -> Found:
     if rule.reply:
         yield from _below("reply", reply_problems(rule.reply))
     yield from _below("rewrite", _rewrite_problems(rule))
+    yield from _below("mirror", _mirror_problems(rule))
     if rule.retry is not None:
         yield from _below("retry", retry.problems(rule.retry))
         if not rule.shares:
@@ -427,6 +442,16 @@ def _rewrite_problems(rule: Rule) -> Found:
         yield ("prefix",), "`prefix` and `path` are two answers to one question: say one of them"
     if rewrite.prefix and matched and not matched.prefix:
         yield ("prefix",), "`prefix` needs a `match.path.prefix`, which it replaces"
+
+
+def _mirror_problems(rule: Rule) -> Found:
+    if rule.mirror is None:
+        return
+    if not rule.shares:
+        yield (), "`mirror` needs a `cluster` or a `split`: nothing is sent upstream"
+    if any(share.cluster == rule.mirror.cluster for share in rule.shares):
+        # It would take from the connections that the requests themselves need.
+        yield ("cluster",), f"`cluster` {rule.mirror.cluster} gets the requests themselves: a mirror is another one"
 
 
 def _edit_problems(edit: HeaderEdit) -> Found:

@@ -14,8 +14,9 @@ from math import inf, isnan
 from typing import Any, Literal, NamedTuple
 
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
-REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", "breaker_open")
+REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", "breaker_open", "overload")
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
+OVERLOADS = ("keep_alive", "low", "connections")
 RELOADS = ("ok", "refused", "unchanged")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -99,6 +100,20 @@ class FilterStats(Counters):
         self.off = 0
 
 
+class MirrorStats(Counters):
+    """What became of the copies of one route's requests."""
+
+    __slots__ = ("answers", "copies_active", "copies_total", "dropped")
+
+    def __init__(self) -> None:
+        self.copies_total = 0
+        self.copies_active = 0
+        self.answers: Counter[str] = Counter()
+        """By class of status, such as 2xx."""
+        self.dropped: Counter[str] = Counter()
+        """By reason; reasons that never were are not shown."""
+
+
 class ListenerStats(Counters):
     """What one listener saw.  A UDP session counts as a connection."""
 
@@ -114,6 +129,7 @@ class ListenerStats(Counters):
         "datagrams_sent_total",
         "filters",
         "malformed",
+        "mirrors",
         "rejected",
     )
 
@@ -132,6 +148,8 @@ class ListenerStats(Counters):
         self.answers: dict[str, dict[str, AnswerStats]] = {}
         """By route and cluster, either of which may be empty."""
         self.filters: dict[str, FilterStats] = {}
+        self.mirrors: dict[str, dict[str, MirrorStats]] = {}
+        """By route and cluster."""
 
 
 class EndpointStats(Counters):
@@ -245,14 +263,25 @@ class ProcessStats(Counters):
             self.last_reload_ok_seconds = at
 
 
+class StageStats(Counters):
+    """One stage of overload."""
+
+    __slots__ = ("entered_total", "in_force")
+
+    def __init__(self) -> None:
+        self.entered_total = 0
+        self.in_force = 0
+
+
 class WorkerStats(Counters):
     """What concerns the loop of a worker."""
 
-    __slots__ = ("connections_passed_total", "loop_lag_seconds")
+    __slots__ = ("connections_passed_total", "loop_lag_seconds", "stages")
 
     def __init__(self) -> None:
         self.connections_passed_total = 0
         self.loop_lag_seconds = Histogram(LAG_BOUNDS)
+        self.stages = {name: StageStats() for name in OVERLOADS}
 
 
 class Stats(Counters):
@@ -281,7 +310,8 @@ class Metric(NamedTuple):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
-        "process", "config", "worker", "listener", "answers", "code", "filter", "cluster", "endpoint", "doubt"
+        "process", "config", "worker", "stage", "listener", "answers", "code", "filter", "mirror", "cluster",
+        "endpoint", "doubt",
     ]
     field: str
     help: str
@@ -296,10 +326,12 @@ SCOPE_LABELS = {
     "process": (),
     "config": ("listener",),
     "worker": (),
+    "stage": ("stage",),
     "listener": ("listener",),
     "answers": ("listener", "route", "cluster"),
     "code": ("listener", "route", "cluster", "code", "flags"),
     "filter": ("listener", "filter"),
+    "mirror": ("listener", "route", "cluster"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
     "doubt": ("cluster", "endpoint", "reason"),
@@ -329,6 +361,10 @@ METRICS = (
            "Connections that a worker handed to one that has fewer."),
     Metric("meshproxy_loop_lag_seconds", "histogram", "worker", "loop_lag_seconds",
            "How late the event loop called a timer."),
+    Metric("meshproxy_overload_workers", "gauge", "stage", "in_force",
+           "Workers in which this stage of overload is in force."),
+    Metric("meshproxy_overload_entered_total", "counter", "stage", "entered_total",
+           "Times that a worker entered this stage of overload."),
     Metric("meshproxy_listener_connections_total", "counter", "listener", "connections_total",
            "Connections accepted, or UDP sessions begun."),
     Metric("meshproxy_listener_connections_active", "gauge", "listener", "connections_active",
@@ -361,6 +397,14 @@ METRICS = (
            "Times that what a filter awaited took too long."),
     Metric("meshproxy_filter_off", "gauge", "filter", "off",
            "Workers in which a filter is not called any more, because it was slow too often."),
+    Metric("meshproxy_mirror_copies_total", "counter", "mirror", "copies_total",
+           "Copies of requests begun for a mirror."),
+    Metric("meshproxy_mirror_copies_active", "gauge", "mirror", "copies_active",
+           "Copies under way now."),
+    Metric("meshproxy_mirror_answers_total", "counter", "mirror", "answers",
+           "Answers of a mirror, by class of status.", "code"),
+    Metric("meshproxy_mirror_dropped_total", "counter", "mirror", "dropped",
+           "Copies given up, or not begun.", "reason"),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
@@ -471,6 +515,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
         "worker": [((), snapshot["worker"])],
+        "stage": [((name,), held) for name, held in snapshot["worker"]["stages"].items()],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],
         "answers": answers,
         "code": [
@@ -483,6 +528,12 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             ((listener, name), held)
             for listener, of_listener in snapshot["listeners"].items()
             for name, held in of_listener["filters"].items()
+        ],
+        "mirror": [
+            ((listener, route, cluster), held)
+            for listener, of_listener in snapshot["listeners"].items()
+            for route, of_route in of_listener["mirrors"].items()
+            for cluster, held in of_route.items()
         ],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": endpoints,

@@ -42,6 +42,8 @@ class Door:
 
     live: Acceptor | DatagramDoor
     open: Callable[[], None]
+    shed: Callable[[], None] | None = None
+    """Let nobody in, until it is opened again; None where everybody is let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def compile_config(
     listeners = []
     tables = {table.name: table for table in config.routes}
     for said in config.listeners:
-        listeners.append(_listener(said, clusters, tables, claims, rim, share))
+        listeners.append(_listener(said, config.overload, clusters, tables, claims, rim, share))
         yield
     return Snapshot(config, tuple(listeners), tuple(clusters.values()), named)
 
@@ -130,6 +132,7 @@ def _group(said: model.Cluster, claims: Claims, rim: Rim, zone: str) -> Group:
 
 def _listener(
     said: model.Listener,
+    overload: model.Overload | None,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
     claims: Claims,
@@ -144,11 +147,12 @@ def _listener(
     )
     if said.protocol == "udp":
         return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
-    return Listener(said, _tcp_doors(said, state, clusters, tables, claims, rim, share))
+    return Listener(said, _tcp_doors(said, overload, state, clusters, tables, claims, rim, share))
 
 
 def _tcp_doors(
     said: model.Listener,
+    overload: model.Overload | None,
     state: ListenerState,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
@@ -158,10 +162,14 @@ def _tcp_doors(
 ) -> tuple[Door, ...]:
     def service(chain: model.Chain) -> Service:
         if chain.routes:
-            return http_service(said, chain, tables[chain.routes], clusters, state, claims, rim)
+            return http_service(said, chain, tables[chain.routes], clusters, state, claims, rim, overload)
         assert chain.cluster is not None
         return _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
 
+    # What a request is worth is only known when it has been read.
+    urgent = any(
+        rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
+    )
     rules = [
         Rule(frozenset(chain.match.ports) or None, chain.match.sources or None, service(chain))
         for chain in said.outcomes
@@ -173,12 +181,13 @@ def _tcp_doors(
     def door(place: Place) -> Door:
         live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
         accept = partial(entry.accept, live.port)
+        shed = partial(entry.shed, live.port)
 
         def open_it() -> None:
             state.entry = entry
             live.serve(accept, entry.accept_failed)
 
-        return Door(live, open_it)
+        return Door(live, open_it, None if urgent else lambda: live.serve(shed, entry.accept_failed))
 
     return tuple(map(door, places(said)))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar, cast
@@ -31,11 +31,19 @@ def rate_of(rule: Place, filter_: int) -> str:
 
 
 def compile_filters(
-    rule: model.Rule, name: str, place: Place, listener: str, state: ListenerState, claims: Claims, rim: Rim
+    rule: model.Rule,
+    name: str,
+    place: Place,
+    listener: str,
+    state: ListenerState,
+    claims: Claims,
+    rim: Rim,
+    own: Sequence[Hooks] = (),
 ) -> Pipeline:
-    if not rule.filters:
+    """`own` are hooks of what else the rule says."""
+    if not rule.filters and not own:
         return NO_FILTERS
-    built = []
+    built = list(own)
     for number, said in enumerate(rule.filters):
         if said.rate_limit is not None:
             key = rate_of(place, number)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import inf
+from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
-from meshproxy.core.filter import Pipeline
+from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.overload import CONNECTIONS, LOW
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
 from meshproxy.core.table import Claims
@@ -17,7 +19,7 @@ from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
 from meshproxy.model.routes import variables
-from meshproxy.observe.metrics import AnswerStats
+from meshproxy.observe.metrics import AnswerStats, MirrorStats
 from meshproxy.plan.codec import request_codec
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
@@ -36,8 +38,10 @@ from meshproxy.relay.http.handling import (
     Share,
     draw,
 )
+from meshproxy.relay.http.mirror import Mirror, original_over
+from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, HttpService
-from meshproxy.relay.live import Answers, ListenerState
+from meshproxy.relay.live import Kept, ListenerState, OfRoute
 from meshproxy.wire.h1 import RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
@@ -52,10 +56,11 @@ def http_service(
     state: ListenerState,
     claims: Claims,
     rim: Rim,
+    overload: model.Overload | None,
 ) -> HttpService:
     def count(route: str, cluster: str) -> AnswerStats:
         key = ("answers", said.name, route, cluster)
-        return claims.claim(key, lambda: Answers(state.stats.answers, route, cluster)).stats
+        return claims.claim(key, lambda: OfRoute(state.stats.answers, route, cluster, AnswerStats())).stats
 
     timeouts = chain.timeouts
     patience = Patience.of(timeouts.idle or inf, timeouts.request or inf)
@@ -68,15 +73,20 @@ def http_service(
         return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
 
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
-        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
-        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline)
-        if not pipeline.request:
+        mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
+        room = _room(overload, said, claims, rim) if overload is not None and rule.priority == "low" else None
+        own = [Hooks(done=original_over)] if mirror is not None else []
+        if room is not None:
+            own.append(Hooks(done=room.leave))
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, own)
+        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline, mirror)
+        if pipeline.request:
+            handling = Filtered(inner=handling, stats=count(name, ""), **_common(handling))
+        if overload is None or rule.priority == "high":
             return handling
-        return Filtered(
-            inner=handling, stats=count(name, ""), patience=handling.patience,
-            request=handling.request, response=handling.response,
-            pipeline=pipeline, retry=handling.retry, as_is=handling.as_is,
-            asks_plainly=handling.asks_plainly, answers_plainly=handling.answers_plainly,
+        return Gated(
+            inner=handling, stats=count(name, ""), overload=rim.overload,
+            refused_from=CONNECTIONS if room is None else LOW, room=room, **_common(handling),
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -114,6 +124,7 @@ def _handling(
     default: Patience,
     count: Count,
     pipeline: Pipeline,
+    mirror: Mirror | None,
 ) -> Handling:
     timeouts = rule.timeouts
     patience = Patience.of(
@@ -146,7 +157,41 @@ def _handling(
         retry=_retry(rule.retry) if rule.retry is not None else None,
         asks_plainly=request.more is None and not pipeline.request_data,
         answers_plainly=response == NO_EDIT and not (pipeline.response or pipeline.response_data or pipeline.done),
+        mirror=mirror,
         as_is=new_path is None and not request.without and not request.lines,
+    )
+
+
+def _common(handling: Handling) -> dict[str, Any]:
+    """What one that stands before it shows of it."""
+    return {field.name: getattr(handling, field.name) for field in fields(Handling)}
+
+
+def _room(overload: model.Overload, said: model.Listener, claims: Claims, rim: Rim) -> Room:
+    under_way = claims.claim(("low", said.name), lambda: Kept(set())).value
+    return Room(under_way, max(int(overload.low * said.max_connections / rim.guests.workers), 1))
+
+
+def _mirror(
+    said: model.Mirror,
+    listener: str,
+    route: str,
+    clusters: Mapping[str, Group],
+    state: ListenerState,
+    claims: Claims,
+    rim: Rim,
+) -> Mirror:
+    key = ("mirror", listener, route, said.cluster)
+    counted = claims.claim(key, lambda: OfRoute(state.stats.mirrors, route, said.cluster, MirrorStats()))
+    return Mirror(
+        rim.http,
+        clusters[said.cluster].cluster,
+        counted.stats,
+        encode.line(b"X-Meshproxy-Mirror", route.encode("ascii")),
+        share=said.share,
+        timeout=said.timeout,
+        buffer=said.buffer,
+        most=said.max_requests,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meshproxy.core.limit import Limits
+from meshproxy.core.overload import Overload
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Elsewhere
@@ -31,3 +32,4 @@ class Rim:
     log: Log
     known: dict[str, tuple[str, ...]]
     """The addresses of the names of endpoints."""
+    overload: Overload

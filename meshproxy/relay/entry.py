@@ -111,6 +111,10 @@ class Entry:
         else:
             self.state.limit.ask(partial(self._within_limit, conn, origin))
 
+    def shed(self, _port: int | None, sock: socket.socket, _peer: Any) -> None:
+        """There is too much to do as it is."""
+        self._turn_away(Conn(self.loop, sock), "overload")
+
     def _within_limit(self, conn: Conn, origin: Origin, granted: bool) -> None:
         if not granted:
             self._turn_away(conn, "limit")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Generator, MutableSequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshproxy.cluster.endpoint import User, drain_after
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import AnswerStats, FilterStats, ListenerStats
+from meshproxy.observe.metrics import FilterStats, ListenerStats
+
+S = TypeVar("S")
+
+STAGE_AT = 32
+"""The bit of a number on the board from which on it shows the stage of overload; below are the connections."""
 
 
 class Connection(User, Protocol):
@@ -27,17 +32,28 @@ class Chooser(Protocol):
 class Guests:
     """Everybody who is in, through any listener of any generation."""
 
-    __slots__ = ("_board", "_number", "count", "states")
+    __slots__ = ("_board", "_number", "_rank", "count", "states")
 
     def __init__(self, board: MutableSequence[int], number: int) -> None:
         """`board[number]` shows how many they are; what else stands there belongs to other workers."""
         self._board = board
         self._number = number
+        self._rank = 0
         self.count = 0
         self.states: set[ListenerState] = set()
 
+    @property
+    def workers(self) -> int:
+        """For how many workers there is a place on the board."""
+        return len(self._board)
+
+    def rank(self, stage: int) -> None:
+        """Who is in a higher stage of overload has more on the board than any who is not."""
+        self._rank = stage << STAGE_AT
+        self.show()
+
     def show(self) -> None:
-        self._board[self._number] = self.count
+        self._board[self._number] = self._rank + self.count
 
     def came(self) -> None:
         self.count += 1
@@ -118,13 +134,13 @@ class ListenerState:
             self._guests.states.discard(self)
 
 
-class Answers:
-    """Live, keyed by listener, route and cluster: what is counted of requests."""
+class OfRoute(Generic[S]):
+    """Live, keyed by listener, route and cluster: what is counted there."""
 
     __slots__ = ("_cluster", "_registry", "_route", "stats")
 
-    def __init__(self, registry: dict[str, dict[str, AnswerStats]], route: str, cluster: str) -> None:
-        self.stats = AnswerStats()
+    def __init__(self, registry: dict[str, dict[str, S]], route: str, cluster: str, stats: S) -> None:
+        self.stats = stats
         self._registry = registry
         self._route = route
         self._cluster = cluster

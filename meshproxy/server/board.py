@@ -1,4 +1,4 @@
-"""How many connections each worker has, in memory that all of them see."""
+"""How many connections each worker has, and how overloaded it is, in memory that all of them see."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import mmap
 from collections.abc import MutableSequence
 from typing import cast
 
+from meshproxy.relay.live import STAGE_AT
+
 ABSENT = 1 << 40
 """In the place of a worker that is not there: more than any has, so that nobody looks for help from it."""
+CONNECTIONS = (1 << STAGE_AT) - 1
 CELL = 8
 SLACK = 4
 """How many more are no reason to pass one on, and so is one part in so many.  To pass a connection
@@ -26,13 +29,19 @@ def shared_board(workers: int) -> MutableSequence[int]:
 def present(shown: int) -> int:
     """How many connections that are.  In the place of an absent one it may be more than ABSENT: a neighbour that saw it
     a moment before has added what it passed on."""
-    return shown if shown < ABSENT else 0
+    return shown & CONNECTIONS if shown < ABSENT else 0
+
+
+def stage(shown: int) -> int:
+    """Of overload."""
+    return shown >> STAGE_AT if shown < ABSENT else 0
 
 
 def better_off(board: MutableSequence[int], number: int) -> int | None:
-    """The worker that has so many fewer that it is worth the way to it."""
+    """The worker that has so many fewer that it is worth the way to it, or that is less overloaded."""
     counts = list(board)  # read once: the others write meanwhile
     least = min(counts)
-    if counts[number] - least <= SLACK + least // SLACK:
+    # A stage more is more than any number of connections.
+    if counts[number] - least <= SLACK + (least & CONNECTIONS) // SLACK:
         return None
     return counts.index(least)

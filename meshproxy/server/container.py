@@ -15,6 +15,8 @@ NO_LIMIT = 1 << 60
 """Version 1 has no word for "no limit" in memory: it shows the largest number there is, rounded down to a page."""
 
 _AMOUNT = re.compile(r"[1-9][0-9]{0,18}", re.ASCII)
+_INACTIVE = re.compile(r"^inactive_file ([0-9]{1,19})$", re.ASCII | re.MULTILINE)
+_TOTAL_INACTIVE = re.compile(r"^total_inactive_file ([0-9]{1,19})$", re.ASCII | re.MULTILINE)
 _SHARE = re.compile(r"([1-9][0-9]{0,18}) ([1-9][0-9]{0,18})", re.ASCII)
 
 
@@ -32,10 +34,31 @@ def cpus(root: Path = Path("/")) -> int:
 
 def memory(root: Path = Path("/")) -> int | None:
     """The bytes beyond which the kernel slows the process down or ends it."""
-    names = ("memory.max", "memory.high", "memory.limit_in_bytes")
-    said = [_line(group / name) for group in _groups(root, "memory") for name in names]
-    limits = [int(amount) for amount in said if _AMOUNT.fullmatch(amount)]
-    return min((limit for limit in limits if limit < NO_LIMIT), default=None)
+    return min((limit for group in _groups(root, "memory") for limit in _limits(group)), default=None)
+
+
+def memory_share(root: Path = Path("/")) -> float | None:
+    """How much of that is used, where the least is left; None where there is no limit.
+
+    Everybody in the group counts.  What the kernel has read from files and can forget at once does not.
+    """
+    shares = [_used(group) / limit for group in _groups(root, "memory") for limit in _limits(group)]
+    return max(shares, default=None)
+
+
+def _limits(group: Path) -> list[int]:
+    said = [_line(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
+    return [limit for amount in said if _AMOUNT.fullmatch(amount) and (limit := int(amount)) < NO_LIMIT]
+
+
+def _used(group: Path) -> int:
+    stat = _text(group / "memory.stat")
+    for name, forgotten in (("memory.current", _INACTIVE), ("memory.usage_in_bytes", _TOTAL_INACTIVE)):
+        amount = _line(group / name)
+        if _AMOUNT.fullmatch(amount):
+            found = forgotten.search(stat)
+            return max(int(amount) - (int(found[1]) if found else 0), 0)
+    return 0
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

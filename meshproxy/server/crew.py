@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from meshproxy.core.ledger import Ledger, Terms
+from meshproxy.core.overload import STAGES
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
@@ -27,6 +28,7 @@ from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauge
 from meshproxy.plan import terms
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.board import ABSENT, present
+from meshproxy.server.board import stage as stage_of
 from meshproxy.server.courier import Courier
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.line import Line, heard
@@ -287,6 +289,10 @@ class Crew:
     def connections(self) -> int:
         return sum(map(present, self._board))
 
+    @property
+    def stage(self) -> int:
+        return max(map(stage_of, self._board))
+
     def _pass_on(self, message: Message) -> None:
         """A worker has accepted a connection and has too many; the one it names serves it, or whoever is there."""
         (sock,) = message.sockets
@@ -327,6 +333,7 @@ class Crew:
                 "worker": berth.number,
                 "pid": berth.pid,
                 "connections": present(self._board[berth.number]),
+                "overload": STAGES[stage_of(self._board[berth.number])],
                 "uptime_seconds": round(self._clock.now() - berth.born, 3),
             }
             for berth in self._manned()

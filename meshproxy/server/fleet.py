@@ -33,6 +33,10 @@ class Fleet(Protocol):
     @property
     def connections(self) -> int: ...
 
+    @property
+    def stage(self) -> int:
+        """Of overload, of the worker that has the most to do."""
+
     async def prepare(self, config: Config) -> None:
         """Be able to serve it.  Raises Invalid, and then nothing has happened."""
 
@@ -120,6 +124,10 @@ class Solo:
     @property
     def connections(self) -> int:
         return self.worker.connections
+
+    @property
+    def stage(self) -> int:
+        return self.worker.overload.stage
 
     async def stats(self) -> dict[str, Any]:
         return await self.worker.counted()

@@ -12,6 +12,7 @@ from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
 from meshproxy.cluster.balance import Seat, standing
+from meshproxy.core.overload import STAGES
 from meshproxy.model import Cluster, Listener, Named, encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
@@ -66,6 +67,7 @@ class View:
             "python": platform.python_version(),
             "loop": type(asyncio.get_running_loop()).__module__.partition(".")[0],
             "workers": self._fleet.workers(),
+            "overload": STAGES[self._fleet.stage] if reloader.config.overload is not None else None,
             "limits": {"cpus": cpus(), "memory_bytes": memory()},
             "last_refused": reloader.refusal.as_json() if reloader.refusal is not None else None,
         }

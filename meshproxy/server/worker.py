@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Iterator, MutableSequence
 from typing import Any
 
 from meshproxy.core.limit import Limits, Said
+from meshproxy.core.overload import Overload
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
@@ -22,13 +23,14 @@ from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
-from meshproxy.plan import Listener, Share, Snapshot, compile_config
+from meshproxy.plan import Door, Listener, Share, Snapshot, compile_config
 from meshproxy.plan.group import Known
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
+from meshproxy.server.shedding import Shedding
 
 YOUNG = 1
 """The generation up to which the collector looks before a freeze: what has just been made, and not each connection."""
@@ -57,7 +59,11 @@ class Worker:
         self._guests = Guests(board, number)
         pipes = Pipes()
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
-        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {})
+        self.overload = Overload()
+        self._rim = Rim(
+            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload
+        )
+        self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self._table = Table()
         self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None
@@ -93,9 +99,9 @@ class Worker:
         self._next = None
         self.current = snapshot
         self.show_connections()
-        for listener in snapshot.listeners:
-            for door in listener.doors:
-                door.open()
+        for door in self._doors:
+            door.open()
+        self._shedding.use(snapshot.config)
         retiring = claims.commit(snapshot.config.drain.timeout)
         self._settle()
         await in_slices(retiring)
@@ -132,6 +138,10 @@ class Worker:
     def listeners(self) -> tuple[Listener, ...]:
         return self.current.listeners if self.current is not None else ()
 
+    @property
+    def _doors(self) -> Iterator[Door]:
+        return (door for listener in self.listeners for door in listener.doors)
+
     def adopt(self, place: Place, sock: socket.socket, peer: Any) -> None:
         """Serve a connection that another worker has accepted there."""
         door = self._table.get(place)
@@ -163,8 +173,10 @@ class Worker:
         due = self._clock.now() + LAG_EVERY
 
         def late() -> None:
-            self.stats.worker.loop_lag_seconds.observe(max(0.0, self._clock.now() - due))
+            lag = max(0.0, self._clock.now() - due)
+            self.stats.worker.loop_lag_seconds.observe(lag)
             self.measure_lag()
+            self._shedding.look(lag)
 
         self._clock.after(LAG_EVERY, late)
 
@@ -180,12 +192,12 @@ class Worker:
             await asyncio.sleep(DRAIN_LOOK_EVERY)
 
     def close_doors(self) -> None:
-        for listener in self.listeners:
-            for door in listener.doors:
-                door.live.close()
+        for door in self._doors:
+            door.live.close()
 
     def close(self) -> None:
         """End everything now."""
+        self._shedding.close()
         self.close_doors()
         for state in tuple(self._guests.states):
             state.drain()

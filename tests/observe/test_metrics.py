@@ -21,6 +21,7 @@ from meshproxy.observe.metrics import (
     FilterStats,
     Histogram,
     ListenerStats,
+    MirrorStats,
     ProcessStats,
     Sample,
     Stats,
@@ -41,6 +42,10 @@ def busy_stats() -> Stats:
     web.bytes_received_total += 2**60
     web.malformed["bare_lf"] += 1
     web.filters["web/0:0:a:B"] = FilterStats()
+    mirror = MirrorStats()
+    web.mirrors["web/0"] = {"next": mirror}
+    mirror.answers["2xx"] += 1
+    mirror.dropped["slow"] += 1
     answers = web.answers["web/0"] = {"books": AnswerStats()}
     answers["books"].count(200, "", 0.002)
     answers["books"].count(503, "UF", 1)

@@ -102,3 +102,16 @@ class Kindly:
 class NoFilter:
     def build(self, scope: Scope) -> str:
         return "nothing"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Holds up the loop where nobody counts it: in what is awaited."""
+
+    seconds: float
+
+    def build(self, scope: Scope) -> Hooks:
+        async def held_up() -> None:
+            time.sleep(self.seconds)  # noqa: ASYNC251 - that is what it is for
+
+        return Hooks(request=lambda x: held_up())

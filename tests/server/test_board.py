@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from meshproxy.server.board import ABSENT, better_off, present, shared_board
+from meshproxy.server.board import ABSENT, better_off, present, shared_board, stage
 
 
 @pytest.mark.parametrize(
@@ -22,6 +22,14 @@ from meshproxy.server.board import ABSENT, better_off, present, shared_board
         ([130, 100], 0, 1),
         ([50, ABSENT], 0, None),
         ([50, ABSENT, 3], 0, 2),
+        # Whoever is overloaded gives what comes to one that is less so, however many that has
+        ([1 << 32, 500], 0, 1),
+        ([1 << 32, 500], 1, None),
+        ([3 << 32, 2 << 32, ABSENT], 0, 1),
+        ([(3 << 32) + 4, 3 << 32], 0, None),
+        ([(3 << 32) + 5, 3 << 32], 0, 1),
+        ([(1 << 32) + 125, (1 << 32) + 100], 0, None),
+        ([1 << 32, ABSENT], 0, None),
     ],
 )
 def test_a_few_more_or_a_quarter_more_are_no_reason(counts: list[int], number: int, whom: int | None) -> None:
@@ -51,3 +59,9 @@ def test_what_was_passed_to_one_that_has_just_gone_is_no_connection_of_its() -> 
     board[1] += 1
     assert [present(shown) for shown in board] == [7, 0]
     assert better_off(board, 0) is None
+
+
+def test_what_a_number_on_the_board_says() -> None:
+    assert (present(7), stage(7)) == (7, 0)
+    assert (present((2 << 32) + 7), stage((2 << 32) + 7)) == (7, 2)
+    assert (present(ABSENT + 7), stage(ABSENT + 7)) == (0, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from meshproxy.server.container import cpus, memory
+from meshproxy.server.container import cpus, memory, memory_share
 
 MIB = 1024 * 1024
 VERSION_1_NO_LIMIT = "9223372036854771712"
@@ -34,6 +34,10 @@ class Machine:
     @property
     def memory(self) -> int | None:
         return memory(self.root)
+
+    @property
+    def memory_share(self) -> float | None:
+        return memory_share(self.root)
 
 
 @pytest.fixture
@@ -166,3 +170,35 @@ def test_this_machine() -> None:
     assert 1 <= cpus() <= len(os.sched_getaffinity(0))
     limit = memory()
     assert limit is None or limit > MIB
+
+
+def test_how_much_of_its_memory_is_used(machine: Machine) -> None:
+    machine.cgroup("0::/pods/one")
+    machine.write("sys/fs/cgroup/pods/one/memory.current", "1000")
+    assert machine.memory_share is None
+    machine.write("sys/fs/cgroup/pods/one/memory.max", "2000")
+    assert machine.memory_share == 0.5
+    # What the kernel has read from files, and can forget
+    machine.write("sys/fs/cgroup/pods/one/memory.stat", "anon 700\nactive_file 100\ninactive_file 200\nslab 0")
+    assert machine.memory_share == 0.4
+    # The one that it lies in may be nearer to its end, though its limit is higher
+    machine.write("sys/fs/cgroup/pods/memory.max", "10000")
+    machine.write("sys/fs/cgroup/pods/memory.current", "9000")
+    assert machine.memory_share == 0.9
+    # Where the kernel begins to slow it down
+    machine.write("sys/fs/cgroup/pods/one/memory.high", "800")
+    assert machine.memory_share == 1.0
+    for said in ("", "max", "-1", "x", b"\xff"):
+        machine.write("sys/fs/cgroup/pods/one/memory.current", said)
+        assert machine.memory_share == 0.9
+
+
+def test_how_much_of_its_memory_is_used_in_version_1(machine: Machine) -> None:
+    machine.cgroup("6:memory:/one")
+    machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", VERSION_1_NO_LIMIT)
+    machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "123456")
+    assert machine.memory_share is None
+    machine.write("sys/fs/cgroup/memory/one/memory.limit_in_bytes", "2000")
+    machine.write("sys/fs/cgroup/memory/one/memory.usage_in_bytes", "1000")
+    machine.write("sys/fs/cgroup/memory/one/memory.stat", "inactive_file 900\ntotal_inactive_file 500")
+    assert machine.memory_share == 0.25

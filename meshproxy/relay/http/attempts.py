@@ -77,7 +77,8 @@ class Attempts(Incoming):
             return
         choose = cluster.choose
         endpoint = choose(x.tried, x)
-        retry = x.handling.retry
+        handling = x.handling
+        retry = handling.retry
         if retry is not None:
             endpoint = self._try(x, retry, cluster, endpoint)
         if endpoint is None:
@@ -85,6 +86,8 @@ class Attempts(Incoming):
             self.fail(x, x.failure or failure)
             return
         data = self._message(x)
+        if handling.mirror is not None and not x.attempts:
+            x.copy = handling.mirror.copy(x, data)
         idle = endpoint.idle
         if idle and not x.attempts:
             idle.pop().carry(self, x, data)

@@ -17,6 +17,7 @@ from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http.mirror import Mirror
 from meshproxy.wire.h1 import RequestHead
 
 NOTHING: frozenset[bytes] = frozenset()
@@ -62,6 +63,9 @@ class Asked(Protocol):
     def decide(self, x: Exchange, answer: Reply | Failure) -> None:
         """Either of these."""
 
+    def leave(self) -> None:
+        """The connection is to end with this answer."""
+
     def attempt(self, x: Exchange) -> None:
         """Send it to an endpoint of its cluster."""
 
@@ -85,6 +89,8 @@ class Handling(ABC):
     """Whether nothing is to be changed of an answer and nobody is to be told of it, but for what filters note."""
     retry: Retry | None = None
     """When it is asked again."""
+    mirror: Mirror | None = None
+    """Who is sent copies of what an upstream is asked."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 

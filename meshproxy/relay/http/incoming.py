@@ -215,6 +215,8 @@ class Incoming(ABC):
                 self._wait_with(body.rest)
         if passed and x.upstream is not None:
             x.upstream.more(passed)
+        if x.handling.mirror is not None and x.copy is not None:
+            x.copy.more(passed, x.sent)
 
     @staticmethod
     def _rewritten(hooks: tuple[DataHook, ...], x: Exchange, data: bytes, last: bool) -> bytes:

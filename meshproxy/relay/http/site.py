@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from meshproxy.cluster.endpoint import User
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
 from meshproxy.net.deadlines import Deadlines
@@ -38,6 +39,8 @@ class Site:
     ids: Ids
     dates: Dates
     upstreams: set[Carrier]
+    copies: set[User] = field(default_factory=set)
+    """Of requests, on their way to a mirror."""
 
     def account(self) -> Generator[None, None, None]:
         """In steps."""
@@ -46,5 +49,7 @@ class Site:
             yield
 
     def close(self) -> None:
+        for copy in tuple(self.copies):
+            copy.drain()
         for upstream in tuple(self.upstreams):
             upstream.drain()
