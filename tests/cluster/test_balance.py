@@ -273,6 +273,21 @@ def test_only_the_keys_of_who_leaves_move(name: str, others: float, count: int, 
     assert homes(name, members, clock) == before, "and come back with it"
 
 
+def test_a_ring_does_not_change_where_one_endpoint_more_would_change_it(clock: Clock) -> None:
+    count = MOST_POINTS // POINTS + 1
+    members = [(each, 1) for each in endpoints(count, clock)]
+    before, unfit = (homes("ring_hash", those, clock, everyone=count) for those in (members, members[1:]))
+    assert all(one is other for one, other in zip(before, unfit, strict=True) if one is not members[0][0])
+
+
+def test_whose_a_point_is_that_two_have_depends_on_nobodys_order(
+    abc: list[Endpoint], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("meshproxy.cluster.balance.ring.points", lambda name, count: range(count))
+    there, back = ({*homes("ring_hash", [(each, 1) for each in those], clock)} for those in (abc, abc[::-1]))
+    assert there == back
+
+
 @pytest.mark.parametrize(("name", "others"), [("ring_hash", 0.0), ("maglev", 0.03)])
 @pytest.mark.parametrize("weight", [1, 100])
 @pytest.mark.parametrize("count", [2, 20, 200])

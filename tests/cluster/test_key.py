@@ -9,6 +9,8 @@ import pytest
 from meshproxy import model
 from meshproxy.cluster.balance import Seat, balanced, key_of, part_of
 from meshproxy.cluster.balance.key import cookie, hashed
+from meshproxy.cluster.balance.sticky import token
+from meshproxy.core.exchange import Notes
 from meshproxy.model import Cluster, Endpoint, HashKey, Share, Sticky
 from tests.cluster.endpoints import Client, endpoints, means
 
@@ -76,6 +78,17 @@ def test_the_first_that_is_there_is_hashed() -> None:
 )
 def test_a_cookie_is_found_by_its_whole_name(text: bytes, value: bytes | None) -> None:
     assert cookie("a.b")(Exchange(cookie=text)) == value
+
+
+def test_a_cookie_of_an_attempt_before_is_forgotten_where_the_client_has_its_own(clock: Any) -> None:
+    a, b = endpoints(2, clock)
+    pick = balanced([(a, Seat(1)), (b, Seat(1))], cluster(sticky=Sticky("sid")), "", means(clock))
+    x: Any = Exchange(cookie=b"sid=" + token("books", b))
+    x.notes = Notes()
+    assert pick((b,), x) is a
+    assert x.notes.cookie == b"Set-Cookie: sid=%b; Path=/; HttpOnly; SameSite=Lax\r\n" % token("books", a)
+    assert pick((), x) is b
+    assert x.notes.cookie == b""
 
 
 # Labels

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import re
 import select
+import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -202,6 +204,23 @@ def test_the_cookie_is_that_of_who_has_answered(run: Run, world: World, upstream
     run(scenario())
 
 
+def test_who_was_failed_over_stays_there(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 2)
+        w = world()
+        await w.apply(having(said(servers, sticky="books"), endpoints(servers, priority=[0, 1])))
+        client = await w.connect()
+        live(w, 0).doubt("health")
+        number, head = await servers.asked(client)
+        found = COOKIE.search(head)
+        assert found is not None
+        live(w, 0).trust("health")
+        assert (number, (await servers.asked(client))[0]) == (1, 0)
+        assert (await servers.asked(client, b"Cookie: %b\r\n" % found[1]))[0] == 1
+
+    run(scenario())
+
+
 def test_a_route_asks_for_endpoints_with_labels(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         servers = Servers(upstream, 3)
@@ -355,6 +374,83 @@ def test_slow_start(run: Run, world: World, upstream: Upstream) -> None:
         await w.apply(found)
         client = await w.connect()
         assert (await servers.spread(client, 22))[1] in (1, 2, 3)
+
+    run(scenario())
+
+
+def test_who_answers_fast_is_preferred(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 2)
+        w = world()
+        await w.apply(said(servers, balance="ewma"))
+        client = await w.connect()
+        slow = 0
+        for _ in range(2):  # of each nothing is known
+            await client.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            number, server = await servers._accepted()
+            await head_of(server)
+            w.clock.advance(0.5 if number == slow else 0.1)
+            await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await head_of(client)
+        assert [round(live(w, number).latency, 6) for number in range(2)] == [0.5, 0.1]
+        assert await servers.spread(client, 8) == {1: 8}
+
+    run(scenario())
+
+
+def test_who_is_connected_to_fast_is_preferred(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = [upstream() for _ in range(2)]
+        w = world()
+        cluster = {"endpoints": [each.address for each in servers], "balance": "ewma"}
+        await w.apply(
+            {
+                "listeners": [{"name": "in", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "up"}],
+                "clusters": {"up": cluster},
+            }
+        )
+        servers[0].close()
+        await w.connect()  # to the one that is gone first, and then to the other
+        await w.until(lambda: w.stats.clusters["up"].connections_total)
+        assert live(w, 0).latency == 1
+        assert live(w, 1).heard == w.clock.now()
+        for _ in range(5):
+            await w.connect()
+        await w.until(lambda: w.stats.clusters["up"].connections_total == 6)
+        assert w.stats.clusters["up"].connect_failures_total == 1
+
+    run(scenario())
+
+
+def test_a_connection_that_is_being_made_is_load(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 1)
+        # A queue of length 0 that is full leaves a SYN unanswered.
+        stuck = socket.create_server(("127.0.0.1", 0), backlog=0)
+        crowd = [socket.socket() for _ in range(3)]
+        for sock in crowd:
+            sock.setblocking(False)
+            assert sock.connect_ex(stuck.getsockname()) == errno.EINPROGRESS
+        servers.addresses.insert(0, f"127.0.0.1:{stuck.getsockname()[1]}")
+        w = world()
+        await w.apply(said(servers, balance="least_request"))
+        waiting, client = await w.connect(), await w.connect()
+        await waiting.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        await w.until(lambda: live(w, 0).dialling)
+        assert await servers.spread(client, 6) == {0: 6}, "the only one that answers"
+        assert live(w, 0).dialling == 1
+        # >> whoever waits for it goes away, or it takes too long   << it is no load any more
+        waiting.close()
+        await w.until(lambda: not live(w, 0).dialling)
+        live(w, 1).doubt("health")
+        again = await w.connect()
+        await again.send(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+        await w.until(lambda: live(w, 0).dialling)
+        w.clock.advance(1.1)
+        assert (await head_of(again)).startswith(b"HTTP/1.1 504 ")
+        assert live(w, 0).dialling == 0
+        for sock in (*crowd, stuck):
+            sock.close()
 
     run(scenario())
 

@@ -23,6 +23,9 @@ TAU = 10.0
 FAILED = 1.0
 """The seconds that an attempt counts for at least that has failed: who fails at once is not fast."""
 
+AT_ONCE = 1e-6
+"""The least that an answer takes: 0 stands for what is not known."""
+
 Cost = Callable[[Endpoint], float]
 """What it would cost to be served there, were its weight 1."""
 
@@ -53,8 +56,7 @@ def listening(now: Callable[[], float]) -> Callable[[Endpoint, Failure | None, i
     """Hears how long each attempt has taken."""
 
     def heed(endpoint: Endpoint, failure: Failure | None, status: int, seconds: float) -> None:
-        if failure is not None or status >= 500:
-            seconds = max(seconds, FAILED)
+        seconds = max(seconds, FAILED if failure is not None or status >= 500 else AT_ONCE)
         at, before = now(), endpoint.latency
         kept = exp((endpoint.heard - at) / TAU)
         endpoint.latency = seconds if seconds > before * kept else before * kept + seconds * (1 - kept)

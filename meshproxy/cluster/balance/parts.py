@@ -33,6 +33,9 @@ class Seat:
     labels: Labels = ()
 
 
+ALL = 1 - 1e-9
+"""Of what the levels together can carry; what is beyond is for nobody to carry."""
+
 Members = list[int]
 """By their numbers."""
 
@@ -42,6 +45,7 @@ class Part:
     """Members who share a part of the load by their weights."""
 
     load: float
+    """In proportion to that of other parts."""
     members: Members
 
 
@@ -77,18 +81,15 @@ def parts(seats: Sequence[Seat], fit: Sequence[bool], zone: str, panic: float) -
     in_order = [levels[priority] for priority in sorted(levels)]
     fit_shares = [_weight(seats, _fit(level, fit)) / _weight(seats, level) for level in in_order]
     carried = [min(1.0, ENOUGH * share) for share in fit_shares]
-    together = min(1.0, sum(carried))
     # One level alone panics even if it could still carry everything: it was told when.
-    calm = len(in_order) > 1 and together == 1
+    calm = len(in_order) > 1 and sum(carried) > ALL
     panics = [not calm and share < panic for share in fit_shares]
     if all(panics):
         return [Part(1.0, [number for level in in_order for number in level])]
     found, left = [], 1.0
     for level, most, panicking in zip(in_order, carried, panics, strict=True):
-        load = min(left, most / together) if together else 0.0
-        left -= load
-        if left < 1e-9:
-            left = 0.0
+        load = min(left, most)
+        left = left - load if left - load > 1 - ALL else 0.0
         if panicking and load:
             found.append(Part(load, level))
         else:
