@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from meshproxy.core.client import Address
 from meshproxy.errors import Failure
 from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
 
@@ -14,6 +15,10 @@ class Origin(Protocol):
     @property
     def client(self) -> str | None:
         """The address, or None for a unix socket."""
+
+    @property
+    def address(self) -> Address | None:
+        """The same to compare with."""
 
 
 class Changes:
@@ -40,12 +45,14 @@ class Changes:
 class Notes:
     """What filters leave in an exchange."""
 
-    __slots__ = ("facts", "request", "response")
+    __slots__ = ("facts", "flags", "request", "response")
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
         self.request = Changes()
         self.response = Changes()
+        self.flags = ""
+        """For the access log and metrics, of what filters have done to it."""
 
 
 class Exchange:

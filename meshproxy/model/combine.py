@@ -244,13 +244,12 @@ def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
         for path, message in routes.problems(table):
             yield item.problem(path, message)
         for index, rule in enumerate(table.rules):
-            for place, share in enumerate(rule.shares):
-                below: Path = ("split", place, "cluster") if rule.split else ("cluster",)
-                if share.cluster not in known.by_name:
-                    hint = known.names.nearest(share.cluster)
-                    yield item.problem(("rules", index, *below), f"no cluster `{share.cluster}`{hint}")
-                elif known.by_name[share.cluster].proxy_protocol:
-                    message = f"cluster `{share.cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
+            for below, cluster in rule.clusters:
+                if cluster not in known.by_name:
+                    hint = known.names.nearest(cluster)
+                    yield item.problem(("rules", index, *below), f"no cluster `{cluster}`{hint}")
+                elif known.by_name[cluster].proxy_protocol:
+                    message = f"cluster `{cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
                     yield item.problem(("rules", index, *below), message)
 
 
@@ -298,7 +297,7 @@ def _loop_problems(
     listeners: Sequence[Item], tables: Sequence[Item], clusters: Sequence[Item]
 ) -> Iterator[Problem]:
     targets = {
-        item.value.name: {share.cluster for rule in item.value.rules for share in rule.shares} for item in tables
+        item.value.name: {cluster for rule in item.value.rules for _, cluster in rule.clusters} for item in tables
     }
     found = loops([item.value for item in listeners], targets, [item.value for item in clusters])
     for number, index, listener in found:

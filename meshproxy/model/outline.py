@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from meshproxy.model.routes import PathMatch, Rule, ValueMatch
+from meshproxy.model.matching import PathMatch, ValueMatch
+from meshproxy.model.routes import Rule
+from meshproxy.model.split import Share
+from meshproxy.schema.kinds import show_duration
 
 
 def outline(rule: Rule) -> dict[str, object]:
@@ -28,7 +31,20 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
-    return rule.cluster or ", ".join(f"{share.cluster} {share.weight}" for share in rule.split)
+    shared = rule.cluster or ", ".join(map(_share, rule.split))
+    if rule.fallback is None:
+        return shared
+    reply = rule.fallback.reply
+    return f"{shared}, else {rule.fallback.cluster if reply is None else f'reply {reply.status}'}"
+
+
+def _share(share: Share) -> str:
+    asked = [f"header {name} {_choice(value)}" for name, value in share.headers]
+    asked += [f"cookie {name} {_choice(value)}" for name, value in share.cookies]
+    if asked:
+        return f"{share.cluster} for {' and '.join(asked)}"
+    steps = [f" then {step.weight} after {show_duration(step.after)}" for step in share.steps]
+    return f"{share.cluster} {share.weight}{''.join(steps)}"
 
 
 def _choice(match: PathMatch | ValueMatch) -> str:

@@ -8,6 +8,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.core.client import asker
 from meshproxy.core.filter import NO_FILTERS, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.reply import Reply
@@ -16,27 +17,31 @@ from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
+from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats
-from meshproxy.plan.codec import request_codec
+from meshproxy.plan.codec import request_codec, request_limits
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.split import compile_split
+from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
     Answering,
+    Draw,
     Edit,
+    Fallback,
     Forwarding,
     Handling,
     NewPath,
     Patience,
     Refusing,
     Share,
-    draw,
 )
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Answers, ListenerState
-from meshproxy.wire.h1 import RequestHead, encode
+from meshproxy.wire.h1 import Limits, RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -65,15 +70,25 @@ def http_service(
     def answering(reply: Reply) -> Answering:
         return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
 
+    who = asker(said.http.forwarded)
+
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
-        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim)
-        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline)
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, who)
+
+        def share_of(cluster: str) -> Share:
+            return Share(clusters[cluster], count(name, cluster))
+
+        def split() -> Draw:
+            return compile_split(rule, table.name, share_of, who, claims, rim.clock.now)
+
+        handling = _handling(rule, name, said.name, share_of, split, patience, count, pipeline)
         if not pipeline.request:
             return handling
         return Filtered(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
-            pipeline=pipeline, plain=handling.plain, as_is=handling.as_is,
+            pipeline=pipeline, fallback=handling.fallback, limits=_limits(rule, said.http),
+            plain=handling.plain, as_is=handling.as_is,
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -107,7 +122,8 @@ def _handling(
     rule: model.Rule,
     name: str,
     listener: str,
-    clusters: Mapping[str, Cluster],
+    share_of: Callable[[str], Share],
+    split: Callable[[], Draw],
     default: Patience,
     count: Count,
     pipeline: Pipeline,
@@ -125,20 +141,37 @@ def _handling(
     if rule.redirect is not None:
         make = _redirect(rule.redirect, response)
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
-    shares = [(Share(clusters[share.cluster], count(name, share.cluster)), share.weight) for share in rule.shares]
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     new_path = _new_path(rule)
     return Forwarding(
-        only=shares[0][0] if len(shares) == 1 else None,
-        draw=draw(shares),
+        only=share_of(rule.shares[0].cluster) if len(rule.shares) == 1 else None,
+        draw=split(),
         new_path=new_path,
         request=request,
         response=response,
         patience=patience,
         pipeline=pipeline,
+        fallback=_fallback(rule.fallback, share_of),
         plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
         as_is=new_path is None and not request.without and not request.lines,
     )
+
+
+def _fallback(said: model.Fallback | None, share_of: Callable[[str], Share]) -> Fallback | None:
+    if said is None:
+        return None
+    if said.cluster is not None:
+        return Elsewhere(share_of(said.cluster))
+    assert said.reply is not None
+    return Instead(_constant(said.reply, NO_EDIT))
+
+
+def _limits(rule: model.Rule, http: model.Http) -> Limits | None:
+    """Of bodies, where the rule admits less than its listener."""
+    limits, most = request_limits(http), smallest(rule.filters)
+    if most is None or (limits.body is not None and limits.body <= most):
+        return None
+    return replace(limits, body=most)
 
 
 def _edit(said: model.HeaderEdit, names: Names) -> Edit:
@@ -171,9 +204,13 @@ def _new_path(rule: model.Rule) -> NewPath | None:
 
 
 def _reply(said: model.Reply, edit: Edit) -> Callable[[RequestHead], Reply]:
-    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
-    reply = Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
+    reply = _constant(said, edit)
     return lambda _: reply
+
+
+def _constant(said: model.Reply, edit: Edit) -> Reply:
+    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
+    return Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
 
 
 def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply]:

@@ -93,6 +93,15 @@ class Downstream(Incoming):
         else:
             Connecting(self._site, self, x, endpoint, data).begin()
 
+    def begin_anew(self, x: Exchange) -> None:
+        if self._body is not None:
+            # What has come of it is at hand, and the rest waits until somebody takes it.
+            self._conn.stop()
+        x.tried = ()
+        x.attempts = 0
+        self._moved(x)
+        self.attempt(x)
+
     def _changed_opening(self, x: Exchange) -> bytes:
         """With what filters have changed."""
         request, handling, without, lines = x.request, x.handling, NOTHING, b""
@@ -265,6 +274,8 @@ class Downstream(Incoming):
         if not request.keep_alive or self._body is not None:
             self._leaving = True
         lines = self._site.dates.line()
+        if x.noted:
+            lines += x.response_changes.lines
         if self._leaving:
             lines += CLOSE
         elif not request.minor:
@@ -282,6 +293,9 @@ class Downstream(Incoming):
         if failure is failures.NO_CONNECT:
             # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
             self._leaving = True
+        fallback = x.handling.fallback
+        if fallback is not None and fallback(self, x, failure):
+            return
         for hook in x.handling.pipeline.failure:
             reply = hook(x, failure)
             if reply is not None:
@@ -320,7 +334,10 @@ class Downstream(Incoming):
         x.seconds = seconds = now - x.started
         failure = x.failure
         stats = x.stats or self._service.unrouted
-        stats.count(status, failure.flag if failure is not None else "", seconds)
+        flag = failure.flag if failure is not None else ""
+        if x.noted and x.notes.flags:
+            flag = f"{x.notes.flags},{flag}" if flag else x.notes.flags
+        stats.count(status, flag, seconds)
         for hook in x.handling.pipeline.done:
             hook(x)
 
