@@ -47,7 +47,8 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
-        *(f"{rule}.{key}" for key in ("split[].", "split_by.", "fallback.", "redirect.", "reply.", "filters[].")),
+        *(f"{rule}.{key}." for key in ("split[]", "split_by", "fallback", "redirect", "reply", "retry", "filters[]")),
+        "clusters.NAME.breaker.reply.",
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

@@ -157,7 +157,6 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
             "response_headers.set.x",
             "must be printable ASCII",
         ),
-        ({"cluster": "a", "retry": {}}, "retry", "is reserved"),
         ({"cluster": "a", "authorize": []}, "authorize", "is reserved"),
         ({"cluster": "a", "filters": [{"extension": "no class"}]}, "filters[0].extension.call", "a class such as"),
         (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakSet
 
 from meshproxy.cluster.balance import Asking, Pick
+from meshproxy.cluster.breaker import Gate
 from meshproxy.cluster.endpoint import Endpoint, User
+from meshproxy.cluster.retry import Budget
 from meshproxy.core.limit import Stock
+from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
@@ -100,7 +103,10 @@ class Reuse:
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
-    __slots__ = ("choose", "codec", "connect_timeout", "heed", "keepalive", "limit", "name", "reuse", "stats")
+    __slots__ = (
+        "_endpoints", "budget", "choose", "codec", "connect_timeout", "degraded", "gate", "guarded", "heed",
+        "keepalive", "limit", "name", "pending", "requests", "reuse", "stats",
+    )
 
     def __init__(
         self,
@@ -114,6 +120,10 @@ class Cluster:
         reuse: Reuse,
         codec: ResponseCodec,
         heed: Heed | None = None,
+        requests: Stock | None = None,
+        pending: Stock | None = None,
+        degraded: Reply | None = None,
+        budget: Budget,
     ) -> None:
         """Whoever leases has taken a unit of the limit before, and gives it back when nothing is leased any more."""
         self.name = name
@@ -126,12 +136,36 @@ class Cluster:
         """How answers of HTTP are read."""
         self.heed = heed
         """None where nobody cares."""
+        self.requests = requests
+        """Those under way, where they are limited."""
+        self.pending = pending
+        """Those that wait for a connection, where they are limited."""
+        self.gate: Gate | None = None
+        """Of the breaker: None while that is closed."""
+        self.degraded = degraded
+        """What is answered where it does not let pass, if anything special."""
+        self.budget = budget
+        """For retries."""
+        self.guarded = requests is not None
+        """Whether anything has to be asked before an endpoint is."""
+        self._endpoints: Sequence[Endpoint] = ()
         self.choose = pick
         """The endpoint to try now, given those that were tried; None is for the caller to count, by `nobody`."""
 
-    def use(self, pick: Pick) -> None:
+    def use(self, pick: Pick, endpoints: Sequence[Endpoint]) -> None:
         """The endpoints are others."""
         self.choose = pick
+        self._endpoints = endpoints
+
+    def turn(self, gate: Gate | None) -> None:
+        """The breaker has opened or closed."""
+        self.gate = gate
+        self.guarded = gate is not None or self.requests is not None
+
+    @property
+    def live(self) -> int:
+        """Connections that have something to do, of all endpoints."""
+        return sum(endpoint.load for endpoint in self._endpoints)
 
     def nobody(self) -> Failure:
         self.stats.no_endpoint_total += 1

@@ -75,6 +75,7 @@ class Exchange:
         "status",
         "streamed",
         "tried",
+        "units",
         "upstream",
     )
 
@@ -102,7 +103,9 @@ class Exchange:
         """Whether a part of the body has gone to the upstream and is not kept."""
         self.attempts = 0
         self.tried: tuple[Any, ...] = ()
-        """Endpoints that could not be reached."""
+        """Endpoints that have failed it."""
+        self.units: tuple[Any, ...] = ()
+        """What it has taken of limits, and gives back at its end."""
         self.response: ResponseHead | None = None
         """Once it has begun."""
         self.begun = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from meshproxy.model.address import Address as Address
 from meshproxy.model.address import Named as Named
+from meshproxy.model.breaker import Breaker as Breaker
 from meshproxy.model.combine import Document as Document
 from meshproxy.model.combine import combine as combine
 from meshproxy.model.compare import diff as diff
@@ -12,7 +13,6 @@ from meshproxy.model.compare import version as version
 from meshproxy.model.config import IDLE as IDLE
 from meshproxy.model.config import PROCESS as PROCESS
 from meshproxy.model.config import Admin as Admin
-from meshproxy.model.config import Breaker as Breaker
 from meshproxy.model.config import Chain as Chain
 from meshproxy.model.config import Cluster as Cluster
 from meshproxy.model.config import Config as Config
@@ -29,6 +29,7 @@ from meshproxy.model.config import Status as Status
 from meshproxy.model.config import Timeouts as Timeouts
 from meshproxy.model.http import Http as Http
 from meshproxy.model.http import PathRules as PathRules
+from meshproxy.model.retry import Retry as Retry
 from meshproxy.model.routes import Extension as Extension
 from meshproxy.model.routes import Fallback as Fallback
 from meshproxy.model.routes import HeaderEdit as HeaderEdit

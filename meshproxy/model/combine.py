@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import routes
+from meshproxy.model import breaker, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
@@ -83,7 +83,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_clashes(documents, config, listeners),
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
-        *_endpoint_problems(clusters),
+        *_cluster_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
@@ -282,8 +282,10 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
 
 
-def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
+def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
     for item in clusters:
+        for path, message in breaker.problems(item.value.breaker):
+            yield item.problem(("breaker", *path), message)
         first: dict[Address | Named, int] = {}
         for index, endpoint in enumerate(item.value.endpoints):
             before = first.setdefault(endpoint.address, index)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
+from meshproxy.model.breaker import PLAIN_BREAKER, Breaker, Count
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
@@ -52,7 +53,6 @@ Balance = Annotated[
 Codec = Annotated[Literal["own", "h11"], choice("own", "h11")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
 Weight = Annotated[int, whole(0, 65535)]
-Count = Annotated[int, whole(1, 10_000_000)]
 
 
 def _read_workers(value: object) -> int | Literal["auto"]:
@@ -266,19 +266,6 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Breaker:
-    """How much may be asked of a cluster at a time."""
-
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "max_pending": "circuit breaking",
-        "max_requests": "circuit breaking",
-        "error_ratio": "outlier detection",
-    }
-
-    max_connections: Annotated[Count, "connections at a time to all endpoints together; more are refused"] = 16384
-
-
-@dataclass(frozen=True, slots=True)
 class Pool:
     """Connections to an endpoint that are kept for the next request; each worker keeps its own."""
 
@@ -295,7 +282,6 @@ class Cluster:
     RESERVED: ClassVar[Mapping[str, str]] = {
         "health": "health checking",
         "tls": "TLS",
-        "retry": "retrying",
         "timeouts": "timeouts of a cluster",
         "outlier": "outlier detection",
         "discovery": "discovery",
@@ -307,7 +293,7 @@ class Cluster:
         "round_robin"
     )
     connect_timeout: Annotated[PositiveDuration, "how long one attempt to connect may take"] = 1.0
-    breaker: Annotated[Breaker, "limits"] = Breaker()
+    breaker: Annotated[Breaker, "how much is asked of it, and when it is left alone"] = PLAIN_BREAKER
     pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None

@@ -23,7 +23,7 @@ from meshproxy.model.matching import (
     token,
 )
 from meshproxy.model.regex import matcher
-from meshproxy.schema.kinds import Bool, Duration, Network, PositiveDuration, Scalar, refuse, same, shown, whole
+from meshproxy.schema.kinds import Bool, Duration, Network, PositiveDuration, Ratio, Scalar, refuse, same, shown, whole
 
 MOST_SOURCES = 1024
 LONGEST_DELAY = 3600.0
@@ -52,17 +52,10 @@ def _read_field_name(value: object) -> str:
     return value
 
 
-def _read_part(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise refuse("a share from 0 to 1", value)
-    return float(value)
-
-
 _ORIGIN_JSON = {"type": "string", "maxLength": 300}
 
 Origin = Annotated[str, Scalar("origin", _read_origin, same, _ORIGIN_JSON)]
 FieldName = Annotated[str, Scalar("header", _read_field_name, same, {"type": "string", "maxLength": 253})]
-Part = Annotated[float, Scalar("share", _read_part, same, {"type": "number", "minimum": 0, "maximum": 1})]
 
 # Who may ask --------------------------------------------------------------------------------------
 
@@ -121,7 +114,7 @@ class Delay:
     """Requests that are held up."""
 
     duration: Annotated[PositiveDuration, "for how long"]
-    share: Annotated[Part, "how many of them"] = 1.0
+    share: Annotated[Ratio, "how many of them"] = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +122,7 @@ class Abort:
     """Requests that fail."""
 
     status: Annotated[int, whole(400, 599), "with which status"] = 503
-    share: Annotated[Part, "how many of them"] = 1.0
+    share: Annotated[Ratio, "how many of them"] = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
+from meshproxy.model import retry
 from meshproxy.model.filters import Access, Cors, Fault, access_problems, cors_problems, fault_problems
 from meshproxy.model.matching import (
     EVERYTHING,
@@ -29,6 +30,7 @@ from meshproxy.model.matching import below as _below
 from meshproxy.model.matching import header_names as _names
 from meshproxy.model.matching import match_problems as _match_problems
 from meshproxy.model.matching import token as _token
+from meshproxy.model.retry import Retry
 from meshproxy.model.split import Share, SplitBy, split_problems
 from meshproxy.schema.kinds import (
     Duration,
@@ -232,7 +234,6 @@ class Rule:
     """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "retry": "retrying",
         "authorize": "authorization",
     }
 
@@ -248,6 +249,9 @@ class Rule:
     request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = HeaderEdit()
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
+    retry: Annotated[
+        Retry | None, "when it is asked again; absent: where nobody can have heard of it, up to three endpoints"
+    ] = None
     filters: Annotated[tuple[RouteFilter, ...], "what is done with each request, in this order"] = ()
 
     @property
@@ -322,8 +326,12 @@ def _rule_problems(rule: Rule) -> Found:
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
-        yield from _below("reply", _reply_problems(rule.reply))
+        yield from _below("reply", reply_problems(rule.reply))
     yield from _below("rewrite", _rewrite_problems(rule))
+    if rule.retry is not None:
+        yield from _below("retry", retry.problems(rule.retry))
+        if not rule.shares:
+            yield ("retry",), "`retry` needs a `cluster` or a `split`: nothing is sent upstream"
     if not rule.shares and rule.request_headers != HeaderEdit():
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
@@ -340,7 +348,7 @@ def _fallback_problems(rule: Rule) -> Found:
     elif {share.cluster for share in rule.shares} == {fallback.cluster}:
         yield ("fallback", "cluster"), f"`cluster` {fallback.cluster} is the one that has failed then"
     if fallback.reply is not None:
-        yield from _below("fallback", _below("reply", _reply_problems(fallback.reply)))
+        yield from _below("fallback", _below("reply", reply_problems(fallback.reply)))
 
 
 def _filter_problems(rule: Rule) -> Found:
@@ -358,7 +366,7 @@ PROBLEMS: Mapping[str, Callable[[Any], Found]] = {
 """What can be wrong within a filter."""
 
 
-def _reply_problems(reply: Reply) -> Found:
+def reply_problems(reply: Reply) -> Found:
     if reply.body and reply.status in WITHOUT_BODY:
         yield ("body",), f"`body` must be empty: an answer with status {reply.status} has none"
     yield from _fields("headers", reply.headers)

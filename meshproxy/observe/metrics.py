@@ -159,6 +159,8 @@ class ClusterStats(Counters):
     """The totals of a cluster.  They outlive its endpoints, so they are counted and not summed."""
 
     __slots__ = (
+        "breaker_open",
+        "breaker_opened_total",
         "bytes_received_total",
         "bytes_sent_total",
         "connect_failures_total",
@@ -167,9 +169,13 @@ class ClusterStats(Counters):
         "connections_active",
         "connections_total",
         "endpoints",
+        "hedges_total",
         "malformed",
         "no_endpoint_total",
         "overflow_total",
+        "refused_total",
+        "retries_exhausted_total",
+        "retries_refused_total",
         "retries_total",
         "unasked_total",
     )
@@ -185,6 +191,13 @@ class ClusterStats(Counters):
         self.bytes_received_total = 0
         self.malformed: Counter[str] = Counter()
         self.retries_total = 0
+        self.retries_exhausted_total = 0
+        self.retries_refused_total = 0
+        self.hedges_total = 0
+        self.refused_total = 0
+        self.breaker_open = 0
+        """In how many workers."""
+        self.breaker_opened_total = 0
         self.unasked_total = 0
         self.connect_seconds = Histogram(CONNECT_BOUNDS)
         self.endpoints: dict[str, EndpointStats] = {}
@@ -348,11 +361,23 @@ METRICS = (
     Metric("meshproxy_cluster_connect_timeouts_total", "counter", "cluster", "connect_timeouts_total",
            "Attempts to connect that took too long."),
     Metric("meshproxy_cluster_overflow_total", "counter", "cluster", "overflow_total",
-           "Connections refused because the cluster was at its limit."),
+           "Connections and requests refused because the cluster was at a limit."),
     Metric("meshproxy_cluster_no_endpoint_total", "counter", "cluster", "no_endpoint_total",
            "Connections for which the cluster had no endpoint."),
     Metric("meshproxy_cluster_retries_total", "counter", "cluster", "retries_total",
-           "Requests sent again, after a connection that had been used before was lost or none could be made."),
+           "Requests sent again, by policy or since nobody can have heard of them."),
+    Metric("meshproxy_cluster_retries_exhausted_total", "counter", "cluster", "retries_exhausted_total",
+           "Requests that failed at the last of their tries."),
+    Metric("meshproxy_cluster_retries_refused_total", "counter", "cluster", "retries_refused_total",
+           "Retries that the budget did not allow."),
+    Metric("meshproxy_cluster_hedges_total", "counter", "cluster", "hedges_total",
+           "Second tries beside a first one that took long."),
+    Metric("meshproxy_cluster_breaker_open", "gauge", "cluster", "breaker_open",
+           "Workers in which the breaker is not closed."),
+    Metric("meshproxy_cluster_breaker_opened_total", "counter", "cluster", "breaker_opened_total",
+           "Times that the breaker opened, in any worker."),
+    Metric("meshproxy_cluster_refused_total", "counter", "cluster", "refused_total",
+           "Requests and connections refused because the breaker was open."),
     Metric("meshproxy_cluster_malformed_total", "counter", "cluster", "malformed",
            "Answers refused because they are malformed.", "reason"),
     Metric("meshproxy_cluster_unasked_total", "counter", "cluster", "unasked_total",

@@ -19,7 +19,7 @@ from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
 from meshproxy.plan.filters import rate_of as request_rate
-from meshproxy.plan.group import Group
+from meshproxy.plan.group import Group, pending_of, requests_of
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
@@ -83,7 +83,12 @@ def terms(config: model.Config) -> dict[str, Terms]:
                         rate.requests, rate.per, rate.burst or rate.requests
                     )
     for cluster in config.clusters:
-        found[connections_of("cluster", cluster.name)] = StockTerms(cluster.breaker.max_connections)
+        bounds = cluster.breaker
+        found[connections_of("cluster", cluster.name)] = StockTerms(bounds.max_connections)
+        if bounds.max_requests is not None:
+            found[requests_of(cluster.name)] = StockTerms(bounds.max_requests)
+        if bounds.max_pending is not None:
+            found[pending_of(cluster.name)] = StockTerms(bounds.max_pending)
     return found
 
 

@@ -8,6 +8,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.client import asker
 from meshproxy.core.filter import NO_FILTERS, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
@@ -28,6 +29,7 @@ from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
+    NOTHING,
     Answering,
     Draw,
     Edit,
@@ -88,7 +90,7 @@ def http_service(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
             pipeline=pipeline, fallback=handling.fallback, limits=_limits(rule, said.http),
-            plain=handling.plain, as_is=handling.as_is,
+            plain=handling.plain, as_is=handling.as_is, retry=handling.retry,
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -152,6 +154,7 @@ def _handling(
         patience=patience,
         pipeline=pipeline,
         fallback=_fallback(rule.fallback, share_of),
+        retry=_retry(rule.retry) if rule.retry is not None else None,
         plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
         as_is=new_path is None and not request.without and not request.lines,
     )
@@ -172,6 +175,20 @@ def _limits(rule: model.Rule, http: model.Http) -> Limits | None:
     if most is None or (limits.body is not None and limits.body <= most):
         return None
     return replace(limits, body=most)
+
+
+def _retry(said: model.Retry) -> Retry:
+    return Retry(
+        attempts=said.attempts,
+        causes=causes(said.on),
+        methods=NOTHING if said.unsafe else SAFE,
+        per_try=said.per_try_timeout or inf,
+        pause_first=said.backoff,
+        pause_most=said.max_backoff,
+        most_asked_for=said.max_retry_after,
+        most_body=said.max_body,
+        hedge=said.hedge or inf,
+    )
 
 
 def _edit(said: model.HeaderEdit, names: Names) -> Edit:

@@ -93,6 +93,12 @@ def choice(*values: str, reserved: Mapping[str, str] | None = None) -> Scalar:
     return Scalar(" \\| ".join(f"`{value}`" for value in values), read, same, {"enum": list(values)})
 
 
+def _read_ratio(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise refuse("a number from 0 to 1", value)
+    return float(value)
+
+
 def _read_bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise refuse("true or false", value)
@@ -224,6 +230,7 @@ def read_network(value: object) -> IPv4Network | IPv6Network:
 
 
 BOOL = Scalar("boolean", _read_bool, same, {"type": "boolean"})
+RATIO = Scalar("ratio", _read_ratio, same, {"type": "number", "minimum": 0, "maximum": 1})
 DURATION = Scalar("duration", read_duration, show_duration, _DURATION_JSON)
 POSITIVE_DURATION = Scalar("duration", _read_positive_duration, show_duration, _POSITIVE_DURATION_JSON)
 SIZE = Scalar(
@@ -241,6 +248,7 @@ NAME = string(
 TEXT = string("string", "a string of printable characters", r"[^\x00-\x1f\x7f]*", 1024)
 
 Bool = Annotated[bool, BOOL]
+Ratio = Annotated[float, RATIO]
 Duration = Annotated[float, DURATION]
 PositiveDuration = Annotated[float, POSITIVE_DURATION]
 Size = Annotated[int, SIZE]

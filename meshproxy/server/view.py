@@ -171,6 +171,9 @@ def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str
         "max_connections": said.breaker.max_connections,
         "total": stats["connections_total"],
         "overflow": stats["overflow_total"],
+        "breaker": "open" if stats["breaker_open"] else "closed",
+        "refused": stats["refused_total"],
+        "retries": stats["retries_total"],
         "endpoints": [*_endpoints(said, stats["endpoints"], names)],
     }
 

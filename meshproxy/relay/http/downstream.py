@@ -5,49 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
-
-from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR, Answer, FilterFailed, ask, through
 from meshproxy.core.reply import Reply, of_failure
 from meshproxy.errors import Failure
-from meshproxy.net.conn import Conn
-from meshproxy.relay.entry import Origin
 from meshproxy.relay.http import failures
-from meshproxy.relay.http.filtered import Waiting
-from meshproxy.relay.http.handling import NOTHING
-from meshproxy.relay.http.incoming import CLOSE, Incoming
+from meshproxy.relay.http.attempts import CHUNKS, CRLF, FRAMES, Attempts
+from meshproxy.relay.http.incoming import CLOSE
 from meshproxy.relay.http.tunnel import Tunnel
-from meshproxy.relay.http.upstream import Connecting, Upstream
+from meshproxy.relay.http.upstream import Upstream
 from meshproxy.wire.h1 import CHUNKED, NO_BODY, UNTIL_CLOSE, ResponseHead
 
-if TYPE_CHECKING:
-    from meshproxy.relay.http.service import HttpService
-
-MOST_DIALS = 3
-"""Endpoints that are tried for one exchange, each within the cluster's connect timeout."""
-SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"))
-"""What may be asked twice (RFC 9110 9.2.2)."""
 OF_THE_ENDPOINT = frozenset((failures.REQUEST_TIMEOUT, failures.IDLE_TIMEOUT))
 """Failures of a request that say something of who was asked."""
-FRAMES = frozenset((b"transfer-encoding", b"content-length"))
 CHUNKED_FIELD = frozenset((b"transfer-encoding",))
-CHUNKS = b"Transfer-Encoding: chunked\r\n"
-
-CRLF = b"\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 
 
-class Downstream(Incoming):
-    __slots__ = ("_waiting",)
-
-    def __init__(self, service: HttpService, conn: Conn, origin: Origin) -> None:
-        super().__init__(service, conn, origin)
-        self._waiting: Waiting | None = None
-
-    # Filters
+class Downstream(Attempts):
+    __slots__ = ()
 
     def decide(self, x: Exchange, answer: Reply | Failure) -> None:
         if isinstance(answer, Reply):
@@ -55,88 +31,16 @@ class Downstream(Incoming):
         else:
             self.fail(x, answer)
 
-    def wait(self, answer: Awaitable[Answer], then: Callable[[Answer], None]) -> None:
-        def decided(answer: Answer) -> None:
-            self._waiting = None
-            then(answer)
-
-        self._waiting = Waiting(self._site.loop, answer, decided)
-
-    # Attempts
-
-    def attempt(self, x: Exchange) -> None:
-        cluster = x.cluster
-        choose = cluster.choose
-        endpoint = choose(x.tried, x)
-        if endpoint is None:
-            failure = cluster.nobody()
-            self.fail(x, x.failure or failure)
-            return
-        said = self._said
-        if said is None:
-            said = self._said = self._service.said_of(self._origin)
-        opening = x.opening if x.handling.plain else self._changed_opening(x)
-        if said.more is not None:
-            opening += said.more(x.request)
-        if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
-            ids = self._site.ids
-            data = opening + said.before_id + (ids.left.pop() if ids.left else ids.draw())
-        else:
-            data = opening + said.lines + CRLF
-        if self._first:
-            data += self._first
-        idle = endpoint.idle
-        if idle and not x.attempts:
-            idle.pop().carry(self, x, data)
-            if self._body is not None:
-                self.begun(x)
-        else:
-            Connecting(self._site, self, x, endpoint, data).begin()
-
     def begin_anew(self, x: Exchange) -> None:
         if self._body is not None:
             # What has come of it is at hand, and the rest waits until somebody takes it.
             self._conn.stop()
+        if x.units:
+            self._give_back(x)
         x.tried = ()
         x.attempts = 0
         self._moved(x)
         self.attempt(x)
-
-    def _changed_opening(self, x: Exchange) -> bytes:
-        """With what filters have changed."""
-        request, handling, without, lines = x.request, x.handling, NOTHING, b""
-        changes = x.request_changes if x.noted else None
-        if handling.request.more is not None:
-            lines = handling.request.more(x)
-        if changes is not None:
-            without, lines = without | changes.without, lines + changes.lines
-        if request.body and handling.pipeline.request_data:
-            without, lines = without | FRAMES, lines + CHUNKS
-        if not without:
-            return x.opening + lines
-        _, mark, query = request.target.partition(b"?")
-        opening: bytes = handling.opening(request, x.path, x.path + mark + query, without)
-        return opening + lines
-
-    def begun(self, x: Exchange) -> None:
-        if self._body is not None and isinstance(x.upstream, Upstream):
-            self._conn.start()
-
-    def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
-        x.upstream = None
-        again = False
-        if failure is CONNECT_FAILED or failure is CONNECT_TIMEOUT:
-            # Nobody has heard of the request.
-            again = len(x.tried) < MOST_DIALS
-        elif unheard and not x.attempts:
-            again = self._body is None and not x.streamed and x.request.method in SAFE
-        if again:
-            x.attempts += 1
-            x.cluster.stats.retries_total += 1
-            x.failure = failure
-            self.attempt(x)
-        else:
-            self.fail(x, failure)
 
     # Answers
 
@@ -150,11 +54,14 @@ class Downstream(Incoming):
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head
-        request = x.request
+        request, handling = x.request, x.handling
+        retry = handling.retry
+        if retry is not None and self._answered(x, retry, head, whole):
+            return
         if (
             request.keep_alive
             and request.minor
-            and x.handling.plain
+            and handling.plain
             and self._body is None
             and not self._leaving
             and head.body != UNTIL_CLOSE
@@ -170,6 +77,8 @@ class Downstream(Incoming):
                 now = clock()
                 stats = x.stats
                 stats.count(head.status, "", now - x.started)
+                if x.units:
+                    self._give_back(x)
                 self._over(now)
             else:
                 self._moved(x)
@@ -308,15 +217,6 @@ class Downstream(Incoming):
         self._cancel(x)
         self._count(x, x.response.status if x.response is not None else failure.status, self._site.now())
 
-    def _cancel(self, x: Exchange, failure: Failure | None = None) -> None:
-        """Nobody waits for an answer any more."""
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
-        upstream, x.upstream = x.upstream, None
-        if upstream is not None:
-            upstream.cancel(failure)
-
     def _finish(self, x: Exchange, status: int) -> None:
         """The answer is whole."""
         if x.begun:
@@ -338,6 +238,8 @@ class Downstream(Incoming):
         if x.noted and x.notes.flags:
             flag = f"{x.notes.flags},{flag}" if flag else x.notes.flags
         stats.count(status, flag, seconds)
+        if x.units:
+            self._give_back(x)
         for hook in x.handling.pipeline.done:
             hook(x)
 

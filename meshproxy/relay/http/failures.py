@@ -8,6 +8,7 @@ from meshproxy.errors import Failure
 NO_ROUTE = Failure("no_route", 404, "NR")
 NO_CONNECT = Failure("connect_refused", 405, "NR")
 NO_TRACE = Failure("trace_refused", 405, "NR")
+BREAKER_OPEN = Failure("breaker_open", 503, "UO")
 OVERFLOW = Failure("overflow", 503, "UO")
 
 # The upstream
@@ -20,6 +21,7 @@ BODY_TIMEOUT = Failure("body_timeout", 408, "DT")
 CLIENT_GONE = Failure("client_gone", 499, "DC")
 
 # Time
+TRY_TIMEOUT = Failure("try_timeout", 504, "UT")
 REQUEST_TIMEOUT = Failure("request_timeout", 504, "UT")
 IDLE_TIMEOUT = Failure("idle_timeout", 504, "SI")
 DRAINED = Failure("drained", 503, "DR")

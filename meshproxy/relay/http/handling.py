@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from meshproxy.cluster.cluster import Cluster
+from meshproxy.cluster.retry import Retry
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
@@ -89,6 +90,8 @@ class Handling(ABC):
     plain: bool = True
     """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
     in the answer."""
+    retry: Retry | None = None
+    """When it is asked again."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 

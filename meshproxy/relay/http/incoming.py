@@ -203,7 +203,11 @@ class Incoming(ABC):
             self.fail(x, FILTER_ERROR)
             return
         self._moved(x)
-        x.streamed = True
+        retry = x.handling.retry
+        if retry is not None and not x.streamed and len(self._first) + len(passed) <= retry.most_body:
+            self._first += passed
+        else:
+            x.streamed = True
         if body.done:
             self._body = None
             x.sent = True

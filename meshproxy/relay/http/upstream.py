@@ -126,6 +126,11 @@ class Upstream:
         self._let_go()
         self._close(abort=True)
 
+    def turn_to(self, asker: Asker, x: Exchange) -> None:
+        """Who has been answered goes on as another."""
+        if self._x is not None:
+            self._asker, self._x = asker, x
+
     # For whom the protocol has changed
 
     def surrender(self, user: User) -> Conn:
@@ -323,7 +328,7 @@ class Upstream:
 class Connecting:
     """The attempt to make such a connection, for one exchange: a unit of the cluster's limit, then a dial."""
 
-    __slots__ = ("_asker", "_cluster", "_data", "_dial", "_endpoint", "_since", "_site", "_unit", "_x")
+    __slots__ = ("_asker", "_cluster", "_data", "_dial", "_endpoint", "_pends", "_since", "_site", "_unit", "_x")
 
     def __init__(self, site: Site, asker: Asker, x: Exchange, endpoint: Endpoint, data: bytes) -> None:
         self._site = site
@@ -333,10 +338,31 @@ class Connecting:
         self._endpoint = endpoint
         self._data = data
         self._unit: Stock | None = None
+        self._pends = False
+        """Whether it has taken one of those who may wait for a connection."""
         self._dial: Dial | None = None
 
     def begin(self) -> None:
         self._x.upstream = self
+        pending = self._cluster.pending
+        if pending is None:
+            self._take_unit()
+        elif pending.take():
+            self._pends = True
+            self._take_unit()
+        else:
+            pending.ask(self._may_pend)
+
+    def _may_pend(self, granted: bool) -> None:
+        self._pends = granted
+        if self._asker is None:
+            self._give_back()
+        elif granted:
+            self._take_unit()
+        else:
+            self._overflow()
+
+    def _take_unit(self) -> None:
         limit = self._cluster.limit
         if limit.take() or (self._close_one_that_waits(limit) and limit.take()):
             self._enter(True)
@@ -364,8 +390,12 @@ class Connecting:
         elif granted:
             self._begin_dial()
         else:
-            self._cluster.stats.overflow_total += 1
-            self._fail(OVERFLOW)
+            self._overflow()
+
+    def _overflow(self) -> None:
+        self._cluster.stats.overflow_total += 1
+        self._give_back()
+        self._fail(OVERFLOW)
 
     def _begin_dial(self) -> None:
         site, cluster = self._site, self._cluster
@@ -391,6 +421,7 @@ class Connecting:
             self._x.tried += (self._endpoint,)
             self._fail(CONNECT_TIMEOUT if isinstance(outcome, TimeoutError) else CONNECT_FAILED)
             return
+        self._unpend()
         self._cluster.stats.connect_seconds.observe(self._site.now() - self._since)
         Upstream(self._site, self._cluster, self._endpoint, outcome, unit).carry(asker, self._x, self._data)
         asker.begun(self._x)
@@ -401,6 +432,12 @@ class Connecting:
         asker.lost(self._x, failure, unheard=False)
 
     def _give_back(self) -> None:
+        self._unpend()
         if self._unit is not None:
             self._unit.give()
             self._unit = None
+
+    def _unpend(self) -> None:
+        if self._pends and self._cluster.pending is not None:
+            self._pends = False
+            self._cluster.pending.give()
