@@ -43,8 +43,8 @@ def _share(share: Share) -> str:
     asked += [f"cookie {name} {_choice(value)}" for name, value in share.cookies]
     if asked:
         return f"{share.cluster} for {' and '.join(asked)}"
-    steps = [f" then {step.weight} after {show_duration(step.after)}" for step in share.steps]
-    return f"{share.cluster} {share.weight}{''.join(steps)}"
+    later = [f" then {step.weight} after {show_duration(step.after)}" for step in share.steps if step.after]
+    return f"{share.cluster} {share.weight_after(0)}{''.join(later)}"
 
 
 def _choice(match: PathMatch | ValueMatch) -> str:

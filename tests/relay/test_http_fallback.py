@@ -220,6 +220,60 @@ def test_a_body_that_is_on_its_way_cannot_be_sent_again(
     run(scenario())
 
 
+@pytest.mark.parametrize("fallback", [SORRY, ELSEWHERE])
+def test_an_open_breaker(run: Run, world: World, upstream: Upstream, fallback: Any) -> None:
+    async def scenario() -> None:
+        w, up, spare = world(), upstream(), upstream()
+        breaker = {"breaker": {"error_amount": 1, "min_requests": 1, "open": "30s"}}
+        await w.apply(rescued(fallback, up.address, spare=(spare.address,), **breaker))
+        client = await w.connect()
+        await client.send(get())
+        server = await up.accept()
+        await head_of(server)
+        await server.send(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n")
+        assert (await answer(client)).status == 500, "that is an answer"
+        await client.send(get())
+        if fallback is ELSEWHERE:
+            other = await spare.accept()
+            await head_of(other)
+            await other.send(OK)
+        assert (await answer(client)).status == 200
+        assert w.stats.clusters["up"].refused_total == 1
+
+    run(scenario())
+
+
+def test_after_all_tries_the_other_cluster_has_its_own(run: Run, world: World, upstream: Upstream) -> None:
+    """And the first gets back what was taken of its limits."""
+
+    async def scenario() -> None:
+        w, up, spare = world(), upstream(), upstream()
+        retry = {"retry": {"on": ["reset"], "attempts": 2, "backoff": 0}}
+        limits = {"breaker": {"max_requests": 1}}
+        await w.apply(rescued(ELSEWHERE, up.address, spare=(spare.address,), rule=retry, **limits))
+        client = await w.connect()
+        await client.send(get())
+        lost = await up.accept()
+        await head_of(lost)
+        lost.close()
+        await w.until(lambda: w.stats.clusters["up"].retries_total == 1)
+        w.clock.advance(0)
+        lost = await up.accept()
+        await head_of(lost)
+        lost.close()
+        server = await spare.accept()
+        assert await head_of(server) == get()
+        other = await w.connect()
+        await other.send(get("/meanwhile"))
+        again = await up.accept()
+        assert await head_of(again) == get("/meanwhile"), "the limit of one is free again"
+        await server.send(OK)
+        await heard(client, OK)
+        assert by_cluster(w) == {"spare": {200: 1}}
+
+    run(scenario())
+
+
 def test_a_client_that_leaves_meanwhile_is_gone(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, spare = world(), upstream()
