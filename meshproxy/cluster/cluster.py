@@ -18,6 +18,7 @@ from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
 
 NO_ENDPOINT = Failure("no_endpoint", 503, "UH")
+BREAKER_OPEN = Failure("breaker_open", 503, "UO")
 CONNECT_FAILED = Failure("connect_failed", 503, "UF")
 CONNECT_TIMEOUT = Failure("connect_timeout", 504, "UF")
 
@@ -167,6 +168,14 @@ class Cluster:
         """Connections that have something to do, of all endpoints."""
         return sum(endpoint.load for endpoint in self._endpoints)
 
+    def lets_pass(self) -> bool:
+        """Whether the breaker does."""
+        gate = self.gate
+        if gate is None or gate():
+            return True
+        self.stats.refused_total += 1
+        return False
+
     def nobody(self) -> Failure:
         self.stats.no_endpoint_total += 1
         return NO_ENDPOINT
@@ -189,5 +198,7 @@ class Cluster:
             self.heed(endpoint, CONNECT_TIMEOUT if timed_out else CONNECT_FAILED, 0, 0.0)
 
     def pick(self, user: User, tried: Collection[Endpoint], asking: Asking) -> Lease | Failure:
+        if not self.lets_pass():
+            return BREAKER_OPEN
         endpoint = self.choose(tried, asking)
         return self.nobody() if endpoint is None else self.lease(endpoint, user)

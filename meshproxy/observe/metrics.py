@@ -14,7 +14,7 @@ from math import inf, isnan
 from typing import Any, Literal, NamedTuple
 
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
-REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint")
+REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", "breaker_open")
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 RELOADS = ("ok", "refused", "unchanged")
 

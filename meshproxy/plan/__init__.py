@@ -55,6 +55,8 @@ class Snapshot:
 
     config: model.Config
     listeners: tuple[Listener, ...]
+    groups: tuple[Group, ...]
+    """Of all clusters: what changes in one reaches those that are held."""
     named: Mapping[str, Sequence[Group]]
     """By the name of a host: which clusters change when it has other addresses."""
 
@@ -117,7 +119,7 @@ def compile_config(
     for said in config.listeners:
         listeners.append(_listener(said, clusters, tables, claims, rim, share))
         yield
-    return Snapshot(config, tuple(listeners), named)
+    return Snapshot(config, tuple(listeners), tuple(clusters.values()), named)
 
 
 def _group(said: model.Cluster, claims: Claims, rim: Rim) -> Group:

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Protocol
 
-from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT, Cluster
+from meshproxy.cluster.cluster import BREAKER_OPEN, CONNECT_FAILED, CONNECT_TIMEOUT, Cluster
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.retry import SAFE, Retry
 from meshproxy.core.exchange import Exchange
@@ -131,14 +132,13 @@ class Attempts(Incoming):
 
     def _admitted(self, x: Exchange, cluster: Cluster) -> bool:
         """What the cluster's breaker and its limit say, the limit perhaps later."""
-        gate, limit = cluster.gate, cluster.requests
-        if gate is not None and not gate():
-            cluster.stats.refused_total += 1
-            x.failure = failures.BREAKER_OPEN
+        limit = cluster.requests
+        if not cluster.lets_pass():
+            x.failure = BREAKER_OPEN
             if cluster.degraded is not None:
                 self.reply(x, cluster.degraded)
             else:
-                self.fail(x, failures.BREAKER_OPEN)
+                self.fail(x, BREAKER_OPEN)
             return False
         if limit is None or limit in x.units:
             return True
@@ -210,7 +210,8 @@ class Attempts(Incoming):
             x.tried += (self._endpoint,)
         self._try_until = inf
         self._moved(x)
-        self._waiting = self._site.clock.after(pause, lambda: self._resume(x))
+        site, resume = self._site, partial(self._resume, x)
+        self._waiting = site.clock.after(pause, resume) if pause else site.loop.call_soon(resume)
         return True
 
     def _spend(self, x: Exchange) -> bool:
@@ -280,7 +281,7 @@ class Attempts(Incoming):
         cluster: Cluster = x.cluster
         choose = cluster.choose
         other = choose((*x.tried, endpoint), x)
-        if other is None or (cluster.gate is not None and not cluster.gate()) or not self._spend(x):
+        if other is None or not cluster.lets_pass() or not self._spend(x):
             return
         cluster.stats.hedges_total += 1
         hedge = self._hedge = Hedge(self, x)

@@ -8,7 +8,6 @@ from meshproxy.errors import Failure
 NO_ROUTE = Failure("no_route", 404, "NR")
 NO_CONNECT = Failure("connect_refused", 405, "NR")
 NO_TRACE = Failure("trace_refused", 405, "NR")
-BREAKER_OPEN = Failure("breaker_open", 503, "UO")
 OVERFLOW = Failure("overflow", 503, "UO")
 
 # The upstream
