@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import http1, idle, reload, report, tcp, workers
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import conn, exchange, h1, routes
+from benchmarks.micro import conn, exchange, filters, h1, routes
 from benchmarks.peers import PEERS
 from benchmarks.soak import run as soak
 
@@ -25,6 +25,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "micro conn": conn.run,
     "micro h1": h1.run,
     "micro exchange": exchange.run,
+    "micro filters": filters.run,
     "micro routes": routes.run,
 }
 

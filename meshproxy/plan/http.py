@@ -81,7 +81,7 @@ def http_service(
             return Share(clusters[cluster], count(name, cluster))
 
         def split() -> Draw:
-            return compile_split(rule, table.name, share_of, who, claims, rim.clock.now)
+            return compile_split(rule, table.name, share_of, who, rim)
 
         handling = _handling(rule, name, said.name, share_of, split, patience, count, pipeline)
         if not pipeline.request:

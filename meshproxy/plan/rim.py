@@ -31,3 +31,5 @@ class Rim:
     log: Log
     known: dict[str, tuple[str, ...]]
     """The addresses of the names of endpoints."""
+    began: dict[str, float]
+    """When each plan of timed steps was first put in force."""

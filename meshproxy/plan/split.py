@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
 
 from meshproxy import model
 from meshproxy.core.client import Who
 from meshproxy.core.condition import conditions, fitting, together
 from meshproxy.core.cookie import cookie
 from meshproxy.core.exchange import Exchange
-from meshproxy.core.table import Claims
+from meshproxy.model import encode
 from meshproxy.model.matching import RouteMatch
 from meshproxy.model.split import Share as Said
 from meshproxy.model.split import SplitBy, moments
+from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.handling import Draw, Share
 from meshproxy.relay.http.split import Asks, Value, by_weight, first_that_asks, in_steps
-from meshproxy.relay.live import Kept
 
 
-def compile_split(
-    rule: model.Rule, table: str, share_of: Callable[[str], Share], who: Who, claims: Claims, now: Callable[[], float]
-) -> Draw:
+def plans(config: model.Config) -> Iterator[str]:
+    """What each plan of timed steps is called."""
+    for table in config.routes:
+        for rule in table.rules:
+            if any(share.steps for share in rule.split):
+                yield plan_of(table.name, rule)
+
+
+def plan_of(table: str, rule: model.Rule) -> str:
+    """The same rule with the same plan, wherever it stands in its table, goes on with it."""
+    said = json.dumps([encode(rule.match), *map(encode, rule.split)], sort_keys=True)
+    return f"{table}/{blake2b(said.encode(), digest_size=16).hexdigest()}"
+
+
+def compile_split(rule: model.Rule, table: str, share_of: Callable[[str], Share], who: Who, rim: Rim) -> Draw:
     drawn = [(said, share_of(said.cluster)) for said in rule.shares if not said.chosen]
     value = _value(rule.split_by, who)
 
@@ -30,9 +44,7 @@ def compile_split(
     steps = [(moment, at(moment)) for moment in moments(said for said, _ in drawn)]
     draw = steps[0][1]
     if len(steps) > 1:
-        # The same rule with the same plan, wherever it stands in its table, goes on with it.
-        key = ("steps", table, rule.match, rule.split)
-        draw = in_steps(steps, claims.claim(key, lambda: Kept(now())).value, now)
+        draw = in_steps(steps, rim.began[plan_of(table, rule)], rim.clock.now)
     chosen = [(_asks(said), share_of(said.cluster)) for said in rule.shares if said.chosen]
     return first_that_asks(chosen, draw) if chosen else draw
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, Mapping, MutableSequence
 from typing import Any
 
 from meshproxy.core.limit import Limits, Said
@@ -57,7 +57,7 @@ class Worker:
         self._guests = Guests(board, number)
         pipes = Pipes()
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
-        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {})
+        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, {})
         self._table = Table()
         self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None
@@ -77,6 +77,11 @@ class Worker:
             claims.abort()
             self._settle()
             raise
+
+    def plans(self, began: Mapping[str, float]) -> None:
+        """When those began that the next configuration has."""
+        self._rim.began.clear()
+        self._rim.began.update(began)
 
     def abort(self) -> None:
         if self._next is not None:

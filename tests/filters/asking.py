@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from meshproxy.core.filter import Failure, Hooks, Scope
 from tests.relay.conversation import WITHIN
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """A filter that does not let any answer through."""
+
+    def build(self, scope: Scope) -> Hooks:
+        return Hooks(response=lambda _: Failure("refused", 503, "NO"))
 
 
 class Answer(NamedTuple):

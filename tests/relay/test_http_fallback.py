@@ -173,6 +173,53 @@ def test_it_is_not_for_what_a_filter_has_refused(run: Run, world: World, upstrea
     run(scenario())
 
 
+def test_it_is_not_for_an_answer_that_a_filter_does_not_let_through(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        refuse = {"extension": {"call": "tests.filters.asking:Refuse"}}
+        await w.apply(rescued(SORRY, up.address, rule={"filters": [refuse]}))
+        client = await w.connect()
+        await client.send(get())
+        server = await up.accept()
+        await head_of(server)
+        await server.send(OK)
+        assert (await answer(client)).status == 503
+        assert answered(w) == {"503 NO": 1}
+
+    run(scenario())
+
+
+def test_it_is_not_for_what_is_the_client_s_fault(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(rescued(SORRY, up.address))
+        client = await w.connect()
+        await client.send(get("/a", "Transfer-Encoding: chunked", method="PUT"))
+        await head_of(await up.accept())
+        await client.send(b"nonsense\r\n")
+        assert (await answer(client)).status == 400
+
+    run(scenario())
+
+
+def test_the_other_cluster_has_as_much_patience(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up, spare = world(), upstream(), upstream()
+        await w.apply(rescued(ELSEWHERE, up.address, spare=(spare.address,), rule={"timeouts": {"idle": "2s"}}))
+        client = await w.connect()
+        await client.send(get())
+        await head_of(await up.accept())
+        w.clock.advance(2)
+        await head_of(await spare.accept())
+        w.clock.advance(2)
+        assert (await answer(client)).status == 504
+        assert by_cluster(w) == {"spare": {"504 SI": 1}}
+
+    run(scenario())
+
+
 def test_a_body_of_which_nothing_has_gone_waits_for_the_other(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, spare = world(), upstream()

@@ -32,9 +32,6 @@ class Downstream(Attempts):
             self.fail(x, answer)
 
     def begin_anew(self, x: Exchange) -> None:
-        if self._body is not None:
-            # What has come of it is at hand, and the rest waits until somebody takes it.
-            self._conn.stop()
         if x.units:
             self._give_back(x)
         x.tried = ()
