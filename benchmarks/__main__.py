@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import http1, idle, reload, report, tcp, workers
+from benchmarks.chaos import run as chaos
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import conn, exchange, filters, h1, routes
 from benchmarks.peers import PEERS
@@ -22,6 +23,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "reload": reload.run,
     "workers": workers.run,
     "soak": soak.run,
+    "chaos": chaos.run,
     "micro conn": conn.run,
     "micro h1": h1.run,
     "micro exchange": exchange.run,
@@ -61,7 +63,7 @@ def arguments() -> argparse.Namespace:
     only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
-    carry = "processes of ours that carry traffic, in reload and soak"
+    carry = "processes of ours that carry traffic, in reload, soak and chaos"
     parser.add_argument("--workers", type=positive, default=1, help=carry)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")

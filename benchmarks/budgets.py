@@ -33,6 +33,8 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("http same", "envoy"): Budget(0.4, 0.4),
     ("http differing", "nginx"): Budget(2.0, 1.5),
     ("http differing", "envoy"): Budget(0.6, 0.6),
+    ("http policy", "meshproxy-plain"): Budget(1.5, 1.25),
+    ("http policy", "envoy"): Budget(0.85, 0.85),
     ("http connect", "nginx"): Budget(1.8, 1.3),
     ("http direct-wrk", "nginx"): Budget(1.5, 1.0),
     ("http direct-ab", "nginx"): Budget(1.5, 1.0),

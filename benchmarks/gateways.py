@@ -17,6 +17,14 @@ GREETING = "hello, world"
 BODIES = {"1m": 1 << 20, "1g": 1 << 30}
 
 
+BREAKER = {"max_requests": 1024, "max_pending": 1024, "error_ratio": 0.5, "slow": "5s", "slow_ratio": 0.5}
+POLICY: dict[str, object] = {
+    "split": [{"cluster": "up", "weight": 90}, {"cluster": "next", "weight": 10}],
+    "retry": {"on": ["connect", "5xx"], "attempts": 3, "per_try_timeout": "5s"},
+    "filters": [{"rate_limit": {"requests": 10_000_000}}],
+}
+
+
 class HttpMeshproxy(Meshproxy):
     def relay(self) -> dict[str, object]:
         return {
@@ -27,6 +35,25 @@ class HttpMeshproxy(Meshproxy):
 
     def rule(self) -> dict[str, object]:
         return {"cluster": "up"}
+
+
+class PolicyMeshproxy(HttpMeshproxy):
+    """With what a sidecar of a mesh usually has: a split, retries, a limit, and breakers."""
+
+    def relay(self) -> dict[str, object]:
+        document = super().relay()
+        cluster = {"endpoints": [f"127.0.0.1:{self.upstream}"], "breaker": BREAKER}
+        document["clusters"] = {"up": cluster, "next": cluster}
+        return document
+
+    def rule(self) -> dict[str, object]:
+        return POLICY
+
+
+class PlainMeshproxy(HttpMeshproxy):
+    """The same without policy, to compare with."""
+
+    name = "meshproxy-plain"
 
 
 class NginxHttp(Nginx):
@@ -141,6 +168,7 @@ class HttpEnvoy(Envoy):
 
 
 GATEWAYS: tuple[type[Peer], ...] = (HttpMeshproxy, HttpNginx, HttpHAProxy, HttpEnvoy)
+GUARDED: tuple[type[Peer], ...] = (PolicyMeshproxy, PlainMeshproxy, HttpEnvoy)
 CARRIERS: tuple[type[Peer], ...] = (HttpMeshproxy, HttpNginx, HttpNginxLarge, HttpHAProxy, HttpEnvoy)
 
 

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from benchmarks import latency, process, tools
-from benchmarks.gateways import BODIES, CARRIERS, GATEWAYS, Origin
-from benchmarks.harness import Plan, Result, interleave, note
+from benchmarks.gateways import BODIES, CARRIERS, GATEWAYS, GUARDED, Origin, PlainMeshproxy
+from benchmarks.harness import OURS, Plan, Result, interleave, note
 from benchmarks.pages import PAGES
 from benchmarks.peers import Peer
 
@@ -47,6 +47,7 @@ TEN = ("-t1", "-c10")
 WORKS = {
     "same": Work("wrk", by_wrk("/", *FIFTY)),
     "differing": Work("wrk", by_wrk("/", *FIFTY, "-s", str(LUA / "differing.lua"))),
+    "policy": Work("wrk", by_wrk("/", *FIFTY, "-s", str(LUA / "differing.lua")), kinds=GUARDED),
     "connect": Work("wrk", by_wrk("/", *FIFTY, "-H", "Connection: close")),
     "direct-wrk": Work("wrk", by_wrk("/", "-t10", "-c100"), kinds=PAGES),
     "direct-ab": Work("ab", by_ab, kinds=PAGES),
@@ -67,6 +68,8 @@ def run(plan: Plan) -> list[Result]:
         note(f"http skipped: the upstream is nginx, and there is {reason}")
         return []
     here = {kind.name for kind in plan.present(CARRIERS)}
+    if OURS in here:
+        here.add(PlainMeshproxy.name)
     results: list[Result] = []
     with Origin(plan.cores.load) as origin:
         for name in chosen:

@@ -18,6 +18,9 @@ TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 DEADLINE = 15.0
 
 
+Child = subprocess.Popen[str]
+
+
 @dataclass(frozen=True, slots=True)
 class Cores:
     """What is measured runs on one core; all that loads it runs on the other."""
@@ -33,7 +36,7 @@ class Cores:
 
 def start(
     command: Sequence[str], core: int, *, output: int | IO[str], log: int | IO[str] | None = None, inherit: int = -1
-) -> subprocess.Popen[str]:
+) -> Child:
     """Start `command` on `core`.  The child inherits the affinity, so no tool is needed and no moment is unpinned."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
@@ -55,7 +58,7 @@ def module(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
-def end(process: subprocess.Popen[str]) -> None:
+def end(process: Child) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

@@ -20,7 +20,10 @@ import pytest
 
 from benchmarks import http1, idle, latency, load, process, reload, report, steady, tools, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
-from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin
+from benchmarks.chaos import load as chaos_load
+from benchmarks.chaos import run as chaos
+from benchmarks.chaos import upstreams
+from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import conn, exchange, filters
 from benchmarks.pages import PAGE, PAGES
@@ -112,7 +115,7 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
-    assert {against for _, against in BUDGETS} <= {"", workers.ONE, *(peer.name for peer in PEERS)}
+    assert {against for _, against in BUDGETS} <= {"", workers.ONE, PlainMeshproxy.name, *(peer.name for peer in PEERS)}
     assert all(budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
     assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http}
@@ -376,7 +379,7 @@ def test_the_gateway_is_a_native_document() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", CARRIERS, ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", [*CARRIERS, PolicyMeshproxy], ids=lambda kind: kind.__name__)
 def test_each_gateway_gives_what_the_origin_has(kind: type[Peer], origin: Origin) -> None:
     with runnable(kind)(origin.port, CORES.proxy) as peer:
         direct, through = (http.client.HTTPConnection("127.0.0.1", port) for port in (origin.port, peer.port))
@@ -448,8 +451,9 @@ def test_each_work_over_http_is_measured(work: str) -> None:
     for tool in ("wrk", "ab", "curl"):
         if reason := tools.missing(tool):
             pytest.skip(reason)
-    results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({"nginx"})))
-    assert results[0].samples["nginx"]
+    peer = OURS if work == "policy" else "nginx"
+    results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({peer})))
+    assert results[0].samples[peer]
     assert all(figure > 0 for result in results for samples in result.samples.values() for figure in samples)
 
 
@@ -465,6 +469,16 @@ def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(
         "http direct-ab skipped: no `ab` on this machine",
         "http latency skipped: no `wrk` on this machine",
     ]
+
+
+def test_chaos_reports_what_clients_saw_and_what_policy_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstreams, "TROUBLE", 0.4)
+    requests, failed, saved = chaos.run(Plan(rounds=1, seconds=SHORT))
+    (guarded,), (plain,) = failed.samples[OURS], failed.samples[PlainMeshproxy.name]
+    assert requests.samples[OURS][0] >= chaos_load.CLIENTS * upstreams.one_of_each() / chaos_load.PACE / 2
+    assert plain > 5, "an upstream of three fails or is gone for half of the time"
+    assert guarded < plain / 4
+    assert saved.samples[OURS][0] > 75
 
 
 def test_the_soak_leaves_nothing_behind() -> None:

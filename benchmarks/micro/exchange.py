@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from unittest import mock
 
+from benchmarks.gateways import BREAKER, POLICY
 from benchmarks.harness import Plan, Result, interleave, note
 from meshproxy.core.filter import Exchange, Hooks, Scope
 from meshproxy.model import Config, decode
@@ -48,6 +49,7 @@ class Look:
 
 RULES: dict[str, dict[str, Any]] = {
     "plain": {"cluster": "up"},
+    "a sidecar's policy": {**POLICY, "split": [{"cluster": "up", "weight": 9}, {"cluster": "next", "weight": 0}]},
     "fields changed": {
         "cluster": "up",
         "request_headers": {"set": {"x-from": "%{client}"}, "remove": ["cookie"]},
@@ -149,7 +151,10 @@ def config(rule: dict[str, Any], port: int) -> dict[str, Any]:
     return {
         "listeners": [{"name": "in", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web"}],
         "routes": {"web": [rule]},
-        "clusters": {"up": {"endpoints": [f"127.0.0.1:{port}"]}},
+        "clusters": {
+            "up": {"endpoints": [f"127.0.0.1:{port}"], "breaker": BREAKER if "retry" in rule else {}},
+            "next": {"endpoints": [f"127.0.0.1:{port}"]},
+        },
     }
 
 

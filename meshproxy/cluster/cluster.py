@@ -164,6 +164,10 @@ class Cluster:
         self.guarded = gate is not None or self.requests is not None
 
     @property
+    def size(self) -> int:
+        return len(self._endpoints)
+
+    @property
     def live(self) -> int:
         """Connections that have something to do, of all endpoints."""
         return sum(endpoint.load for endpoint in self._endpoints)

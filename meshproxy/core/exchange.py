@@ -57,12 +57,12 @@ class Notes:
 
 class Exchange:
     __slots__ = (
-        "_notes",
         "attempts",
         "begun",
         "cluster",
         "failure",
         "handling",
+        "noted",
         "opening",
         "origin",
         "path",
@@ -111,7 +111,8 @@ class Exchange:
         self.begun = False
         """Whether the client has heard anything of an answer that is not ours."""
         self.failure: Failure | None = None
-        self._notes: Notes | None = None
+        self.noted: Notes | None = None
+        """What filters have left, if anything."""
 
     # At its end
 
@@ -129,9 +130,9 @@ class Exchange:
 
     @property
     def notes(self) -> Notes:
-        if self._notes is None:
-            self._notes = Notes()
-        return self._notes
+        if self.noted is None:
+            self.noted = Notes()
+        return self.noted
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -147,8 +148,3 @@ class Exchange:
     def response_changes(self) -> Changes:
         """Fields of the upstream's answer, to be changed before it is sent on."""
         return self.notes.response
-
-    @property
-    def noted(self) -> bool:
-        """Whether filters have left anything."""
-        return self._notes is not None

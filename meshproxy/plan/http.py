@@ -10,7 +10,7 @@ from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
 from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.client import asker
-from meshproxy.core.filter import NO_FILTERS, Pipeline
+from meshproxy.core.filter import Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
@@ -89,8 +89,8 @@ def http_service(
         return Filtered(
             inner=handling, stats=count(name, ""), patience=handling.patience,
             request=handling.request, response=handling.response,
-            pipeline=pipeline, fallback=handling.fallback, limits=_limits(rule, said.http),
-            plain=handling.plain, as_is=handling.as_is, retry=handling.retry,
+            pipeline=pipeline, fallback=handling.fallback, limits=_limits(rule, said.http), retry=handling.retry,
+            as_is=handling.as_is, asks_plainly=handling.asks_plainly, answers_plainly=handling.answers_plainly,
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
@@ -155,7 +155,8 @@ def _handling(
         pipeline=pipeline,
         fallback=_fallback(rule.fallback, share_of),
         retry=_retry(rule.retry) if rule.retry is not None else None,
-        plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
+        asks_plainly=request.more is None and not pipeline.request_data,
+        answers_plainly=response == NO_EDIT and not (pipeline.response or pipeline.response_data or pipeline.done),
         as_is=new_path is None and not request.without and not request.lines,
     )
 

@@ -98,7 +98,7 @@ class Attempts(Incoming):
         said = self._said
         if said is None:
             said = self._said = self._service.said_of(self._origin)
-        opening = x.opening if x.handling.plain else self._changed_opening(x)
+        opening = x.opening if x.noted is None and x.handling.asks_plainly else self._changed_opening(x)
         if said.more is not None:
             opening += said.more(x.request)
         if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
@@ -111,7 +111,7 @@ class Attempts(Incoming):
     def _changed_opening(self, x: Exchange) -> bytes:
         """With what filters have changed."""
         request, handling, without, lines = x.request, x.handling, NOTHING, b""
-        changes = x.request_changes if x.noted else None
+        changes = x.request_changes if x.noted is not None else None
         if handling.request.more is not None:
             lines = handling.request.more(x)
         if changes is not None:
@@ -133,7 +133,7 @@ class Attempts(Incoming):
     def _admitted(self, x: Exchange, cluster: Cluster) -> bool:
         """What the cluster's breaker and its limit say, the limit perhaps later."""
         limit = cluster.requests
-        if not cluster.lets_pass():
+        if cluster.gate is not None and not cluster.lets_pass():
             x.failure = BREAKER_OPEN
             if cluster.degraded is not None:
                 self.reply(x, cluster.degraded)
@@ -185,12 +185,12 @@ class Attempts(Incoming):
             self.fail(x, failure)
 
     def _goes_on_by_itself(self, x: Exchange, failure: Failure, unheard: bool) -> bool:
+        """Where nobody has heard of the request, or can have: this adds nothing to what an endpoint has to bear."""
         retry: Retry | None = x.handling.retry
         if failure is CONNECT_FAILED or failure is CONNECT_TIMEOUT:
-            # Nobody has heard of the request.
             if retry is None:
                 return len(x.tried) < MOST_DIALS
-            return not retry.wants(failure.reason) and x.attempts + 1 < retry.attempts
+            return x.attempts + 1 < retry.attempts and len(x.tried) < x.cluster.size
         return unheard and not x.attempts and not x.streamed and x.request.method in SAFE
 
     def _again(self, x: Exchange, why: str | int, asked_for: bytes | None = None) -> bool:
@@ -261,9 +261,10 @@ class Attempts(Incoming):
 
     def _answered(self, x: Exchange, retry: Retry, head: ResponseHead, whole: bool) -> bool:
         """Whether an answer that has just begun is not for the client, who waits for another."""
-        self._end_hedge()
+        if self._hedge is not None:
+            self._end_hedge()
         self._try_until = inf
-        if not self._again(x, head.status, head.get(b"retry-after")):
+        if not retry.wants(head.status) or not self._again(x, head.status, head.get(b"retry-after")):
             return False
         x.response = None
         if not whole:

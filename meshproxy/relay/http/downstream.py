@@ -58,7 +58,8 @@ class Downstream(Attempts):
         if (
             request.keep_alive
             and request.minor
-            and handling.plain
+            and handling.answers_plainly
+            and x.noted is None
             and self._body is None
             and not self._leaving
             and head.body != UNTIL_CLOSE
@@ -152,7 +153,7 @@ class Downstream(Attempts):
     def _opening(self, x: Exchange, head: ResponseHead) -> bytes:
         edit = x.handling.response
         without, lines = edit.without, edit.lines
-        changes = x.response_changes if x.noted else None
+        changes = x.response_changes if x.noted is not None else None
         if edit.more is not None:
             lines += edit.more(x)
         if changes is not None:
@@ -180,8 +181,8 @@ class Downstream(Attempts):
         if not request.keep_alive or self._body is not None:
             self._leaving = True
         lines = self._site.dates.line()
-        if x.noted:
-            lines += x.response_changes.lines
+        if x.noted is not None:
+            lines += x.noted.response.lines
         if self._leaving:
             lines += CLOSE
         elif not request.minor:
@@ -232,8 +233,8 @@ class Downstream(Attempts):
         failure = x.failure
         stats = x.stats or self._service.unrouted
         flag = failure.flag if failure is not None else ""
-        if x.noted and x.notes.flags:
-            flag = f"{x.notes.flags},{flag}" if flag else x.notes.flags
+        if x.noted is not None and x.noted.flags:
+            flag = f"{x.noted.flags},{flag}" if flag else x.noted.flags
         stats.count(status, flag, seconds)
         if x.units:
             self._give_back(x)

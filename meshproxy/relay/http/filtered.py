@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from meshproxy.core.exchange import Exchange
-from meshproxy.core.filter import Answer, ask
+from meshproxy.core.filter import Answer
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
@@ -32,10 +32,17 @@ class Filtered(Handling):
         self._ask(asked, x, 0)
 
     def _ask(self, asked: Asked, x: Exchange, at: int) -> None:
-        answer, at = ask(self.pipeline.request, x, at)
-        if answer is None:
-            self.inner.begin(asked, x)
-        elif isinstance(answer, Reply | Failure):
+        hooks = self.pipeline.request
+        for hook in hooks[at:]:
+            at += 1
+            answer = hook(x)
+            if answer is not None:
+                self._answered(asked, x, answer, at)
+                return
+        self.inner.begin(asked, x)
+
+    def _answered(self, asked: Asked, x: Exchange, answer: Reply | Failure | Awaitable[Answer], at: int) -> None:
+        if isinstance(answer, Reply | Failure):
             asked.decide(x, answer)
         else:
             asked.wait(answer, lambda decided: self._ask(asked, x, at) if decided is None else asked.decide(x, decided))

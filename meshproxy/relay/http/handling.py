@@ -87,9 +87,10 @@ class Handling(ABC):
     """Asked before it is said that nobody answers."""
     limits: Limits | None = None
     """Of a body, where they are not the listener's."""
-    plain: bool = True
-    """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
-    in the answer."""
+    asks_plainly: bool = True
+    """Whether all that is to be changed of a request is known from its head alone, but for what filters note."""
+    answers_plainly: bool = True
+    """Whether nothing is to be changed of an answer and nobody is to be told of it, but for what filters note."""
     retry: Retry | None = None
     """When it is asked again."""
     as_is: bool = False
