@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmarks import http1, idle, reload, report, tcp, workers
 from benchmarks.chaos import run as chaos
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import balance, conn, exchange, h1, routes
+from benchmarks.micro import balance, conn, exchange, filters, h1, routes
 from benchmarks.peers import PEERS
 from benchmarks.soak import run as soak
 
@@ -27,6 +27,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "micro conn": conn.run,
     "micro h1": h1.run,
     "micro exchange": exchange.run,
+    "micro filters": filters.run,
     "micro routes": routes.run,
     "micro balance": balance.run,
 }

@@ -25,7 +25,7 @@ from benchmarks.chaos import run as chaos
 from benchmarks.chaos import upstreams
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
-from benchmarks.micro import balance, conn, exchange
+from benchmarks.micro import balance, conn, exchange, filters
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
@@ -296,6 +296,13 @@ def test_each_engine_relays(engine: conn.Engine, ports: dict[str, int]) -> None:
         with conn.running(engine, ports["echo"], certificate, CORES.proxy) as (port, pid):
             sample = load.run("echo", port, [pid], SHORT, CORES.load, tls=engine.tls)
     assert sample.work > 50
+
+
+@pytest.mark.parametrize("rule", filters.RULES)
+def test_a_filter_is_measured_without_sockets(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filters, "RULES", {rule: filters.RULES[rule]})
+    (result,) = filters.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert [figure > 0 for figures in result.samples.values() for figure in figures] == [True]
 
 
 @pytest.mark.parametrize("rule", exchange.RULES)

@@ -48,11 +48,11 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
-        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "retry.", "filters[].", "mirror.")),
+        *(f"{rule}.{key}." for key in ("split[]", "split_by", "fallback", "redirect", "reply", "retry", "filters[]")),
+        f"{rule}.mirror.",
         "clusters.NAME.breaker.reply.",
         "clusters.NAME.hash[].",
         "clusters.NAME.sticky.",
-        *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "filters[].")),
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

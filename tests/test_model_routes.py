@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, Document, combine, decode, encode
 from meshproxy.model.regex import LONGEST, check, matcher
-from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, Share, problems
+from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, problems
+from meshproxy.model.split import Share
 from meshproxy.schema import json_schema
 from meshproxy.schema.shapes import path_text
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.harness import Plan, Result, interleave, note
 from meshproxy.core.route import Router, compile_routes
-from meshproxy.model.routes import PathMatch, RouteMatch, ValueMatch
+from meshproxy.model.matching import PathMatch, RouteMatch, ValueMatch
 
 SIZES = (10, 1_000, 10_000)
 REQUESTS = 1000

@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
+from meshproxy.model.matching import RouteMatch, ValueMatch
 from meshproxy.model.regex import matcher
-from meshproxy.model.routes import RouteMatch, ValueMatch
 
 
 class Head(Protocol):
@@ -65,16 +65,17 @@ def _method(names: Sequence[str]) -> Holds:
 
 
 def _header(name: str, match: ValueMatch) -> Holds:
-    key, fits = name.lower().encode("ascii"), _value(match)
+    key, fits = name.lower().encode("ascii"), fitting(match)
     return lambda _, head: fits(head.get(key))
 
 
 def _parameter(name: str, match: ValueMatch) -> Holds:
-    key, fits = name.encode(), _value(match)
+    key, fits = name.encode(), fitting(match)
     return lambda _, head: fits(parameters(head.target).get(key))
 
 
-def _value(match: ValueMatch) -> Callable[[bytes | None], bool]:
+def fitting(match: ValueMatch) -> Callable[[bytes | None], bool]:
+    """Whether a value, or that there is none, is what is asked for."""
     if match.exact is not None:
         exact = match.exact.encode("ascii")
         return lambda value: value == exact

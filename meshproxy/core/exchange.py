@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from meshproxy.core.client import Address
 from meshproxy.errors import Failure
 from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
 
@@ -14,6 +15,10 @@ class Origin(Protocol):
     @property
     def client(self) -> str | None:
         """The address, or None for a unix socket."""
+
+    @property
+    def address(self) -> Address | None:
+        """The same to compare with."""
 
 
 class Changes:
@@ -40,7 +45,7 @@ class Changes:
 class Notes:
     """What filters and the balancer leave in an exchange."""
 
-    __slots__ = ("cookie", "facts", "request", "response")
+    __slots__ = ("cookie", "facts", "flags", "request", "response")
 
     def __init__(self) -> None:
         self.facts: dict[str, Any] = {}
@@ -48,6 +53,8 @@ class Notes:
         self.response = Changes()
         self.cookie = b""
         """The line that tells the client by which cookie it comes back to the endpoint that was picked."""
+        self.flags = ""
+        """For the access log and metrics, of what filters have done to it."""
 
 
 class Exchange:

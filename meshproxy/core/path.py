@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from meshproxy.core.condition import Head, Holds
+from meshproxy.model.matching import PathMatch, RouteMatch
 from meshproxy.model.regex import matcher
-from meshproxy.model.routes import PathMatch, RouteMatch
 
 Outcome = TypeVar("Outcome")
 

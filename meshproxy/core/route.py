@@ -21,7 +21,7 @@ from typing import Generic
 from meshproxy.core.condition import Head, Holds, conditions, together
 from meshproxy.core.host import ANY, labels, rank, spellings
 from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
-from meshproxy.model.routes import RouteMatch
+from meshproxy.model.matching import RouteMatch
 
 MOST_REMEMBERED = 1024
 LONGEST_REMEMBERED = 255

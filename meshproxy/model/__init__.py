@@ -35,13 +35,15 @@ from meshproxy.model.mirror import Mirror as Mirror
 from meshproxy.model.overload import Overload as Overload
 from meshproxy.model.retry import Retry as Retry
 from meshproxy.model.routes import Extension as Extension
+from meshproxy.model.routes import Fallback as Fallback
 from meshproxy.model.routes import HeaderEdit as HeaderEdit
 from meshproxy.model.routes import Redirect as Redirect
 from meshproxy.model.routes import Reply as Reply
+from meshproxy.model.routes import RequestRate as RequestRate
 from meshproxy.model.routes import Rewrite as Rewrite
 from meshproxy.model.routes import RouteTable as RouteTable
 from meshproxy.model.routes import Rule as Rule
-from meshproxy.model.routes import Share as Share
+from meshproxy.model.split import Share as Share
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode
 from meshproxy.schema.kinds import Secret as Secret

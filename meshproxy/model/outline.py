@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from meshproxy.model.routes import PathMatch, Rule, Share, ValueMatch
+from meshproxy.model.matching import PathMatch, ValueMatch
+from meshproxy.model.routes import Rule
+from meshproxy.model.split import Share
+from meshproxy.schema.kinds import show_duration
 
 
 def outline(rule: Rule) -> dict[str, object]:
@@ -28,14 +31,29 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
-    shared = ", ".join(f"{_whom(share)} {share.weight}" for share in rule.split) or _whom(rule.shares[0])
-    return shared if rule.mirror is None else f"{shared}; {rule.mirror.share:g} of it copied to {rule.mirror.cluster}"
+    shared = ", ".join(map(_share, rule.split)) or _whom(rule.shares[0])
+    if rule.mirror is not None:
+        shared += f"; {rule.mirror.share:g} of it copied to {rule.mirror.cluster}"
+    if rule.fallback is None:
+        return shared
+    reply = rule.fallback.reply
+    return f"{shared}, else {rule.fallback.cluster if reply is None else f'reply {reply.status}'}"
 
 
 def _whom(share: Share) -> str:
     """A cluster, and the labels of those in it who are meant."""
     labels = ",".join(f"{name}={value}" for name, value in share.subset)
     return f"{share.cluster}[{labels}]" if labels else share.cluster
+
+
+def _share(share: Share) -> str:
+    whom = _whom(share)
+    asked = [f"header {name} {_choice(value)}" for name, value in share.headers]
+    asked += [f"cookie {name} {_choice(value)}" for name, value in share.cookies]
+    if asked:
+        return f"{whom} for {' and '.join(asked)}"
+    later = [f" then {step.weight} after {show_duration(step.after)}" for step in share.steps if step.after]
+    return f"{whom} {share.weight_after(0)}{''.join(later)}"
 
 
 def _choice(match: PathMatch | ValueMatch) -> str:

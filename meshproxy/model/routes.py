@@ -7,23 +7,40 @@ list(problems(table))       # [], or the place of each thing that does not fit a
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from meshproxy.model import regex, retry
+from meshproxy.model import retry
 from meshproxy.model.balance import Labels, NoSubset
+from meshproxy.model.filters import Access, Cors, Fault, access_problems, cors_problems, fault_problems
+from meshproxy.model.matching import (
+    EVERYTHING,
+    MOST_OF_ANYTHING,
+    Authority,
+    Found,
+    MatchedPath,
+    RouteMatch,
+    Value,
+)
+from meshproxy.model.matching import at_most as _at_most
+from meshproxy.model.matching import below as _below
+from meshproxy.model.matching import header_names as _names
+from meshproxy.model.matching import match_problems as _match_problems
+from meshproxy.model.matching import token as _token
 from meshproxy.model.mirror import Mirror
 from meshproxy.model.overload import Priority
 from meshproxy.model.retry import Retry
+from meshproxy.model.split import Share, SplitBy, split_problems
 from meshproxy.schema.kinds import (
-    Bool,
     Duration,
     Name,
     PositiveDuration,
     Scalar,
+    Size,
     choice,
     cut,
     refuse,
@@ -37,9 +54,6 @@ from meshproxy.schema.shapes import Path
 MOST_RULES = 20_000
 MOST_REGEXES = 1000
 """Different ones for the paths of a table: they are tried one after the other."""
-MOST_SHARES = 64
-MOST_OF_ANYTHING = 64
-"""Hosts, methods, headers and parameters that a rule asks for, and header fields that it changes."""
 LONGEST_BODY = 65_536
 
 NOT_TO_CHANGE = frozenset(
@@ -50,38 +64,7 @@ WITHOUT_BODY = frozenset({204, 205, 304})
 
 # Kinds --------------------------------------------------------------------------------------------
 
-_NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*"
-_PORT = r"(?::[1-9][0-9]{0,4})?"
-_AUTHORITY = rf"(?:{_NAME}|\[[0-9A-Fa-f:.]+\]){_PORT}"
-_HOST = rf"\*|\*\.{_NAME}{_PORT}|{_AUTHORITY}"
-_PATH = r"/[!\"$->@-~]*"
-
-AUTHORITY = string("host", "a host such as shop.local or shop.local:8080", _AUTHORITY, 253)
-HOST = string("host", "a host such as shop.local, *.shop.local or shop.local:8080", _HOST, 253)
-PATH = string("path", "a path such as /v1, as it is sent, without a query", _PATH, 1024)
-_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _surrogate = re.compile("[\ud800-\udfff]").search
-
-
-def _read_host(value: object) -> str:
-    return str(HOST.read(value)).lower()
-
-
-def _read_path(value: object) -> str:
-    path = str(PATH.read(value))
-    if {".", ".."}.intersection(path.split("/")):
-        raise ValueError(f"must be a path without `.` and `..`, not {shown(value)}: no request arrives with them")
-    return path
-
-
-def _read_regex(value: object) -> str:
-    if not isinstance(value, str):
-        raise refuse("a regular expression", value)
-    try:
-        regex.check(value)
-    except ValueError as why:
-        raise ValueError(f"must be a regular expression that takes linear time, not {shown(value)}: {why}") from None
-    return value
 
 
 def _read_body(value: object) -> str:
@@ -100,14 +83,6 @@ def _read_redirect_status(value: object) -> int:
 
 _REDIRECT_STATUSES = (301, 302, 303, 307, 308)
 
-MatchedHost = Annotated[str, Scalar("host", _read_host, same, HOST.json)]
-MatchedPath = Annotated[str, Scalar("path", _read_path, same, PATH.json)]
-Authority = Annotated[str, AUTHORITY]
-Regex = Annotated[str, Scalar("regular expression", _read_regex, same, {"type": "string", "maxLength": regex.LONGEST})]
-Method = Annotated[str, string("method", "a method such as GET", r"[A-Z][A-Z0-9_-]*", 32)]
-Value = Annotated[
-    str, string("value", "printable ASCII without a space at either end", r"(?:[!-~](?:[ -~]*[!-~])?)?", 1024)
-]
 Location = Annotated[str, string("path", "a path such as /v2, perhaps with a query", r"/[!\"$-~]*", 1024)]
 Body = Annotated[str, Scalar("string", _read_body, same, {"type": "string", "maxLength": LONGEST_BODY})]
 RedirectStatus = Annotated[
@@ -151,57 +126,7 @@ ClassName = Annotated[
     ),
 ]
 
-# What matches -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class PathMatch:
-    """One way to look at the path of a request, which has no query and is normalised."""
-
-    CHOICE: ClassVar[bool] = True
-
-    exact: Annotated[MatchedPath | None, "this path and no other"] = None
-    prefix: Annotated[MatchedPath | None, "this path and all below it: `/v1` takes `/v1/x`, and not `/v12`"] = None
-    regex: Annotated[Regex | None, "the whole path matches; linear expressions only"] = None
-
-
-@dataclass(frozen=True, slots=True)
-class ValueMatch:
-    """One way to look at the value of a header or of a query parameter."""
-
-    CHOICE: ClassVar[bool] = True
-
-    exact: Annotated[Value | None, "this value"] = None
-    prefix: Annotated[Value | None, "values that begin like this"] = None
-    regex: Annotated[Regex | None, "the whole value matches; linear expressions only"] = None
-    present: Annotated[Bool | None, "whether it is there, with any value"] = None
-
-
-@dataclass(frozen=True, slots=True)
-class RouteMatch:
-    """Which requests a rule is for; everything that is said must hold."""
-
-    hosts: Annotated[
-        tuple[MatchedHost, ...],
-        "any of these, in any case: `name`, `*.suffix`, `*`; with a port, that port only; empty: any host",
-    ] = ()
-    path: Annotated[PathMatch | None, "absent: any, as with prefix `/`"] = None
-    methods: Annotated[tuple[Method, ...], "any of these; empty: any method"] = ()
-    headers: Annotated[tuple[tuple[str, ValueMatch], ...], "all of these; a repeated header is one list"] = ()
-    query: Annotated[tuple[tuple[str, ValueMatch], ...], "all of these; of a repeated parameter the first counts"] = ()
-
-
 # What becomes of it -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A cluster, and its part of the requests of a rule."""
-
-    cluster: Annotated[Name, "a name under `clusters`"]
-    weight: Annotated[int, whole(0, 65535), "its share of the requests; 0: it gets none"] = 1
-    subset: Annotated[Labels, "only endpoints that have all these labels; empty: all endpoints"] = ()
-    no_subset: Annotated[NoSubset, "who gets them where no such endpoint is fit: any of the cluster, or none"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +211,25 @@ class RouteFilter:
     CHOICE: ClassVar[bool] = True
 
     rate_limit: Annotated[RequestRate | None, "refuses what comes too fast"] = None
+    access: Annotated[Access | None, "refuses whom you do not want"] = None
+    cors: Annotated[Cors | None, "says which pages of other origins may ask"] = None
+    max_body: Annotated[Size | None, "refuses larger bodies, with 413; beside the listener's own limit"] = None
+    fault: Annotated[Fault | None, "delays requests, or has them fail, on purpose"] = None
     extension: Annotated[Extension | None, "a class of your own"] = None
+
+    @property
+    def kind(self) -> str:
+        return next(field.name for field in dataclasses.fields(self) if getattr(self, field.name) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Who answers when all else has failed."""
+
+    CHOICE: ClassVar[bool] = True
+
+    cluster: Annotated[Name | None, "this cluster is asked, if all of the request is still at hand"] = None
+    reply: Annotated[Reply | None, "the proxy"] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +241,13 @@ class Rule:
     }
 
     name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
-    match: Annotated[RouteMatch, "which requests; empty: all of them"] = RouteMatch()
+    match: Annotated[RouteMatch, "which requests; empty: all of them"] = EVERYTHING
     cluster: Annotated[Name | None, "the cluster that gets them all"] = None
     subset: Annotated[Labels, "with `cluster`: only endpoints that have all these labels"] = ()
     no_subset: Annotated[NoSubset, "with `cluster`: who gets them where no such endpoint is fit"] = "none"
     split: Annotated[tuple[Share, ...], "the clusters that share them"] = ()
+    split_by: Annotated[SplitBy | None, "who asks again draws the same share again"] = None
+    fallback: Annotated[Fallback | None, "who answers when nobody can be reached, or no answer comes"] = None
     redirect: Annotated[Redirect | None, "the client is sent elsewhere"] = None
     reply: Annotated[Reply | None, "the proxy answers"] = None
     rewrite: Annotated[Rewrite, "what the upstream is asked for instead"] = Rewrite()
@@ -330,6 +275,8 @@ class Rule:
         """Each that may be asked, with the place where it is named."""
         for place, share in enumerate(self.shares):
             yield ("split", place, "cluster") if self.split else ("cluster",), share.cluster
+        if self.fallback is not None and self.fallback.cluster is not None:
+            yield ("fallback", "cluster"), self.fallback.cluster
         if self.mirror is not None:
             yield ("mirror", "cluster"), self.mirror.cluster
 
@@ -368,9 +315,6 @@ def split_variables(value: str) -> Iterator[tuple[str, bool]]:
 
 # What does not fit together -----------------------------------------------------------------------
 
-Found = Iterator[tuple[Path, str]]
-
-
 def problems(table: RouteTable) -> Found:
     """What is wrong between the keys of a table, each with its place in it. Clusters are for others to look up."""
     yield from _at_most(MOST_RULES, "rules", table.rules)
@@ -388,11 +332,11 @@ def _rule_problems(rule: Rule) -> Found:
         said = " and ".join(outcomes) or "none"
         yield (), f"the rule must say exactly one of cluster, split, redirect, reply, not {said}"
     yield from _below("match", _match_problems(rule.match))
-    yield from _at_most(MOST_SHARES, "split", rule.split)
+    yield from split_problems(rule.split, rule.split_by)
+    yield from _fallback_problems(rule)
     yield from _at_most(MOST_OF_ANYTHING, "filters", rule.filters)
-    if rule.split and not any(share.weight for share in rule.split):
-        yield ("split",), "`split` has no `weight` above 0, so nobody gets the requests"
     yield from _subset_problems(rule)
+    yield from _filter_problems(rule)
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
@@ -422,10 +366,31 @@ def _subset_problems(rule: Rule) -> Found:
             yield (*path, "no_subset"), f"`no_subset` {share.no_subset} needs a `subset` that may be missing"
 
 
-def _match_problems(match: RouteMatch) -> Found:
-    for name in ("hosts", "methods", "headers", "query"):
-        yield from _at_most(MOST_OF_ANYTHING, name, getattr(match, name))
-    yield from _below("headers", _names(name for name, _ in match.headers))
+def _fallback_problems(rule: Rule) -> Found:
+    fallback = rule.fallback
+    if fallback is None:
+        return
+    if not rule.shares:
+        yield ("fallback",), "`fallback` needs a `cluster` or a `split`: nobody is asked who could fail"
+    elif {share.cluster for share in rule.shares} == {fallback.cluster}:
+        yield ("fallback", "cluster"), f"`cluster` {fallback.cluster} is the one that has failed then"
+    if fallback.reply is not None:
+        yield from _below("fallback", _below("reply", reply_problems(fallback.reply)))
+
+
+def _filter_problems(rule: Rule) -> Found:
+    for index, each in enumerate(rule.filters):
+        if each.kind in PROBLEMS:
+            for path, message in PROBLEMS[each.kind](getattr(each, each.kind)):
+                yield ("filters", index, each.kind, *path), message
+
+
+PROBLEMS: Mapping[str, Callable[[Any], Found]] = {
+    "access": access_problems,
+    "cors": cors_problems,
+    "fault": fault_problems,
+}
+"""What can be wrong within a filter."""
 
 
 def reply_problems(reply: Reply) -> Found:
@@ -482,17 +447,6 @@ def _fields(key: str, fields: tuple[tuple[str, str], ...]) -> Found:
             yield (key, name), _unchangeable(name)
 
 
-def _names(names: Iterable[str]) -> Found:
-    """A header has one name in any case; a mapping has keys that may differ in case."""
-    first: dict[str, str] = {}
-    for name in names:
-        before = first.setdefault(name.lower(), name)
-        if not _token(name):
-            yield (name,), f"{shown(name)} is not the name of a header"
-        elif before != name:
-            yield (name,), f"`{name}` is there twice: first as `{before}`"
-
-
 def _unchangeable(name: str) -> str:
     if not _token(name):
         return f"{shown(name)} is not the name of a header"
@@ -501,13 +455,3 @@ def _unchangeable(name: str) -> str:
     if name.lower() in NOT_TO_CHANGE:
         return f"`{name}` belongs to the connection, and no rule can change it"
     return ""
-
-
-def _at_most(most: int, key: str, items: Sized) -> Found:
-    if len(items) > most:
-        yield (key,), f"`{key}` has {len(items)} entries, more than {most}"
-
-
-def _below(key: str, found: Found) -> Found:
-    for path, message in found:
-        yield (key, *path), message

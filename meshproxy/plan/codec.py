@@ -12,7 +12,7 @@ def request_codec(
     said: model.Http, codec: Literal["own", "h11"], without: frozenset[bytes] = frozenset()
 ) -> RequestCodec:
     """`without` are fields, in lower case, that never go on."""
-    limits = Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)
+    limits = request_limits(said)
     strictness = Strictness(**dict.fromkeys(said.admit, True))
     upgrades = frozenset(name.lower().encode("ascii") for name in said.upgrades)
     if codec == "h11":
@@ -21,3 +21,7 @@ def request_codec(
 
         return ReferenceCodec(limits, strictness, upgrades, without)
     return RequestCodec(limits, strictness, upgrades, without)
+
+
+def request_limits(said: model.Http) -> Limits:
+    return Limits(said.limits.line, said.limits.head, said.limits.fields, said.limits.body)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from meshproxy import model
+from meshproxy.core.client import Who
 from meshproxy.core.filter import FILTER_ERROR, NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
-from meshproxy.filters import rate_limit
+from meshproxy.filters import access, cors, fault, max_body, rate_limit
 from meshproxy.filters.extension import Unloadable
 from meshproxy.filters.extension import build as build_extension
 from meshproxy.filters.guard import Guard
@@ -30,6 +31,22 @@ def rate_of(rule: Place, filter_: int) -> str:
     return f"route/{rule[0]}/{rule[1]}/{filter_}/rate"
 
 
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A filter's place, and what it may need there."""
+
+    rule: Place
+    number: int
+    """Among the filters of its rule."""
+    route: str
+    """The rule's name in metrics."""
+    listener: str
+    state: ListenerState
+    claims: Claims
+    rim: Rim
+    who: Who
+
+
 def compile_filters(
     rule: model.Rule,
     name: str,
@@ -38,42 +55,53 @@ def compile_filters(
     state: ListenerState,
     claims: Claims,
     rim: Rim,
+    who: Who,
     own: Sequence[Hooks] = (),
 ) -> Pipeline:
     """`own` are hooks of what else the rule says."""
     if not rule.filters and not own:
         return NO_FILTERS
-    built = list(own)
-    for number, said in enumerate(rule.filters):
-        if said.rate_limit is not None:
-            key = rate_of(place, number)
-            flow = claims.claim(("limit", key), partial(rim.limits.flow, key))
-            built.append(rate_limit.build(flow, partial(_told, rim)))
-        elif said.extension is not None:
-            label = f"{name}:{number}:{said.extension.call}"
-            built.append(_extension(said.extension, name, label, place, number, listener, state, claims, rim))
-    return Pipeline(built)
+    return Pipeline(
+        [
+            *own,
+            *(
+                BUILDERS[each.kind](
+                    getattr(each, each.kind), Where(place, number, name, listener, state, claims, rim, who)
+                )
+                for number, each in enumerate(rule.filters)
+            ),
+        ]
+    )
 
 
-def _extension(
-    said: model.Extension,
-    route: str,
-    label: str,
-    place: Place,
-    number: int,
-    listener: str,
-    state: ListenerState,
-    claims: Claims,
-    rim: Rim,
-) -> Hooks:
-    key = ("filter", listener, label)
-    stats = claims.claim(key, lambda: FilterState(state.stats.filters, label)).stats
+def _rate_limit(_: model.RequestRate, where: Where) -> Hooks:
+    key = rate_of(where.rule, where.number)
+    flow = where.claims.claim(("limit", key), partial(where.rim.limits.flow, key))
+    return rate_limit.build(flow, partial(_told, where.rim))
+
+
+def _extension(said: model.Extension, where: Where) -> Hooks:
+    label = f"{where.route}:{where.number}:{said.call}"
+    key, rim = ("filter", where.listener, label), where.rim
+    stats = where.claims.claim(key, lambda: FilterState(where.state.stats.filters, label)).stats
     guard = Guard(label, stats, rim.log, said.deadline, FILTER_ERROR if said.on_error == "refuse" else None)
     try:
-        return guard.around(build_extension(said, Scope(route, rim.clock.now, claims, key)))
+        return guard.around(build_extension(said, Scope(where.route, rim.clock.now, where.claims, key)))
     except Unloadable as why:
-        where = f"routes.{place[0]}.rules[{place[1]}].filters[{number}].extension"
-        raise Invalid([Problem(where, f"`extension` cannot be loaded: {why}")]) from None
+        table, place = where.rule
+        path = f"routes.{table}.rules[{place}].filters[{where.number}].extension"
+        raise Invalid([Problem(path, f"`extension` cannot be loaded: {why}")]) from None
+
+
+BUILDERS: Mapping[str, Callable[[Any, Where], Hooks]] = {
+    "rate_limit": _rate_limit,
+    "access": lambda said, where: access.build(said, where.who),
+    "cors": lambda said, _: cors.build(said),
+    "max_body": lambda most, _: max_body.build(most),
+    "fault": lambda said, where: fault.build(said, partial(_pause, where.rim)),
+    "extension": _extension,
+}
+"""By the key that calls a filter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +121,12 @@ async def _told(rim: Rim, ask: Callable[[Callable[[bool], None]], None]) -> bool
     answer: asyncio.Future[bool] = rim.loop.create_future()
     ask(lambda granted: None if answer.done() else answer.set_result(granted))
     return await answer
+
+
+async def _pause(rim: Rim, seconds: float) -> None:
+    over: asyncio.Future[None] = rim.loop.create_future()
+    timer = rim.clock.after(seconds, lambda: None if over.done() else over.set_result(None))
+    try:
+        await over
+    finally:
+        timer.cancel()

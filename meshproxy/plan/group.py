@@ -73,7 +73,7 @@ class Group:
         self._members = Members(said, self._state, rim, zone)
         self._find(claims, rim)
         self._parts: dict[model.Share, Cluster] = {}
-        """By what routes ask for, without its weight."""
+        """By what routes ask for, without who gets it."""
         breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
         self.cluster = Cluster(
@@ -104,7 +104,7 @@ class Group:
         """The cluster as a route has it: all endpoints, or those with some labels."""
         if not share.subset:
             return self.cluster
-        asked = replace(share, weight=1)
+        asked = model.Share(share.cluster, subset=share.subset, no_subset=share.no_subset)
         part = self._parts.get(asked)
         if part is None:
             part = self._parts[asked] = self.cluster.part(partial(self._members.pick, asked))

@@ -9,6 +9,7 @@ from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
+from meshproxy.core.client import asker
 from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.overload import CONNECTIONS, LOW
@@ -18,31 +19,35 @@ from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
+from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats, MirrorStats
-from meshproxy.plan.codec import request_codec
+from meshproxy.plan.codec import request_codec, request_limits
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.split import compile_split
+from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
     NO_EDIT,
     NOTHING,
     Answering,
+    Draw,
     Edit,
+    Fallback,
     Forwarding,
     Handling,
     NewPath,
     Patience,
     Refusing,
     Share,
-    draw,
 )
 from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Kept, ListenerState, OfRoute
-from meshproxy.wire.h1 import RequestHead, encode
+from meshproxy.wire.h1 import Limits, RequestHead, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -72,16 +77,29 @@ def http_service(
     def answering(reply: Reply) -> Answering:
         return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
 
+    who = asker(said.http.forwarded)
+
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
         room = _room(overload, said, claims, rim) if overload is not None and rule.priority == "low" else None
         own = [Hooks(done=original_over)] if mirror is not None else []
         if room is not None:
             own.append(Hooks(done=room.leave))
-        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, own)
-        handling = _handling(rule, name, said.name, clusters, patience, count, pipeline, mirror)
+        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, who, own)
+
+        def share_of(share: model.Share) -> Share:
+            return Share(clusters[share.cluster].part(share), count(name, share.cluster))
+
+        def split() -> Draw:
+            return compile_split(rule, table.name, share_of, who, rim)
+
+        handling = _handling(rule, name, said.name, share_of, split, patience, count, pipeline, mirror)
+        if any(clusters[share.cluster].config.sticky for share in rule.shares):
+            handling = replace(handling, response=_with_cookie(handling.response), answers_plainly=False)
         if pipeline.request:
-            handling = Filtered(inner=handling, stats=count(name, ""), **_common(handling))
+            handling = Filtered(
+                inner=handling, stats=count(name, ""), **_common(handling) | {"limits": _limits(rule, said.http)}
+            )
         if overload is None or rule.priority == "high":
             return handling
         return Gated(
@@ -120,7 +138,8 @@ def _handling(
     rule: model.Rule,
     name: str,
     listener: str,
-    clusters: Mapping[str, Group],
+    share_of: Callable[[model.Share], Share],
+    split: Callable[[], Draw],
     default: Patience,
     count: Count,
     pipeline: Pipeline,
@@ -139,21 +158,17 @@ def _handling(
     if rule.redirect is not None:
         make = _redirect(rule.redirect, response)
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
-    shares = [
-        (Share(clusters[share.cluster].part(share), count(name, share.cluster)), share.weight) for share in rule.shares
-    ]
-    if any(clusters[share.cluster].config.sticky for share in rule.shares):
-        response = _with_cookie(response)
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     new_path = _new_path(rule)
     return Forwarding(
-        only=shares[0][0] if len(shares) == 1 else None,
-        draw=draw(shares),
+        only=share_of(rule.shares[0]) if len(rule.shares) == 1 else None,
+        draw=split(),
         new_path=new_path,
         request=request,
         response=response,
         patience=patience,
         pipeline=pipeline,
+        fallback=_fallback(rule.fallback, share_of),
         retry=_retry(rule.retry) if rule.retry is not None else None,
         asks_plainly=request.more is None and not pipeline.request_data,
         answers_plainly=response == NO_EDIT and not (pipeline.response or pipeline.response_data or pipeline.done),
@@ -193,6 +208,23 @@ def _mirror(
         buffer=said.buffer,
         most=said.max_requests,
     )
+
+
+def _fallback(said: model.Fallback | None, share_of: Callable[[model.Share], Share]) -> Fallback | None:
+    if said is None:
+        return None
+    if said.cluster is not None:
+        return Elsewhere(share_of(model.Share(said.cluster)))
+    assert said.reply is not None
+    return Instead(_constant(said.reply, NO_EDIT))
+
+
+def _limits(rule: model.Rule, http: model.Http) -> Limits | None:
+    """Of bodies, where the rule admits less than its listener."""
+    limits, most = request_limits(http), smallest(rule.filters)
+    if most is None or (limits.body is not None and limits.body <= most):
+        return None
+    return replace(limits, body=most)
 
 
 def _retry(said: model.Retry) -> Retry:
@@ -245,9 +277,13 @@ def _new_path(rule: model.Rule) -> NewPath | None:
 
 
 def _reply(said: model.Reply, edit: Edit) -> Callable[[RequestHead], Reply]:
-    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
-    reply = Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
+    reply = _constant(said, edit)
     return lambda _: reply
+
+
+def _constant(said: model.Reply, edit: Edit) -> Reply:
+    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
+    return Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
 
 
 def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply]:

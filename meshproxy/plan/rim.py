@@ -33,3 +33,5 @@ class Rim:
     known: dict[str, tuple[str, ...]]
     """The addresses of the names of endpoints."""
     overload: Overload
+    began: dict[str, float]
+    """When each plan of timed steps was first put in force."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from meshproxy.core.client import Address, Network, read
 from meshproxy.core.limit import Flow
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
@@ -17,7 +17,7 @@ from meshproxy.relay.live import ListenerState
 from meshproxy.wire import proxy_protocol
 from meshproxy.wire.proxy_protocol import Endpoint, Header
 
-Networks = Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]
+Networks = Sequence[Network]
 
 
 class Origin:
@@ -33,20 +33,23 @@ class Origin:
         self.destination = destination
         """Told by a PROXY header; else the connection's own local address is meant."""
         self.early = early
-        self._address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = None
+        self._address: Address | None = None
 
     @property
     def client(self) -> str | None:
         """The address of who connected; None for a unix socket."""
         return self.source[0] if self.source is not None else None
 
+    @property
+    def address(self) -> Address | None:
+        """The same to compare with; read once, and only where somebody asks."""
+        if self._address is None and self.source is not None:
+            self._address = read(self.source[0])
+        return self._address
+
     def within(self, networks: Networks) -> bool:
-        """Read once, and only where somebody asks."""
-        if self.source is None:
-            return False
-        if self._address is None:
-            self._address = ipaddress.ip_address(self.source[0].partition("%")[0])
-        return any(self._address in network for network in networks)
+        address = self.address
+        return address is not None and any(address in network for network in networks)
 
 
 class Service(Protocol):

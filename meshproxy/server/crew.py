@@ -27,6 +27,7 @@ from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
 from meshproxy.plan import terms
 from meshproxy.server.addresses import Addresses
+from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import ABSENT, present
 from meshproxy.server.board import stage as stage_of
 from meshproxy.server.courier import Courier
@@ -87,6 +88,7 @@ class Crew:
         self._in_force = b""
         self._ledger = Ledger(clock, len(board))
         self._next_terms: dict[str, Terms] = {}
+        self._beginnings = Beginnings(clock)
         self.addresses = Addresses(self._loop, clock, process, log)
         self.addresses.told = self._tell_addresses
         self._departed: dict[str, Any] = Stats().snapshot()
@@ -105,6 +107,7 @@ class Crew:
             self._next = json.dumps(encode(config)).encode()
             self._next_terms = terms(config)
             await self.addresses.prepare(config)
+            self._beginnings.prepare(config)
             if not self._in_force:
                 for berth in self._berths:
                     if berth.peer is None:
@@ -120,6 +123,7 @@ class Crew:
         # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
         self.doors.commit()
         self.addresses.commit()
+        self._beginnings.commit()
         empty = [berth for berth in self._berths if berth.peer is None]
         try:
             self._ledger.define(self._next_terms)
@@ -144,6 +148,9 @@ class Crew:
             raise Invalid([Problem("", f"{complaint}died")])
         new = places - berth.serves
         peer.tell_sockets((place, sock) for place in new for sock in self.doors.share(place, berth.number))
+        began = self._beginnings.known
+        if began:
+            peer.tell("plans", body=json.dumps(began).encode())
         try:
             if berth.courier is not None:
                 await berth.courier.tell_now()

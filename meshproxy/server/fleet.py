@@ -17,6 +17,7 @@ from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places, terms
 from meshproxy.server.addresses import Addresses
+from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -86,6 +87,7 @@ class Solo:
         self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said), log)
         ledger.join(0, self.worker.limits.hear)
         self._ledger = ledger
+        self._beginnings = Beginnings(clock)
         self.doors = doors
         self.addresses = Addresses(loop, clock, process, log)
         self.addresses.told = lambda name: self.worker.hear({name: self.addresses.known[name]})
@@ -103,6 +105,8 @@ class Solo:
         try:
             await self.addresses.prepare(config)
             self.worker.hear(self.addresses.known)
+            self._beginnings.prepare(config)
+            self.worker.plans(self._beginnings.known)
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
             self.addresses.abort()
@@ -113,6 +117,7 @@ class Solo:
         # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
         self.doors.commit()
         self.addresses.commit()
+        self._beginnings.commit()
         self._ledger.define(self._terms)
         await self.worker.commit()
 

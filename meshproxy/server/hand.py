@@ -64,6 +64,7 @@ class Hand:
             {
                 "sockets": self._take_sockets,
                 "addresses": self._hear_of_addresses,
+                "plans": lambda message: self._worker.plans(json.loads(message.body)),
                 "prepare": self._prepare,
                 "commit": self._commit,
                 "abort": self._abort,

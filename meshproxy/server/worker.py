@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Callable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from typing import Any
 
 from meshproxy.core.limit import Limits, Said
@@ -61,7 +61,7 @@ class Worker:
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
         self.overload = Overload()
         self._rim = Rim(
-            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload
+            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload, {}
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self._table = Table()
@@ -83,6 +83,11 @@ class Worker:
             claims.abort()
             self._settle()
             raise
+
+    def plans(self, began: Mapping[str, float]) -> None:
+        """When those began that the next configuration has."""
+        self._rim.began.clear()
+        self._rim.began.update(began)
 
     def abort(self) -> None:
         if self._next is not None:

@@ -15,7 +15,7 @@ from meshproxy.core import route as module
 from meshproxy.core.condition import parameters
 from meshproxy.core.route import Router, compile_routes, considered
 from meshproxy.model import decode
-from meshproxy.model.routes import PathMatch, RouteMatch, ValueMatch
+from meshproxy.model.matching import PathMatch, RouteMatch, ValueMatch
 
 
 @dataclass

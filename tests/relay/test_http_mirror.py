@@ -196,7 +196,7 @@ def test_a_breaker_that_is_open_holds_for_copies(run: Run, world: World, upstrea
         client = await w.connect()
         (state,) = w.worker._guests.states
         handling = state.entry.choose(None).front._find(b"x", b"/a", b"GET", None).outcome
-        handling.mirror.cluster.turn(lambda: False)
+        handling.mirror.cluster.gate = lambda: False
         await client.send(GET)
         server = await up.accept()
         await head_of(server)
@@ -695,7 +695,7 @@ def test_a_mirror_is_chosen_for_who_asks_and_doubted_for_itself(run: Run, world:
         def heed(endpoint: Any, failure: Failure | None, status: int, seconds: float) -> None:
             heeded.append(failure and failure.reason)
 
-        cluster.use(noted, cluster._endpoints)
+        cluster.choose = noted
         cluster.heed = heed
         await client.send(GET)
         server = await up.accept()

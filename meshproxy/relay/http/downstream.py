@@ -31,6 +31,14 @@ class Downstream(Attempts):
         else:
             self.fail(x, answer)
 
+    def begin_anew(self, x: Exchange) -> None:
+        if x.units:
+            self._give_back(x)
+        x.tried = ()
+        x.attempts = 0
+        self._moved(x)
+        self.attempt(x)
+
     # Answers
 
     def interim(self, x: Exchange, head: ResponseHead) -> None:
@@ -173,6 +181,8 @@ class Downstream(Attempts):
         if not request.keep_alive or self._body is not None:
             self._leaving = True
         lines = self._site.dates.line()
+        if x.noted is not None:
+            lines += x.noted.response.lines
         if self._leaving:
             lines += CLOSE
         elif not request.minor:
@@ -190,6 +200,9 @@ class Downstream(Attempts):
         if failure is failures.NO_CONNECT:
             # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
             self._leaving = True
+        fallback = x.handling.fallback
+        if fallback is not None and fallback(self, x, failure):
+            return
         for hook in x.handling.pipeline.failure:
             reply = hook(x, failure)
             if reply is not None:
@@ -219,7 +232,10 @@ class Downstream(Attempts):
         x.seconds = seconds = now - x.started
         failure = x.failure
         stats = x.stats or self._service.unrouted
-        stats.count(status, failure.flag if failure is not None else "", seconds)
+        flag = failure.flag if failure is not None else ""
+        if x.noted is not None and x.noted.flags:
+            flag = f"{x.noted.flags},{flag}" if flag else x.noted.flags
+        stats.count(status, flag, seconds)
         if x.units:
             self._give_back(x)
         for hook in x.handling.pipeline.done:

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import accumulate
-from random import random
 from typing import NamedTuple, Protocol
 
 from meshproxy.cluster.cluster import Cluster
@@ -18,7 +15,7 @@ from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.http.mirror import Mirror
-from meshproxy.wire.h1 import RequestHead
+from meshproxy.wire.h1 import Limits, RequestHead
 
 NOTHING: frozenset[bytes] = frozenset()
 
@@ -69,8 +66,15 @@ class Asked(Protocol):
     def attempt(self, x: Exchange) -> None:
         """Send it to an endpoint of its cluster."""
 
+    def begin_anew(self, x: Exchange) -> None:
+        """Send it to another cluster, as if it had just come."""
+
     def wait(self, answer: Awaitable[Answer], then: Callable[[Answer], None]) -> None:
         """`then` is told, unless the exchange is over before."""
+
+
+Fallback = Callable[[Asked, Exchange, Failure], bool]
+"""Whether it has taken an exchange on that has failed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -83,6 +87,10 @@ class Handling(ABC):
     response: Edit = NO_EDIT
     """Changes to its answer."""
     pipeline: Pipeline = NO_FILTERS
+    fallback: Fallback | None = None
+    """Asked before it is said that nobody answers."""
+    limits: Limits | None = None
+    """Of a body, where they are not the listener's."""
     asks_plainly: bool = True
     """Whether all that is to be changed of a request is known from its head alone, but for what filters note."""
     answers_plainly: bool = True
@@ -112,16 +120,7 @@ class Share(NamedTuple):
     stats: AnswerStats
 
 
-Draw = Callable[[], Share]
-
-
-def draw(shares: Sequence[tuple[Share, int]]) -> Draw:
-    """Each by its weight."""
-    drawn = [share for share, weight in shares if weight]
-    bounds = list(accumulate(weight for _, weight in shares if weight))
-    total = bounds[-1]
-    return lambda: drawn[bisect_right(bounds, random() * total)]  # noqa: S311 - a share, not a secret
-
+Draw = Callable[[Exchange], Share]
 
 NewPath = Callable[[bytes], bytes]
 
@@ -145,7 +144,7 @@ class Forwarding(Handling):
         return opening + edit.lines if edit.lines else opening
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.cluster, x.stats = self.only or self.draw()
+        x.cluster, x.stats = self.only or self.draw(x)
         asked.attempt(x)
 
 

@@ -170,7 +170,7 @@ class Incoming(ABC):
     def _begin_body(self, x: Exchange, head: RequestHead, data: bytes) -> bytes:
         """What of the data is not of the body."""
         hooks = x.handling.pipeline.request_data
-        self._body = body = body_reader(head.body, self._front.codec.limits, decode=bool(hooks))
+        self._body = body = body_reader(head.body, x.handling.limits or self._front.codec.limits, decode=bool(hooks))
         try:
             passed = body.feed(data) if data else b""
             self._first = self._rewritten(hooks, x, passed, body.done) if hooks else passed
