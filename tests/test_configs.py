@@ -47,6 +47,8 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
+        "clusters.NAME.health.",
+        "clusters.NAME.outlier.",
         *(f"{rule}.{key}" for key in ("split[].", "redirect.", "reply.", "filters[].")),
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 from weakref import WeakSet
@@ -31,20 +32,36 @@ class Picker(Protocol):
 class ClusterState:
     """Live: what a cluster counts goes on over reloads."""
 
-    __slots__ = ("_registry", "name", "pickers", "stats")
+    __slots__ = ("_held", "_registry", "_stale", "name", "pickers", "stats")
 
     def __init__(self, name: str, registry: dict[str, ClusterStats]) -> None:
         self.name = name
         self.stats = ClusterStats()
         self.pickers: WeakSet[Picker] = WeakSet()
         """Of each generation that is still there."""
+        self._held = self._stale = False
         self._registry = registry
         registry[name] = self.stats
 
     def changed(self) -> None:
         """An endpoint has become fit to be picked, or unfit."""
+        if self._held:
+            self._stale = True
+            return
         for picker in tuple(self.pickers):
             picker.refresh()
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Many changes, after which who picks is told once: to begin anew takes as long as there are endpoints."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            if self._stale:
+                self._stale = False
+                self.changed()
 
     def retire(self, grace: float) -> None:
         if self._registry.get(self.name) is self.stats:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import routes
+from meshproxy.model import health, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
@@ -84,6 +84,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
         *_endpoint_problems(clusters),
+        *_health_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
@@ -279,6 +280,8 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
     elif item.value.protocol == "udp":
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
+        if cluster.outlier:
+            yield item.problem(below, f"cluster `{name}` has `outlier`, which needs `protocol: http` or tcp, not udp")
         if name in clusters.unix:
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
 
@@ -292,6 +295,12 @@ def _endpoint_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 yield item.problem(
                     ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
                 )
+
+
+def _health_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
+    for item in clusters:
+        for path, message in health.problems(item.value.health, item.value.outlier):
+            yield item.problem(path, message)
 
 
 def _loop_problems(

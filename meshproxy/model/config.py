@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
+from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
@@ -293,11 +294,9 @@ class Cluster:
     """Endpoints that are equals."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "health": "health checking",
         "tls": "TLS",
         "retry": "retrying",
         "timeouts": "timeouts of a cluster",
-        "outlier": "outlier detection",
         "discovery": "discovery",
     }
 
@@ -311,6 +310,8 @@ class Cluster:
     pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
+    health: Annotated[Health | None, "how endpoints are checked; absent: they are not"] = None
+    outlier: Annotated[Outlier | None, "how endpoints are judged by the traffic; absent: they are not"] = None
 
     @property
     def names(self) -> tuple[str, ...]:

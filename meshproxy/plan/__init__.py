@@ -57,6 +57,8 @@ class Snapshot:
     listeners: tuple[Listener, ...]
     named: Mapping[str, Sequence[Group]]
     """By the name of a host: which clusters change when it has other addresses."""
+    groups: Mapping[str, Group]
+    """By the name of a cluster."""
 
 
 def places(said: model.Listener) -> tuple[Place, ...]:
@@ -112,7 +114,7 @@ def compile_config(
     for said in config.listeners:
         listeners.append(_listener(said, clusters, tables, claims, rim, share))
         yield
-    return Snapshot(config, tuple(listeners), named)
+    return Snapshot(config, tuple(listeners), named, clusters)
 
 
 def _group(said: model.Cluster, claims: Claims, rim: Rim) -> Group:

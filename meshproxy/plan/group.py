@@ -13,12 +13,18 @@ from meshproxy import model
 from meshproxy.cluster.balance import BALANCERS, Pick
 from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.cluster.heed import together
+from meshproxy.cluster.outlier import Outliers
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics import EJECTED, EndpointStats
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.verdicts import Verdicts, check_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
+
+HEALTH = "health"
+"""The doubt that checks have."""
 
 Known = Mapping[str, tuple[str, ...]]
 """The addresses of names, of those that have any."""
@@ -27,7 +33,7 @@ Known = Mapping[str, tuple[str, ...]]
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("__weakref__", "_members", "_state", "_weights", "cluster", "config")
+    __slots__ = ("__weakref__", "_members", "_outliers", "_state", "_weights", "check", "cluster", "config", "judge")
 
     def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim) -> None:
         self.config = said
@@ -35,6 +41,8 @@ class Group:
         self._state.pickers.add(self)
         self._weights = weights(said, rim.known)
         self._members = self._found(claims, rim)
+        self.check, self.judge = check_of(said), judge_of(said)
+        self._outliers = self._watching(claims, rim)
         self.cluster = Cluster(
             said.name,
             self._state.stats,
@@ -46,6 +54,7 @@ class Group:
                 said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
             ),
             codec=ResponseCodec(),
+            heed=together(self._outliers.heed if self._outliers is not None else None),
         )
 
     def renew(self, table: Table, rim: Rim, grace: float) -> None:
@@ -54,9 +63,26 @@ class Group:
         if self._weights == before:
             return
         self._members = self._found(table, rim)
+        self.follow(rim.verdicts)
         self.refresh()
         for address in before.keys() - self._weights.keys():
             table.drop(self._key(address), grace)
+
+    def follow(self, verdicts: Verdicts) -> None:
+        """Doubt whom the checks of this generation find unfit, and nobody else; let its endpoints be judged."""
+        with self._state.at_once():
+            for endpoint, _ in self._members:
+                unfit = bool(self.check) and self.check + endpoint.name in verdicts.unfit
+                if unfit and HEALTH not in endpoint.doubts:
+                    endpoint.doubt(HEALTH)
+                    endpoint.close_idle()
+                elif endpoint.doubts and not unfit:
+                    endpoint.trust(HEALTH)
+            if self._outliers is not None:
+                self._outliers.watch(endpoint for endpoint, _ in self._members)
+                for key, ejection in verdicts.ejected.items():
+                    if key.startswith(self.judge):
+                        self._outliers.hear(key[len(self.judge) :], ejection)
 
     def refresh(self) -> None:
         """Pick among those who are fit now."""
@@ -66,6 +92,19 @@ class Group:
         return BALANCERS[self.config.balance](
             [(endpoint, weight) for endpoint, weight in self._members if weight and not endpoint.doubts]
         )
+
+    def _watching(self, claims: Claims, rim: Rim) -> Outliers | None:
+        said, judge = self.config.outlier, self.judge
+        if said is None:
+            return None
+        counted = self._state.stats.ejections
+        counted.update({reason: counted.get(reason, 0) for reason in EJECTED})
+        say = rim.verdicts.say
+
+        def make() -> Outliers:
+            return Outliers(said, rim.clock, counted, lambda endpoint, ejection: say(judge + endpoint.name, ejection))
+
+        return claims.claim(("outlier", judge), make)
 
     def _found(self, live: Claims | Table, rim: Rim) -> list[tuple[Endpoint, int]]:
         return [(self._endpoint(address, live, rim), weight) for address, weight in self._weights.items()]

@@ -13,6 +13,7 @@ from meshproxy.net.listener import Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
+from meshproxy.plan.verdicts import Verdicts
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
 
@@ -31,3 +32,4 @@ class Rim:
     log: Log
     known: dict[str, tuple[str, ...]]
     """The addresses of the names of endpoints."""
+    verdicts: Verdicts

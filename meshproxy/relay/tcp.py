@@ -126,9 +126,12 @@ class TcpRelay(Joined):
             else:
                 self._finish("connect")
         else:
-            lease.opened()
-            lease.cluster.stats.connect_seconds.observe(self._service.clock.now() - self._dialled_at)
             service, origin = self._service, self._origin
+            lease.opened()
+            seconds = service.clock.now() - self._dialled_at
+            lease.cluster.stats.connect_seconds.observe(seconds)
+            if lease.cluster.heed is not None:
+                lease.cluster.heed(lease.endpoint, None, 0, seconds)
             first = origin.early
             if service.announce is not None:
                 first = service.announce(origin.source, origin.destination or self._down.local) + first

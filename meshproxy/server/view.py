@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
-from meshproxy.model import Cluster, Listener, Named, encode
+from meshproxy.model import Address, Cluster, Listener, Named, encode
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
 from meshproxy.plan import places
@@ -69,6 +69,7 @@ class View:
     # What it counts
 
     async def stats(self) -> dict[str, Any]:
+        self._fleet.fitness.count()
         return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
     async def metrics(self) -> bytes:
@@ -98,7 +99,7 @@ class View:
     async def clusters(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["clusters"]
         return [
-            _cluster(said, stats[said.name], self._fleet.addresses)
+            _cluster(said, stats[said.name], self._fleet.addresses, self._fleet.fitness.rows(said))
             for said in self._reloader.config.clusters
             if said.name in stats
         ]
@@ -163,7 +164,9 @@ class View:
         return self._log.level
 
 
-def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str, object]:
+def _cluster(
+    said: Cluster, stats: dict[str, Any], names: Addresses, fitness: Callable[[Address], dict[str, object]]
+) -> dict[str, object]:
     return {
         "name": said.name,
         "balance": said.balance,
@@ -171,11 +174,13 @@ def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses) -> dict[str
         "max_connections": said.breaker.max_connections,
         "total": stats["connections_total"],
         "overflow": stats["overflow_total"],
-        "endpoints": [*_endpoints(said, stats["endpoints"], names)],
+        "endpoints": [*_endpoints(said, stats["endpoints"], names, fitness)],
     }
 
 
-def _endpoints(said: Cluster, stats: dict[str, Any], names: Addresses) -> Iterator[dict[str, object]]:
+def _endpoints(
+    said: Cluster, stats: dict[str, Any], names: Addresses, fitness: Callable[[Address], dict[str, object]]
+) -> Iterator[dict[str, object]]:
     """Each address once, also where two names have it; and a name that has none."""
     left = weights(said, names.known)
     for endpoint in said.endpoints:
@@ -185,7 +190,7 @@ def _endpoints(said: Cluster, stats: dict[str, Any], names: Addresses) -> Iterat
         for address in found:
             weight, counted = left.pop(address, None), stats.get(str(address))
             if weight is not None and counted is not None:
-                yield {"address": str(address), **name, **_endpoint(weight, counted)}
+                yield {"address": str(address), **name, **_endpoint(weight, counted), **fitness(address)}
         if not found:
             yield {"address": None, **name, **_endpoint(endpoint.weight, EndpointStats().snapshot())}
 
