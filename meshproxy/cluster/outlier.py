@@ -92,10 +92,13 @@ class Outliers:
 
     def _heed(self, endpoint: Endpoint, failure: Failure | None, status: int, seconds: float) -> None:
         record = self._records.get(endpoint)
-        if record is None or record.ejection is not None:
+        if record is None:
             return
         if failure is None and status < 500:
-            record.failures = record.gateway = record.connect = 0
+            if record.failures:
+                record.failures = record.gateway = record.connect = 0
+            return
+        if record.ejection is not None:
             return
         record.failures += 1
         record.gateway = record.gateway + 1 if failure is not None or status in (502, 503, 504) else 0

@@ -16,6 +16,7 @@ from meshproxy.server import checks
 from meshproxy.server.checks import FIRST_WITHIN, Checks
 from tests.checked import BAD, GOOD, Checked
 from tests.conftest import FakeClock
+from tests.relay.test_names import on_one_port
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -142,7 +143,7 @@ def test_as_many_ports_that_hang_as_there_are_turns(
         await asyncio.sleep(0.01)
         assert [server.asked for server in servers] == [1, 1, 1, 0, 0]
         w.clock.advance(1)
-        await w.until(lambda: servers[4].asked and servers[3].asked)
+        await w.until(lambda: w.process.health["up"].checks["ok"] and servers[3].asked)
         w.clock.advance(1)
         await preparing
         assert sorted(w.checks.known.values()) == [False, False, False, False, True]
@@ -281,8 +282,7 @@ def test_what_is_given_up_leaves_nothing_behind(run: Run, world: Make) -> None:
 def test_each_address_of_a_name_is_checked_and_others_as_they_come(run: Run, world: Make) -> None:
     async def scenario() -> None:
         w = world()
-        one = w.server()
-        two = w.server("127.0.0.2", one.port)
+        _, (one, two) = on_one_port(Checked, "127.0.0.1", "127.0.0.2")
         two.answer = BAD
         w.names["books.shop"] = ("127.0.0.1",)
         said = config(f"books.shop:{one.port}")
