@@ -15,7 +15,7 @@ from meshproxy.cluster.talk import OK, TIMEOUT, Result, Talk
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
-from meshproxy.net.dial import Dial
+from meshproxy.net.dial import OURS, Dial
 from meshproxy.wire.h1 import Malformed
 
 
@@ -67,7 +67,7 @@ class Probe:
         if isinstance(outcome, TimeoutError):
             self._end(TIMEOUT)
         elif isinstance(outcome, OSError):
-            self._end(Result("connect", str(outcome.strerror)))
+            self._end(Result("unable" if outcome.errno in OURS else "connect", str(outcome.strerror)))
         else:
             self._connected(Conn(self._loop, outcome))
 

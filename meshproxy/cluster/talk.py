@@ -22,7 +22,7 @@ AGENT = b"meshproxy-health"
 _WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 _ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2}
 
-Word = Literal["ok", "connect", "timeout", "closed", "malformed", "status", "mismatch"]
+Word = Literal["ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint")
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 RELOADS = ("ok", "refused", "unchanged")
-CHECKED = ("ok", "connect", "timeout", "closed", "malformed", "status", "mismatch")
+CHECKED = ("ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch")
 EJECTED = ("connect", "gateway", "5xx", "success_rate")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

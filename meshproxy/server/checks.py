@@ -215,7 +215,8 @@ class Watch:
     def _done(self, result: talk.Result) -> None:
         self._probe = None
         first, now = self.last is None, self._clock.now()
-        changed = self.standing.heard(result.word == "ok")
+        # What could not be looked at is what it was.
+        changed = result.word != "unable" and self.standing.heard(result.word == "ok")
         self.last, self.looked = result, now
         if changed:
             self.since = now

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 from meshproxy.cluster.outlier import WORD
 from meshproxy.model import Address, Cluster, Config
@@ -50,13 +50,20 @@ class Fitness:
     def close(self) -> None:
         self.checks.close()
 
-    def count(self) -> None:
-        """Bring the counters up to date: an ejection is over without a word."""
+    def count(self) -> Generator[None, None, None]:
+        """Bring the counters up to date, in steps: an ejection is over without a word."""
         for cluster in self._in_force.clusters:
             stats = self._process.health.get(cluster.name)
             if stats is not None:
-                row = self.rows(cluster)
-                stats.fit = sum(bool(row(address)["fit"]) for address in weights(cluster, self._names))
+                check, judge = check_of(cluster), judge_of(cluster)
+                fit = [not self._doubts(check, judge, address) for address in weights(cluster, self._names)]
+                stats.fit = sum(fit)
+                yield
+
+    def _doubts(self, check: str, judge: str, address: Address) -> list[str]:
+        known = self.checks.known.get(check + str(address), True)
+        left = self.ejections.left(judge, str(address))
+        return [word for word, holds in ((HEALTH, not known), (WORD, left is not None)) if holds]
 
     def rows(self, cluster: Cluster) -> Callable[[Address], Row]:
         """What to show of the fitness of an endpoint; nothing, where nobody looks at it."""
@@ -65,17 +72,16 @@ class Fitness:
             return lambda _: {}
 
         def row(address: Address) -> Row:
-            watch = self.checks.of(check, address)
-            left = self.ejections.left(judge, str(address))
-            unfit = watch is not None and watch.standing.healthy is False
-            doubts = [word for word, holds in ((HEALTH, unfit), (WORD, left is not None)) if holds]
+            doubts = self._doubts(check, judge, address)
             found: Row = {"fit": not doubts, "doubts": doubts}
             if check:
-                now, heard = self._clock.now(), watch if watch is not None and watch.last is not None else None
+                watch, now = self.checks.of(check, address), self._clock.now()
+                heard = watch if watch is not None and watch.last is not None else None
                 found["check"] = str(heard.last) if heard else None
                 found["checked_ago"] = round(now - heard.looked, 3) if heard else None
                 found["same_for"] = round(now - heard.since, 3) if heard else None
             if judge:
+                left = self.ejections.left(judge, str(address))
                 found["ejected_for"] = round(left, 3) if left is not None else None
             return found
 

@@ -12,6 +12,7 @@ from meshproxy import __version__
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
 from meshproxy.model import Address, Cluster, Listener, Named, encode
+from meshproxy.net.clock import in_slices
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
 from meshproxy.plan import places
@@ -69,7 +70,7 @@ class View:
     # What it counts
 
     async def stats(self) -> dict[str, Any]:
-        self._fleet.fitness.count()
+        await in_slices(self._fleet.fitness.count())
         return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
     async def metrics(self) -> bytes:

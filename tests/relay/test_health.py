@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
+from collections import deque
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from meshproxy.cluster.outlier import Ejection
 from meshproxy.model import Config, decode
+from meshproxy.net import dial
 from meshproxy.plan.verdicts import check_of, judge_of
 from tests.checked import BAD, GOOD, Checked
 from tests.names import Names, resolved_by
@@ -111,7 +117,7 @@ def test_all_endpoints_are_bad(run: Run, world: World, upstream: Upstream) -> No
         p.answer(False, False)
         await p.w.apply(p.config())
         assert doubts(p.w) == [["health"], ["health"]]
-        p.w.fleet.fitness.count()
+        deque(p.w.fleet.fitness.count())
         assert p.w.process.health["up"].fit == 0
         p.answer(True, False)
         await p.until([], ["health"])
@@ -199,13 +205,13 @@ def test_who_fails_under_the_traffic_gets_none_for_a_while(run: Run, world: Worl
             await get(client, up, reply)
         assert doubts(w) == [["outlier"], []]
         assert w.stats.clusters["up"].ejections["5xx"] == 1
-        w.fleet.fitness.count()
+        deque(w.fleet.fitness.count())
         assert w.process.health["up"].fit == 1
         assert "WARNING endpoint-ejected" in w.logged[-1]
         assert "reason=5xx seconds=30.0" in w.logged[-1]
         w.clock.advance(30)
         assert doubts(w) == [[], []]
-        w.fleet.fitness.count()
+        deque(w.fleet.fitness.count())
         assert w.process.health["up"].fit == 2
 
     run(scenario())
@@ -247,6 +253,55 @@ def test_tcp_whose_connects_fail(run: Run, world: World, upstream: Upstream) -> 
         await w.until(lambda: doubts(w) == [["outlier"], []])
         assert w.stats.clusters["up"].ejections["connect"] == 1
         assert w.stats.clusters["up"].connect_failures_total == 2
+
+    run(scenario())
+
+
+async def attempt(w: Any) -> None:
+    """A connection, however it ends."""
+    with suppress(ConnectionError):
+        client = await w.connect()
+        client.end()
+        await client.recv_all()
+
+
+def test_a_connection_that_is_made_ends_a_row_of_those_that_are_not(
+    run: Run, world: World, upstream: Upstream, tmp_path: Any
+) -> None:
+    async def scenario() -> None:
+        w, path = world(), str(tmp_path / "up")
+        await w.apply(tcp_to(f"unix:{path}", outlier={"consecutive_connect": 2, "max_ejected": 100}))
+        await attempt(w)
+        up = upstream(socket.AF_UNIX, path)
+        connected = asyncio.create_task(attempt(w))
+        (await up.accept()).close()
+        await connected
+        up.close()
+        os.unlink(path)
+        await attempt(w)
+        assert doubts(w) == [[]]
+        await attempt(w)
+        assert doubts(w) == [["outlier"]]
+
+    run(scenario())
+
+
+def test_what_is_wrong_with_this_host_is_not_held_against_an_endpoint(
+    run: Run, world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_descriptor(*_: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    async def scenario() -> None:
+        w = world()
+        said = tcp_to("127.0.0.1:1", outlier={"consecutive_connect": 1, "max_ejected": 100}, health={})
+        with monkeypatch.context() as patch:
+            patch.setattr(dial, "new_socket", no_descriptor)
+            await w.apply(said)
+            await attempt(w)
+        assert w.stats.clusters["up"].connect_failures_total == 1
+        assert w.process.health["up"].checks["unable"] == 1
+        assert doubts(w) == [[]]
 
     run(scenario())
 
