@@ -257,6 +257,31 @@ def test_tcp_whose_connects_fail(run: Run, world: World, upstream: Upstream) -> 
     run(scenario())
 
 
+def test_an_address_that_a_name_has_later_is_judged_too(
+    run: Run, world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = Names()
+    resolved_by(lambda _: names, monkeypatch)
+
+    async def scenario() -> None:
+        w = world()
+        port, (one, two) = on_one_port(lambda *address: upstream(address=address), ONE, TWO)
+        names.have("books.shop", ONE)
+        await w.apply(http(f"books.shop:{port}", **JUDGE))
+        names.have("books.shop", ONE, TWO)
+        await names.again(w.clock, "books.shop")
+        assert doubts(w) == [[], []]
+        client = await w.connect()
+        for up, reply in ((one, OK), (two, BUSY), (one, OK), (two, BUSY), (one, OK), (one, OK)):
+            await get(client, up, reply)
+        assert doubts(w) == [[], ["outlier"]]
+        names.have("books.shop", TWO)
+        await names.again(w.clock, "books.shop")
+        assert doubts(w) == [["outlier"]], "who stays stays as it is"
+
+    run(scenario())
+
+
 async def attempt(w: Any) -> None:
     """A connection, however it ends."""
     with suppress(ConnectionError):

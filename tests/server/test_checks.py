@@ -152,6 +152,26 @@ def test_as_many_ports_that_hang_as_there_are_turns(
     run(scenario())
 
 
+def test_who_is_removed_gives_its_turn_to_another(
+    run: Run, world: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "MOST_AT_ONCE", 1)
+
+    async def scenario() -> None:
+        w = world()
+        good, hangs = w.server(), w.server()
+        await w.take(config(good.address, hangs.address))
+        hangs.answer = None
+        while hangs.asked < 2:
+            w.clock.advance(0.1)
+            await asyncio.sleep(0.002)
+        await w.take(config(good.address))
+        await w.look(good, 2)
+        w.end()
+
+    run(scenario())
+
+
 def test_many_that_end_at_once_are_begun_some_at_a_time(run: Run, world: Make) -> None:
     async def scenario() -> None:
         w = world()

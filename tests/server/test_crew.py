@@ -344,6 +344,25 @@ def test_all_know_what_checks_find_and_so_does_a_successor() -> None:
     asyncio.run(scenario())
 
 
+def test_addresses_that_a_name_has_later_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names()
+    resolved_by(lambda _: names, monkeypatch)
+    names.have("books", "127.0.0.1")
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        said = checked("books:1")
+        await fleet.prepare(said)
+        await fleet.commit()
+        fleet.addresses.known["books"] = ("127.0.0.2",)
+        fleet.addresses.told("books")
+        await told(nursery, f"{check_of(said.clusters[0])}127.0.0.2:1", False)
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
 def test_whom_one_ejects_all_hear_of_and_so_does_a_successor() -> None:
     async def scenario() -> None:
         nursery, lines = FakeNursery(), list[str]()
