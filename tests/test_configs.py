@@ -53,6 +53,8 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "clusters.NAME.breaker.reply.",
         "clusters.NAME.hash[].",
         "clusters.NAME.sticky.",
+        "clusters.NAME.health.",
+        "clusters.NAME.outlier.",
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

@@ -16,6 +16,7 @@ from meshproxy.core.limit import Stock
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock, Timer
+from meshproxy.net.dial import OURS
 from meshproxy.observe.metrics import ClusterStats
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -222,7 +223,7 @@ class Cluster:
                 stats.connect_timeouts_total += 1
             else:
                 stats.connect_failures_total += 1
-        if self.heed is not None:
+        if self.heed is not None and error.errno not in OURS:
             timed_out = isinstance(error, TimeoutError)
             self.heed(endpoint, CONNECT_TIMEOUT if timed_out else CONNECT_FAILED, 0, 0.0)
 

@@ -75,11 +75,15 @@ class Endpoint:
             self.fit_since = self._clock.now()
             self._on_change()
 
+    def close_idle(self) -> None:
+        """Nobody should be sent to what may be dead."""
+        for each in tuple(self.idle):
+            each.close()
+
     def retire(self, grace: float) -> None:
         self._forget()
         self.retired = True
-        for each in tuple(self.idle):
-            each.close()
+        self.close_idle()
         drain_after(self._clock, grace, self.users)
 
 

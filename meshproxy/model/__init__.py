@@ -29,6 +29,10 @@ from meshproxy.model.config import ProxyProtocol as ProxyProtocol
 from meshproxy.model.config import State as State
 from meshproxy.model.config import Status as Status
 from meshproxy.model.config import Timeouts as Timeouts
+from meshproxy.model.health import Expect as Expect
+from meshproxy.model.health import Health as Health
+from meshproxy.model.health import Outlier as Outlier
+from meshproxy.model.health import SuccessRate as SuccessRate
 from meshproxy.model.http import Http as Http
 from meshproxy.model.http import PathRules as PathRules
 from meshproxy.model.mirror import Mirror as Mirror

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import balance, breaker, routes
+from meshproxy.model import balance, breaker, health, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
@@ -86,6 +86,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_priority_problems(tables, config),
         *_cluster_problems(clusters),
         *_balance_problems(clusters),
+        *_health_problems(clusters),
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
@@ -296,6 +297,8 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
     if item.value.protocol == "udp":
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
+        if cluster.outlier:
+            yield item.problem(below, f"cluster `{name}` has `outlier`, which needs `protocol: http` or tcp, not udp")
         if name in clusters.unix:
             yield item.problem(below, f"cluster `{name}` has a unix socket, which needs `protocol: tcp`")
 
@@ -316,6 +319,12 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
 def _balance_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
     for item in clusters:
         for path, message in balance.problems(item.value):
+            yield item.problem(path, message)
+
+
+def _health_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
+    for item in clusters:
+        for path, message in health.problems(item.value.health, item.value.outlier):
             yield item.problem(path, message)
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, ClassVar, Literal
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker, Count
+from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
@@ -278,10 +279,8 @@ class Cluster:
     """Endpoints that are equals."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "health": "health checking",
         "tls": "TLS",
         "timeouts": "timeouts of a cluster",
-        "outlier": "outlier detection",
         "discovery": "discovery",
     }
 
@@ -303,6 +302,8 @@ class Cluster:
     sticky: Annotated[Sticky | None, "for http: a client keeps its endpoint while that is fit"] = None
     panic: Annotated[Ratio, "the share of fit endpoints below which all are used, fit or not; 0: never"] = 0.5
     slow_start: Annotated[Duration, "for so long the weight of an endpoint that is new or fit again grows"] = 0.0
+    health: Annotated[Health | None, "how endpoints are checked; absent: they are not"] = None
+    outlier: Annotated[Outlier | None, "how endpoints are judged by the traffic; absent: they are not"] = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -396,7 +396,7 @@ PROBLEMS: Mapping[str, Callable[[Any], Found]] = {
 def reply_problems(reply: Reply) -> Found:
     if reply.body and reply.status in WITHOUT_BODY:
         yield ("body",), f"`body` must be empty: an answer with status {reply.status} has none"
-    yield from _fields("headers", reply.headers)
+    yield from field_problems("headers", reply.headers)
 
 
 def _rewrite_problems(rule: Rule) -> Found:
@@ -420,8 +420,8 @@ def _mirror_problems(rule: Rule) -> Found:
 
 
 def _edit_problems(edit: HeaderEdit) -> Found:
-    yield from _fields("add", edit.add)
-    yield from _fields("set", edit.set)
+    yield from field_problems("add", edit.add)
+    yield from field_problems("set", edit.set)
     yield from _at_most(MOST_OF_ANYTHING, "remove", edit.remove)
     for index, name in enumerate(edit.remove):
         if why := _unchangeable(name):
@@ -439,7 +439,7 @@ def _variable_problems(edit: HeaderEdit, forwards: bool) -> Found:
                     yield (key, name), f"`{name}` has a variable, which needs a `cluster` or a `split`"
 
 
-def _fields(key: str, fields: tuple[tuple[str, str], ...]) -> Found:
+def field_problems(key: str, fields: tuple[tuple[str, str], ...]) -> Found:
     yield from _at_most(MOST_OF_ANYTHING, key, fields)
     yield from _below(key, _names(name for name, _ in fields))
     for name, _ in fields:

@@ -21,6 +21,8 @@ from meshproxy.net.clock import Clock
 Outcome = socket.socket | OSError
 MADE = {0, errno.EISCONN}
 PENDING = {errno.EINPROGRESS, errno.EALREADY}
+OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+"""What is wrong with this host, and says nothing of the peer: no descriptor, no memory, no port."""
 
 
 def bare(error: OSError) -> OSError:

@@ -18,6 +18,8 @@ REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", 
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 OVERLOADS = ("keep_alive", "low", "connections")
 RELOADS = ("ok", "refused", "unchanged")
+CHECKED = ("ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch")
+EJECTED = ("connect", "gateway", "5xx", "success_rate")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -192,6 +194,7 @@ class ClusterStats(Counters):
         "connect_timeouts_total",
         "connections_active",
         "connections_total",
+        "ejections",
         "endpoints",
         "hedges_total",
         "malformed",
@@ -224,7 +227,20 @@ class ClusterStats(Counters):
         self.breaker_opened_total = 0
         self.unasked_total = 0
         self.connect_seconds = Histogram(CONNECT_BOUNDS)
+        self.ejections: dict[str, int] = {}
+        """By reason, where there is somebody who ejects."""
         self.endpoints: dict[str, EndpointStats] = {}
+
+
+class HealthStats(Counters):
+    """What is known of the endpoints of one cluster, for all workers."""
+
+    __slots__ = ("checks", "fit")
+
+    def __init__(self) -> None:
+        self.checks: dict[str, int] = {}
+        """By result, where there are checks."""
+        self.fit = 0
 
 
 class ProcessStats(Counters):
@@ -232,6 +248,7 @@ class ProcessStats(Counters):
 
     __slots__ = (
         "config_generation",
+        "health",
         "last_reload_ok_seconds",
         "last_reload_successful",
         "relaxed",
@@ -253,6 +270,8 @@ class ProcessStats(Counters):
         self.workers = 1
         self.worker_deaths_total = 0
         self.resolutions_failed_total = 0
+        self.health: dict[str, HealthStats] = {}
+        """By cluster, of those whose endpoints are judged."""
 
     def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
         """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
@@ -310,7 +329,7 @@ class Metric(NamedTuple):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
-        "process", "config", "worker", "stage", "listener", "answers", "code", "filter", "mirror", "cluster",
+        "process", "config", "health", "worker", "stage", "listener", "answers", "code", "filter", "mirror", "cluster",
         "endpoint", "doubt",
     ]
     field: str
@@ -325,6 +344,7 @@ class Metric(NamedTuple):
 SCOPE_LABELS = {
     "process": (),
     "config": ("listener",),
+    "health": ("cluster",),
     "worker": (),
     "stage": ("stage",),
     "listener": ("listener",),
@@ -441,6 +461,12 @@ METRICS = (
            "Bytes read from the cluster."),
     Metric("meshproxy_cluster_connect_seconds", "histogram", "cluster", "connect_seconds",
            "Time that successful connects took."),
+    Metric("meshproxy_cluster_health_checks_total", "counter", "health", "checks",
+           "Checks of endpoints, by what came of them.", "result"),
+    Metric("meshproxy_cluster_endpoints_fit", "gauge", "health", "fit",
+           "Endpoints that neither checks nor the traffic have anything against."),
+    Metric("meshproxy_cluster_ejections_total", "counter", "cluster", "ejections",
+           "Endpoints ejected by the traffic, by why.", "reason"),
     Metric("meshproxy_endpoint_connections_total", "counter", "endpoint", "connections_total",
            "Connections made to the endpoint."),
     Metric("meshproxy_endpoint_connections_active", "gauge", "endpoint", "connections_active",
@@ -514,6 +540,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
+        "health": [((name,), held) for name, held in snapshot["process"]["health"].items()],
         "worker": [((), snapshot["worker"])],
         "stage": [((name,), held) for name, held in snapshot["worker"]["stages"].items()],
         "listener": [((name,), held) for name, held in snapshot["listeners"].items()],

@@ -58,10 +58,10 @@ class Snapshot:
 
     config: model.Config
     listeners: tuple[Listener, ...]
-    groups: tuple[Group, ...]
-    """Of all clusters: what changes in one reaches those that are held."""
     named: Mapping[str, Sequence[Group]]
     """By the name of a host: which clusters change when it has other addresses."""
+    groups: Mapping[str, Group]
+    """By the name of a cluster."""
 
 
 def places(said: model.Listener) -> tuple[Place, ...]:
@@ -122,7 +122,7 @@ def compile_config(
     for said in config.listeners:
         listeners.append(_listener(said, config.overload, clusters, tables, claims, rim, share))
         yield
-    return Snapshot(config, tuple(listeners), tuple(clusters.values()), named)
+    return Snapshot(config, tuple(listeners), named, clusters)
 
 
 def _group(said: model.Cluster, claims: Claims, rim: Rim, zone: str) -> Group:

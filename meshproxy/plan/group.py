@@ -17,14 +17,19 @@ from meshproxy.cluster.balance import Means, Pick, Seat, balanced, key_of, liste
 from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.heed import together
+from meshproxy.cluster.outlier import Outliers
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics import EJECTED, EndpointStats
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.verdicts import Verdicts, check_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
+
+HEALTH = "health"
+"""The doubt that checks have."""
 
 Known = Mapping[str, tuple[str, ...]]
 """The addresses of names, of those that have any."""
@@ -62,7 +67,7 @@ class Members:
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("_members", "_parts", "_state", "cluster", "config")
+    __slots__ = ("_members", "_outliers", "_parts", "_state", "check", "cluster", "config", "judge")
 
     def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, zone: str) -> None:
         """`zone` is where the proxy runs."""
@@ -74,6 +79,8 @@ class Group:
         self._find(claims, rim)
         self._parts: dict[model.Share, Cluster] = {}
         """By what routes ask for, without who gets it."""
+        self.check, self.judge = check_of(said), judge_of(said)
+        self._outliers = self._watching(claims, rim)
         breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
         self.cluster = Cluster(
@@ -90,6 +97,7 @@ class Group:
             heed=together(
                 listening(rim.clock.now) if said.balance == "ewma" else None,
                 breaker.heed if breaker is not None else None,
+                self._outliers.heed if self._outliers is not None else None,
             ),
             requests=stock(requests_of(said.name), bounds.max_requests, claims, rim),
             pending=stock(pending_of(said.name), bounds.max_pending, claims, rim),
@@ -118,10 +126,40 @@ class Group:
         if members.seats == before:
             return
         self._find(table, rim)
+        self.follow(rim.verdicts)
         for each in (self.cluster, *self._parts.values()):
             each.refresh()
         for address in before.keys() - members.seats.keys():
             table.drop(self._key(address), grace)
+
+    def follow(self, verdicts: Verdicts) -> None:
+        """Doubt whom the checks of this generation find unfit, and nobody else; let its endpoints be judged."""
+        everybody = self._members.everybody()
+        for endpoint in everybody:
+            unfit = bool(self.check) and self.check + endpoint.name in verdicts.unfit
+            if unfit and HEALTH not in endpoint.doubts:
+                endpoint.doubt(HEALTH)
+                endpoint.close_idle()
+            elif endpoint.doubts and not unfit:
+                endpoint.trust(HEALTH)
+        if self._outliers is not None:
+            self._outliers.watch(everybody)
+            for key, ejection in verdicts.ejected.items():
+                if key.startswith(self.judge):
+                    self._outliers.hear(key[len(self.judge) :], ejection)
+
+    def _watching(self, claims: Claims, rim: Rim) -> Outliers | None:
+        said, judge = self.config.outlier, self.judge
+        if said is None:
+            return None
+        counted = self._state.stats.ejections
+        counted.update({reason: counted.get(reason, 0) for reason in EJECTED})
+        say = rim.verdicts.say
+
+        def make() -> Outliers:
+            return Outliers(said, rim.clock, counted, lambda endpoint, ejection: say(judge + endpoint.name, ejection))
+
+        return claims.claim(("outlier", judge), make)
 
     def _find(self, live: Claims | Table, rim: Rim) -> None:
         members = self._members

@@ -14,6 +14,7 @@ from meshproxy.net.listener import Elsewhere
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
+from meshproxy.plan.verdicts import Verdicts
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
 
@@ -35,3 +36,4 @@ class Rim:
     overload: Overload
     began: dict[str, float]
     """When each plan of timed steps was first put in force."""
+    verdicts: Verdicts

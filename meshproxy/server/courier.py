@@ -1,4 +1,4 @@
-"""What one worker is to know of addresses: told one message at a time, until it has heard it.
+"""What one worker is to know, of addresses or of fitness: told one message at a time, until it has heard it.
 
 What changes meanwhile goes with the next message, and always as it is by then, so that a name may change as often as it
 likes and a worker that is slow hears of it once.
@@ -20,8 +20,9 @@ AGAIN_AFTER = 1.0
 
 
 class Courier:
-    def __init__(self, peer: Peer, known: Mapping[str, tuple[str, ...]], tasks: Tasks) -> None:
+    def __init__(self, peer: Peer, kind: str, known: Mapping[str, object], tasks: Tasks) -> None:
         self._peer = peer
+        self._kind = kind
         self._known = known
         self._tasks = tasks
         self._untold: set[str] = set()
@@ -52,4 +53,4 @@ class Courier:
 
     async def _ask(self, names: Iterable[str]) -> None:
         said = {name: self._known[name] for name in names if name in self._known}
-        await self._peer.ask("addresses", within=WITHIN, body=json.dumps(said).encode())
+        await self._peer.ask(self._kind, within=WITHIN, body=json.dumps(said).encode())

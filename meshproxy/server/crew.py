@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable, MutableSequence
+from collections.abc import Coroutine, Iterable, Mapping, MutableSequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -31,6 +32,8 @@ from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import ABSENT, present
 from meshproxy.server.board import stage as stage_of
 from meshproxy.server.courier import Courier
+from meshproxy.server.ejections import ejections
+from meshproxy.server.fitness import Fitness
 from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
@@ -64,7 +67,8 @@ class Berth:
         self.lessee: int | None = None
         """As whom the ledger of limits knows it; there it has no predecessor."""
         self.line: Line | None = None
-        self.courier: Courier | None = None
+        self.couriers: dict[str, Courier] = {}
+        """By the kind of what they tell."""
         self.serves: frozenset[Place] = frozenset()
         self.counted: dict[str, Any] | None = None
 
@@ -91,6 +95,9 @@ class Crew:
         self._beginnings = Beginnings(clock)
         self.addresses = Addresses(self._loop, clock, process, log)
         self.addresses.told = self._tell_addresses
+        self.fitness = Fitness(self._loop, clock, self.addresses.known, process, log)
+        self.fitness.checks.told = partial(self._tell, "health")
+        self.fitness.ejections.told = partial(self._tell, "ejected")
         self._departed: dict[str, Any] = Stats().snapshot()
         self._tasks = Tasks()
         self._closing = False
@@ -108,6 +115,7 @@ class Crew:
             self._next_terms = terms(config)
             await self.addresses.prepare(config)
             self._beginnings.prepare(config)
+            await self.fitness.prepare(config)
             if not self._in_force:
                 for berth in self._berths:
                     if berth.peer is None:
@@ -124,6 +132,7 @@ class Crew:
         self.doors.commit()
         self.addresses.commit()
         self._beginnings.commit()
+        self.fitness.commit()
         empty = [berth for berth in self._berths if berth.peer is None]
         try:
             self._ledger.define(self._next_terms)
@@ -137,6 +146,7 @@ class Crew:
     def abort(self) -> None:
         for peer in self._peers():
             peer.tell("abort")
+        self.fitness.abort()
         self.addresses.abort()
         self.doors.abort()
         self._turn.release()
@@ -152,8 +162,8 @@ class Crew:
         if began:
             peer.tell("plans", body=json.dumps(began).encode())
         try:
-            if berth.courier is not None:
-                await berth.courier.tell_now()
+            for courier in berth.couriers.values():
+                await courier.tell_now()
             await peer.ask("prepare", within=PREPARE_WITHIN, body=config)
         except TimeoutError:
             raise Invalid([Problem("", f"{complaint}did not answer within {PREPARE_WITHIN:g} s")]) from None
@@ -201,10 +211,18 @@ class Crew:
 
     def _fill(self, berth: Berth) -> None:
         channel = Channel(self._loop, self._nursery.fork(berth.number))
-        handlers = {"pass": self._pass_on, "limits": lambda message: self._hear_of_limits(berth, message)}
+        handlers = {
+            "pass": self._pass_on,
+            "limits": lambda message: self._hear_of_limits(berth, message),
+            "ejected": lambda message: self.fitness.ejections.hear(ejections(message.body)),
+        }
         peer = Peer(channel, handlers, lambda: self._empty(berth))
         berth.peer = peer
-        berth.courier = Courier(peer, self.addresses.known, self._tasks)
+        fitness = self.fitness
+        told: dict[str, Mapping[str, object]] = {
+            "addresses": self.addresses.known, "health": fitness.checks.known, "ejected": fitness.ejections.known
+        }
+        berth.couriers = {kind: Courier(peer, kind, known, self._tasks) for kind, known in told.items()}
         berth.pid = 0
         berth.born = self._clock.now()
         berth.serves = frozenset()
@@ -311,9 +329,13 @@ class Crew:
         sock.close()
 
     def _tell_addresses(self, name: str) -> None:
+        self._tell("addresses", name)
+        self.fitness.checks.renew(name)
+
+    def _tell(self, kind: str, key: str) -> None:
         for berth in self._manned():
-            if berth.courier is not None:
-                berth.courier.tell([name])
+            if kind in berth.couriers:
+                berth.couriers[kind].tell([key])
 
     def _hear_of_limits(self, berth: Berth, message: Message) -> None:
         for said in heard(message):
@@ -364,6 +386,7 @@ class Crew:
     def close(self) -> None:
         self._closing = True
         self._tasks.cancel()
+        self.fitness.close()
         self.addresses.close()
         self.doors.close()
         for peer in self._peers():

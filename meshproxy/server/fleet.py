@@ -18,6 +18,7 @@ from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places, terms
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
+from meshproxy.server.fitness import Fitness
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -27,6 +28,8 @@ class Fleet(Protocol):
     doors: Doors
 
     addresses: Addresses
+
+    fitness: Fitness
 
     broken: str
     """Why it cannot go on for long; empty where all is well."""
@@ -84,13 +87,23 @@ class Solo:
         self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, process: ProcessStats, log: Log
     ) -> None:
         ledger = Ledger(clock)
-        self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said), log)
+        self.worker = Worker(
+            loop, clock, [0], 0, lambda said: ledger.hear(0, said), log,
+            eject=lambda key, ejection: self.fitness.ejections.hear({key: ejection}),
+        )
         ledger.join(0, self.worker.limits.hear)
         self._ledger = ledger
         self._beginnings = Beginnings(clock)
         self.doors = doors
         self.addresses = Addresses(loop, clock, process, log)
-        self.addresses.told = lambda name: self.worker.hear({name: self.addresses.known[name]})
+        self.addresses.told = self._tell_addresses
+        self.fitness = Fitness(loop, clock, self.addresses.known, process, log)
+        checks = self.fitness.checks
+        checks.told = lambda key: self.worker.hear_health({key: checks.known[key]})
+
+    def _tell_addresses(self, name: str) -> None:
+        self.worker.hear({name: self.addresses.known[name]})
+        self.fitness.checks.renew(name)
 
     @classmethod
     def here(cls, process: ProcessStats, log: Log, inherited: Inherited | None = None) -> Solo:
@@ -107,8 +120,11 @@ class Solo:
             self.worker.hear(self.addresses.known)
             self._beginnings.prepare(config)
             self.worker.plans(self._beginnings.known)
+            await self.fitness.prepare(config)
+            self.worker.hear_health(self.fitness.checks.known)
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
+            self.fitness.abort()
             self.addresses.abort()
             self.doors.abort()
             raise
@@ -118,11 +134,13 @@ class Solo:
         self.doors.commit()
         self.addresses.commit()
         self._beginnings.commit()
+        self.fitness.commit()
         self._ledger.define(self._terms)
         await self.worker.commit()
 
     def abort(self) -> None:
         self.worker.abort()
+        self.fitness.abort()
         self.addresses.abort()
         self.doors.abort()
 
@@ -148,6 +166,7 @@ class Solo:
         await self.worker.drain(within)
 
     def close(self) -> None:
+        self.fitness.close()
         self.addresses.close()
         self.doors.close()
         self.worker.close()

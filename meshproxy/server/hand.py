@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, MutableSequence
 from typing import Any
 
+from meshproxy.cluster.outlier import Ejection
 from meshproxy.core.limit import Said
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
@@ -20,6 +21,7 @@ from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Elsewhere
 from meshproxy.observe.log import Log
 from meshproxy.server.board import better_off
+from meshproxy.server.ejections import ejections
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import ORPHANS_MAY_TAKE
 from meshproxy.server.peer import Peer, placed
@@ -51,7 +53,9 @@ class Hand:
         self._log = log
         self._board = board
         self._number = number
-        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, log, self._elsewhere)
+        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, log, self._elsewhere, self._eject)
+        self._ejected: dict[str, Ejection] = {}
+        """Since the supervisor was told of any."""
         self._worker.measure_lag()
         self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
         self._preparing = asyncio.Lock()
@@ -65,6 +69,8 @@ class Hand:
                 "sockets": self._take_sockets,
                 "addresses": self._hear_of_addresses,
                 "plans": lambda message: self._worker.plans(json.loads(message.body)),
+                "health": self._hear_of_health,
+                "ejected": self._hear_of_ejections,
                 "prepare": self._prepare,
                 "commit": self._commit,
                 "abort": self._abort,
@@ -104,6 +110,22 @@ class Hand:
     async def _hear_of_addresses(self, message: Message) -> None:
         known = json.loads(message.body)
         self._worker.hear({name: tuple(addresses) for name, addresses in known.items()})
+
+    async def _hear_of_health(self, message: Message) -> None:
+        self._worker.hear_health(json.loads(message.body))
+
+    async def _hear_of_ejections(self, message: Message) -> None:
+        self._worker.hear_ejected(ejections(message.body))
+
+    def _eject(self, key: str, ejection: Ejection) -> None:
+        """Soon: where one is ejected there may be many."""
+        if not self._ejected:
+            asyncio.get_running_loop().call_soon(self._tell_of_ejections)
+        self._ejected[key] = ejection
+
+    def _tell_of_ejections(self) -> None:
+        said, self._ejected = self._ejected, {}
+        self._supervisor.tell("ejected", body=json.dumps(said).encode())
 
     async def _prepare(self, message: Message) -> None:
         async with self._preparing:

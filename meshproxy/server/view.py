@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
 from meshproxy import __version__
@@ -13,7 +13,8 @@ from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
 from meshproxy.cluster.balance import Seat, standing
 from meshproxy.core.overload import STAGES
-from meshproxy.model import Cluster, Listener, Named, encode
+from meshproxy.model import Address, Cluster, Listener, Named, encode
+from meshproxy.net.clock import in_slices
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
 from meshproxy.plan import places
@@ -75,6 +76,7 @@ class View:
     # What it counts
 
     async def stats(self) -> dict[str, Any]:
+        await in_slices(self._fleet.fitness.count())
         return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
     async def metrics(self) -> bytes:
@@ -104,7 +106,13 @@ class View:
     async def clusters(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["clusters"]
         return [
-            _cluster(said, stats[said.name], self._fleet.addresses, self._reloader.config.node.zone)
+            _cluster(
+                said,
+                stats[said.name],
+                self._fleet.addresses,
+                self._reloader.config.node.zone,
+                self._fleet.fitness.rows(said),
+            )
             for said in self._reloader.config.clusters
             if said.name in stats
         ]
@@ -169,7 +177,9 @@ class View:
         return self._log.level
 
 
-def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses, zone: str) -> dict[str, object]:
+def _cluster(
+    said: Cluster, stats: dict[str, Any], names: Addresses, zone: str, fitness: Callable[[Address], dict[str, object]]
+) -> dict[str, object]:
     return {
         "name": said.name,
         "balance": said.balance,
@@ -180,12 +190,12 @@ def _cluster(said: Cluster, stats: dict[str, Any], names: Addresses, zone: str) 
         "breaker": "open" if stats["breaker_open"] else "closed",
         "refused": stats["refused_total"],
         "retries": stats["retries_total"],
-        "endpoints": [*_endpoints(said, stats["endpoints"], names, zone)],
+        "endpoints": [*_endpoints(said, stats["endpoints"], names, zone, fitness)],
     }
 
 
 def _endpoints(
-    said: Cluster, stats: dict[str, Any], names: Addresses, zone: str
+    said: Cluster, stats: dict[str, Any], names: Addresses, zone: str, fitness: Callable[[Address], dict[str, object]]
 ) -> Iterator[dict[str, object]]:
     """Each address once, also where two names have it; and a name that has none."""
     left = seats(said, names.known)
@@ -203,7 +213,7 @@ def _endpoints(
             seat, counted = left.pop(address, None), stats.get(str(address))
             if seat is not None and counted is not None:
                 standing_now = _standing(seat, shares[address], doubts[address])
-                yield {"address": str(address), **name, **standing_now, **_endpoint(counted)}
+                yield {"address": str(address), **name, **standing_now, **_endpoint(counted), **fitness(address)}
         if not found:
             seat = Seat(endpoint.weight, endpoint.zone, endpoint.priority)
             yield {"address": None, **name, **_standing(seat, 0.0, ["address"]), **_endpoint(NOT_COUNTED)}

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from typing import Any
 
+from meshproxy.cluster.outlier import Ejection
 from meshproxy.core.limit import Limits, Said
 from meshproxy.core.overload import Overload
 from meshproxy.core.table import Claims, Table
@@ -26,6 +27,7 @@ from meshproxy.observe.metrics import Stats
 from meshproxy.plan import Door, Listener, Share, Snapshot, compile_config
 from meshproxy.plan.group import Known
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.verdicts import Verdicts, about
 from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 from meshproxy.relay.http.site import Site
@@ -48,10 +50,12 @@ class Worker:
         say: Callable[[Said], None],
         log: Log,
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
+        eject: Callable[[str, Ejection], None] = lambda *_: None,
     ) -> None:
         """`board` says how many connections each worker has; this one's stand at `number`.
 
-        `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.
+        `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.  `eject` tells
+        of an endpoint that is ejected here.
         """
         self.limits = Limits(clock, say)
         self.stats = Stats()
@@ -60,8 +64,10 @@ class Worker:
         pipes = Pipes()
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
         self.overload = Overload()
+        self._verdicts = Verdicts(clock.now, eject)
         self._rim = Rim(
-            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload, {}
+            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload,
+            {}, self._verdicts,
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self._table = Table()
@@ -103,6 +109,8 @@ class Worker:
         claims, snapshot = self._next
         self._next = None
         self.current = snapshot
+        for group in snapshot.groups.values():
+            group.follow(self._verdicts)
         self.show_connections()
         for door in self._doors:
             door.open()
@@ -121,6 +129,22 @@ class Worker:
         if not self._preparing:
             self._take_heard()
 
+    def hear_health(self, fit: Mapping[str, bool]) -> None:
+        """What checks have found; see `plan.verdicts`."""
+        self._verdicts.hear(fit)
+        self._follow(fit)
+
+    def hear_ejected(self, ejected: Mapping[str, Ejection]) -> None:
+        """Whom other workers have ejected."""
+        self._verdicts.hear_ejected(ejected)
+        self._follow(ejected)
+
+    def _follow(self, heard: Mapping[str, object]) -> None:
+        groups = self.current.groups if self.current is not None else {}
+        for name in dict.fromkeys(map(about, heard)):
+            if name in groups:
+                groups[name].follow(self._verdicts)
+
     def _settle(self) -> None:
         """What was prepared is in force, or forgotten, and so are the names that nothing in force has."""
         self._preparing = False
@@ -128,6 +152,8 @@ class Worker:
         named = self.current.named if self.current is not None else {}
         for name in self._rim.known.keys() - named.keys():
             del self._rim.known[name]
+        groups = self.current.groups.values() if self.current is not None else ()
+        self._verdicts.forget({key for group in groups for key in (group.check, group.judge) if key})
 
     def _take_heard(self) -> None:
         known = self._rim.known

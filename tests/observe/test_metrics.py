@@ -19,6 +19,7 @@ from meshproxy.observe.metrics import (
     EndpointStats,
     Family,
     FilterStats,
+    HealthStats,
     Histogram,
     ListenerStats,
     MirrorStats,
@@ -53,6 +54,7 @@ def busy_stats() -> Stats:
     books.connect_seconds.observe(0.001)
     books.connect_seconds.observe(99)
     books.malformed["bad_length"] += 1
+    books.ejections["5xx"] = 1
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
     books.endpoints["127.0.0.1:9090"].doubts = frozenset({"health"})
@@ -63,6 +65,8 @@ def whole(stats: Stats) -> dict[str, Any]:
     process = ProcessStats("1.2.3")
     process.reloaded("ok", 7, 1_700_000_000.5)
     process.relaxed = {"web": {"bare_lf": 1}}
+    process.health = {"books": HealthStats()}
+    process.health["books"].checks["ok"] = 4
     return {"process": process.snapshot(), **stats.snapshot()}
 
 

@@ -19,6 +19,7 @@ from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
+from meshproxy.plan.verdicts import check_of, judge_of
 from meshproxy.server import courier, crew
 from meshproxy.server.board import ABSENT
 from meshproxy.server.crew import Crew
@@ -46,11 +47,15 @@ class Hand:
         self.knew: dict[str, list[str]] = {}
         """When it was to prepare."""
         self._prepared: str | None = None
+        self.verdicts: dict[str, Any] = {}
+        """On checks and on ejections."""
         self._peer = Peer(
             Channel(asyncio.get_running_loop(), sock),
             {
                 "level": lambda _: None,
                 "addresses": self._addresses,
+                "health": self._verdicts,
+                "ejected": self._verdicts,
                 "prepare": self._prepare,
                 "commit": self._commit,
                 "abort": self._abort,
@@ -69,6 +74,13 @@ class Hand:
     async def _addresses(self, message: Message) -> None:
         await self._suffer(self._nursery.faults.pop(("addresses", self.number), ""))
         self.known |= json.loads(message.body)
+
+    async def _verdicts(self, message: Message) -> None:
+        self.verdicts |= json.loads(message.body)
+
+    def eject(self, key: str, seconds: float) -> None:
+        until = asyncio.get_running_loop().time() + seconds
+        self._peer.tell("ejected", body=json.dumps({key: [until, 1, "5xx"]}).encode())
 
     async def _prepare(self, message: Message) -> None:
         await self._suffer(self._nursery.faults.pop(("prepare", self.number), ""))
@@ -291,6 +303,97 @@ def test_a_worker_that_cannot_be_told_refuses_the_configuration(monkeypatch: pyt
         await fleet.prepare(named())
         await fleet.commit()
         assert nursery.serving == {"0"}
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+# The fitness of endpoints
+
+
+def checked(address: str) -> Config:
+    cluster = {"endpoints": [address], "health": {"interval": "10ms"}, "outlier": {}}
+    found: Config = decode(Config, {"node": {"zone": "0"}, "clusters": {"up": cluster}})
+    return found
+
+
+async def told(nursery: FakeNursery, key: str, verdict: object) -> None:
+    """To every worker."""
+    async with asyncio.timeout(10):
+        while any(hand.verdicts.get(key) != verdict for hand in nursery.hands.values()):  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+
+
+def test_all_know_what_checks_find_and_so_does_a_successor() -> None:
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            said = checked(f"127.0.0.1:{port}")
+            key = f"{check_of(said.clusters[0])}127.0.0.1:{port}"
+            await fleet.prepare(said)
+            assert [hand.verdicts for hand in nursery.hands.values()] == [{key: True}] * WORKERS, "before they prepare"
+            await fleet.commit()
+        await told(nursery, key, False)
+        nursery.hands[1].die()
+        await manned(nursery, "0")
+        assert nursery.hands[1].verdicts == {key: False}
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_addresses_that_a_name_has_later_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = Names()
+    resolved_by(lambda _: names, monkeypatch)
+    names.have("books", "127.0.0.1")
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        said = checked("books:1")
+        await fleet.prepare(said)
+        await fleet.commit()
+        fleet.addresses.known["books"] = ("127.0.0.2",)
+        fleet.addresses.told("books")
+        await told(nursery, f"{check_of(said.clusters[0])}127.0.0.2:1", False)
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_whom_one_ejects_all_hear_of_and_so_does_a_successor() -> None:
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        said = checked("127.0.0.1:1")
+        await fleet.prepare(said)
+        await fleet.commit()
+        key = f"{judge_of(said.clusters[0])}127.0.0.1:1"
+        nursery.hands[0].eject(key, 60)
+        async with asyncio.timeout(10):
+            while not fleet.fitness.ejections.known:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        ejection = [*fleet.fitness.ejections.known[key]]
+        await told(nursery, key, ejection)
+        nursery.hands[2].die()
+        await manned(nursery, "0")
+        assert nursery.hands[2].verdicts[key] == ejection
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+def test_checks_of_a_configuration_that_is_refused_are_given_up() -> None:
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        nursery.faults = {("prepare", 2): "refuses"}
+        with pytest.raises(Invalid):
+            await fleet.prepare(checked("127.0.0.1:1"))
+        assert fleet.fitness.checks.known == {}
+        assert await change(fleet, "1")
         fleet.close()
 
     asyncio.run(scenario())

@@ -31,7 +31,7 @@ def rows(doubts: dict[str, set[str]], *endpoints: Any, zone: str = "a") -> list[
                 stats.endpoints[address].doubts = frozenset(doubts.get(address, ()))
         workers.append(stats.snapshot())
     names: Any = Names()
-    found = _cluster(said, merged(workers), names, zone)
+    found = _cluster(said, merged(workers), names, zone, lambda _: {})
     assert found["balance"] == "ewma"
     listed: Any = found["endpoints"]
     return [*listed]

@@ -1,0 +1,110 @@
+"""One check of one endpoint: a connection of its own, a deadline for all of it, and one word at the end.
+
+    Probe(loop, clock, address, opening, talk, timeout, done).begin()
+
+It is callbacks and one timer, so a port that hangs holds up nobody.  `done` may be told before `begin` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+from meshproxy.cluster.talk import OK, TIMEOUT, Result, Talk
+from meshproxy.model import Address
+from meshproxy.net.clock import Clock, Timer
+from meshproxy.net.conn import Conn
+from meshproxy.net.dial import OURS, Dial
+from meshproxy.wire.h1 import Malformed
+
+
+class Probe:
+    __slots__ = ("_address", "_clock", "_conn", "_dial", "_done", "_loop", "_opening", "_talk", "_timeout", "_timer")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        address: Address,
+        opening: bytes,
+        talk: Talk | None,
+        timeout: float,
+        done: Callable[[Result], None],
+    ) -> None:
+        self._loop = loop
+        self._clock = clock
+        self._address = address
+        self._opening = opening
+        self._talk = talk
+        self._timeout = timeout
+        self._done = done
+        self._timer: Timer | None = None
+        self._dial: Dial | None = None
+        self._conn: Conn | None = None
+
+    def begin(self) -> None:
+        self._timer = self._clock.after(self._timeout, lambda: self._end(TIMEOUT))
+        dial = Dial(self._loop, self._clock, self._address, self._timeout, self._dialled, keepalive=False)
+        outcome = dial.begin()
+        if outcome is None:
+            self._dial = dial
+        else:
+            self._dialled(outcome)
+
+    def cancel(self) -> None:
+        """Nothing is heard of it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._dial is not None:
+            self._dial.cancel()
+        if self._conn is not None:
+            self._conn.abort()
+        self._timer = self._dial = self._conn = None
+
+    def _dialled(self, outcome: socket.socket | OSError) -> None:
+        self._dial = None
+        if isinstance(outcome, TimeoutError):
+            self._end(TIMEOUT)
+        elif isinstance(outcome, OSError):
+            self._end(Result("unable" if outcome.errno in OURS else "connect", str(outcome.strerror)))
+        else:
+            self._connected(Conn(self._loop, outcome))
+
+    def _connected(self, conn: Conn) -> None:
+        self._conn = conn
+        conn.handler = self
+        conn.read_to(self._take)
+        if self._opening:
+            conn.write(self._opening)
+        if self._talk is None:
+            self._end(OK)
+        else:
+            conn.start()
+
+    def _take(self, data: bytes) -> None:
+        assert self._talk is not None
+        try:
+            result = self._talk.feed(data)
+        except Malformed as fault:
+            result = Result("malformed", fault.reason.value)
+        if result is not None:
+            self._end(result)
+
+    def on_end(self, conn: Conn) -> None:
+        assert self._talk is not None
+        try:
+            self._end(self._talk.end())
+        except Malformed as fault:
+            self._end(Result("malformed", fault.reason.value))
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        self._end(Result("closed", str(error.strerror) if error is not None else ""))
+
+    def _end(self, result: Result) -> None:
+        conn = self._conn
+        if result is OK and conn is not None:
+            conn.close()
+            self._conn = None
+        self.cancel()
+        self._done(result)
