@@ -15,6 +15,10 @@ class Origin(Protocol):
     def client(self) -> str | None:
         """The address, or None for a unix socket."""
 
+    @property
+    def conn(self) -> Any:
+        """The connection, for those who have to do with it."""
+
 
 class Changes:
     """What filters want different in a head: names that are left out, in lower case, and lines that are written."""

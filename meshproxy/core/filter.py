@@ -52,6 +52,8 @@ class Hooks(NamedTuple):
     """Nothing was sent: say it in other words."""
     done: Callable[[Exchange], None] | None = None
     """It is over, however it went: `x.status`, `x.failure`, `x.seconds`."""
+    silent: bool = False
+    """It leaves nothing in an exchange, so that what is let through goes on as if nobody had been asked."""
 
 
 class Scope(Protocol):
@@ -75,7 +77,7 @@ class Filter(Protocol):
 class Pipeline:
     """The hooks of all filters of a route, flat: those that exist, in the order in which they are called."""
 
-    __slots__ = ("done", "failure", "request", "request_data", "response", "response_data")
+    __slots__ = ("done", "failure", "request", "request_data", "response", "response_data", "silent")
 
     def __init__(self, hooks: list[Hooks]) -> None:
         self.request = _existing(each.request for each in hooks)
@@ -84,6 +86,8 @@ class Pipeline:
         self.response_data = _existing(each.response_data for each in reversed(hooks))
         self.failure = _existing(each.failure for each in reversed(hooks))
         self.done = _existing(each.done for each in reversed(hooks))
+        self.silent = all(each.silent for each in hooks)
+        """Asked about requests, and about nothing else."""
 
 
 def _existing(hooks: Any) -> tuple[Any, ...]:

@@ -33,6 +33,7 @@ from meshproxy.model.routes import Extension as Extension
 from meshproxy.model.routes import HeaderEdit as HeaderEdit
 from meshproxy.model.routes import Redirect as Redirect
 from meshproxy.model.routes import Reply as Reply
+from meshproxy.model.routes import RequestRate as RequestRate
 from meshproxy.model.routes import Rewrite as Rewrite
 from meshproxy.model.routes import RouteTable as RouteTable
 from meshproxy.model.routes import Rule as Rule

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import regex
+from meshproxy.model.limits import By, Count, Redis, RouteBandwidth
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -250,13 +251,18 @@ class RouteTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class RequestRate:
-    """So many requests in a time, for all workers together; more are answered 429."""
+    """So many requests in a time, for all workers together; see docs/limits.md."""
 
-    requests: Annotated[int, whole(1, 10_000_000), "how many"]
+    requests: Annotated[Count, "how many; more are refused"]
     per: Annotated[PositiveDuration, "in which time"] = 1.0
-    burst: Annotated[int | None, whole(1, 10_000_000), "how many may come at once; absent: as many as `requests`"] = (
+    burst: Annotated[Count | None, "how many may come at once; absent: as many as `requests`"] = None
+    by: Annotated[By | None, "each value of this has a limit of its own; absent: all requests of the rule have one"] = (
         None
     )
+    status: Annotated[int, whole(400, 599), "the status of a refusal"] = 429
+    headers: Annotated[tuple[tuple[str, Value], ...], "more header fields of a refusal"] = ()
+    announce: Annotated[Bool, "whether a refusal has `RateLimit-*` and `Retry-After`"] = True
+    redis: Annotated[Redis | None, "who counts for many proxies; absent: this one counts for itself"] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +286,7 @@ class RouteFilter:
     CHOICE: ClassVar[bool] = True
 
     rate_limit: Annotated[RequestRate | None, "refuses what comes too fast"] = None
+    bandwidth: Annotated[RouteBandwidth | None, "so many bytes each second and no more"] = None
     extension: Annotated[Extension | None, "a class of your own"] = None
 
 
@@ -325,6 +332,14 @@ class RouteTable:
         for place, rule in enumerate(self.rules):
             yield rule.name or f"{self.name}/{place}", rule
 
+    @property
+    def redis(self) -> Iterator[Redis]:
+        """Who counts for limits that many proxies have together."""
+        for rule in self.rules:
+            for each in rule.filters:
+                if each.rate_limit is not None and each.rate_limit.redis is not None:
+                    yield each.rate_limit.redis
+
 
 VARIABLES = ("client", "host", "method", "path", "cluster", "listener", "route")
 _variable = re.compile(r"%\{([^{}]*)\}")
@@ -366,6 +381,12 @@ def _rule_problems(rule: Rule) -> Found:
     yield from _below("match", _match_problems(rule.match))
     yield from _at_most(MOST_SHARES, "split", rule.split)
     yield from _at_most(MOST_OF_ANYTHING, "filters", rule.filters)
+    for place, each in enumerate(rule.filters):
+        if each.rate_limit is not None:
+            for path, message in _rate_problems(each.rate_limit):
+                yield ("filters", place, "rate_limit", *path), message
+        if each.bandwidth is not None and each.bandwidth.up is None and each.bandwidth.down is None:
+            yield ("filters", place), "`bandwidth` needs `up`, `down` or both"
     if rule.split and not any(share.weight for share in rule.split):
         yield ("split",), "`split` has no `weight` above 0, so nobody gets the requests"
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
@@ -390,6 +411,12 @@ def _reply_problems(reply: Reply) -> Found:
     if reply.body and reply.status in WITHOUT_BODY:
         yield ("body",), f"`body` must be empty: an answer with status {reply.status} has none"
     yield from _fields("headers", reply.headers)
+
+
+def _rate_problems(rate: RequestRate) -> Found:
+    yield from _fields("headers", rate.headers)
+    if rate.by is not None and rate.redis is not None:
+        yield ("by",), "`by` and `redis` do not go together in this version: Redis counts for the whole rule"
 
 
 def _rewrite_problems(rule: Rule) -> Found:

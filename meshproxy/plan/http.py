@@ -8,7 +8,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.cluster.cluster import Cluster
-from meshproxy.core.filter import NO_FILTERS, Pipeline
+from meshproxy.core.filter import Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import compile_routes
@@ -136,7 +136,7 @@ def _handling(
         response=response,
         patience=patience,
         pipeline=pipeline,
-        plain=response == NO_EDIT and request.more is None and pipeline is NO_FILTERS,
+        plain=response == NO_EDIT and request.more is None and pipeline.silent,
         as_is=new_path is None and not request.without and not request.lines,
     )
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from meshproxy.core.ledger import Ledger, Terms
+from meshproxy.core.buckets import Shelves
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
@@ -24,11 +24,11 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
-from meshproxy.plan import terms
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.board import ABSENT, present
 from meshproxy.server.courier import Courier
 from meshproxy.server.fleet import Row, open_doors
+from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Gone, Peer
@@ -68,7 +68,14 @@ class Berth:
 
 class Crew:
     def __init__(
-        self, nursery: Nursery, board: MutableSequence[int], doors: Doors, process: ProcessStats, log: Log, clock: Clock
+        self,
+        nursery: Nursery,
+        board: MutableSequence[int],
+        shelves: Shelves,
+        doors: Doors,
+        process: ProcessStats,
+        log: Log,
+        clock: Clock,
     ) -> None:
         self.doors = doors
         self._nursery = nursery
@@ -83,10 +90,10 @@ class Crew:
         self._berths = [Berth(number) for number in range(len(board))]
         self._next = b""
         self._in_force = b""
-        self._ledger = Ledger(clock, len(board))
-        self._next_terms: dict[str, Terms] = {}
         self.addresses = Addresses(self._loop, clock, process, log)
         self.addresses.told = self._tell_addresses
+        self._limits = OwnedLimits(self._loop, clock, len(board), shelves, self.addresses, process, log)
+        self._ledger = self._limits.ledger
         self._departed: dict[str, Any] = Stats().snapshot()
         self._tasks = Tasks()
         self._closing = False
@@ -101,7 +108,7 @@ class Crew:
         try:
             open_doors(config, self.doors)
             self._next = json.dumps(encode(config)).encode()
-            self._next_terms = terms(config)
+            self._limits.prepare(config)
             await self.addresses.prepare(config)
             if not self._in_force:
                 for berth in self._berths:
@@ -120,7 +127,7 @@ class Crew:
         self.addresses.commit()
         empty = [berth for berth in self._berths if berth.peer is None]
         try:
-            self._ledger.define(self._next_terms)
+            self._limits.commit()
             await asyncio.gather(*(self._commit_or_kill(berth) for berth in self._manned()))
         finally:
             self._turn.release()
@@ -131,6 +138,7 @@ class Crew:
     def abort(self) -> None:
         for peer in self._peers():
             peer.tell("abort")
+        self._limits.abort()
         self.addresses.abort()
         self.doors.abort()
         self._turn.release()
@@ -350,6 +358,7 @@ class Crew:
     def close(self) -> None:
         self._closing = True
         self._tasks.cancel()
+        self._limits.close()
         self.addresses.close()
         self.doors.close()
         for peer in self._peers():

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from meshproxy.core.ledger import Ledger
+from meshproxy.core.buckets import Shelves
 from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.plan import places, terms
+from meshproxy.plan import places
 from meshproxy.server.addresses import Addresses
+from meshproxy.server.board import shared_memory
+from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -78,12 +80,12 @@ class Solo:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, process: ProcessStats, log: Log
     ) -> None:
-        ledger = Ledger(clock)
-        self.worker = Worker(loop, clock, [0], 0, lambda said: ledger.hear(0, said), log)
-        ledger.join(0, self.worker.limits.hear)
-        self._ledger = ledger
         self.doors = doors
         self.addresses = Addresses(loop, clock, process, log)
+        self.limits = OwnedLimits(loop, clock, 1, Shelves(shared_memory(Shelves.SIZE)), self.addresses, process, log)
+        ledger = self.limits.ledger
+        self.worker = Worker(loop, clock, [0], self.limits.shelves, 0, lambda said: ledger.hear(0, said), log)
+        ledger.join(0, self.worker.limits.hear)
         self.addresses.told = lambda name: self.worker.hear({name: self.addresses.known[name]})
 
     @classmethod
@@ -95,12 +97,13 @@ class Solo:
 
     async def prepare(self, config: Config) -> None:
         open_doors(config, self.doors)
-        self._terms = terms(config)
+        self.limits.prepare(config)
         try:
             await self.addresses.prepare(config)
             self.worker.hear(self.addresses.known)
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
+            self.limits.abort()
             self.addresses.abort()
             self.doors.abort()
             raise
@@ -109,11 +112,12 @@ class Solo:
         # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
         self.doors.commit()
         self.addresses.commit()
-        self._ledger.define(self._terms)
+        self.limits.commit()
         await self.worker.commit()
 
     def abort(self) -> None:
         self.worker.abort()
+        self.limits.abort()
         self.addresses.abort()
         self.doors.abort()
 
@@ -135,6 +139,7 @@ class Solo:
         await self.worker.drain(within)
 
     def close(self) -> None:
+        self.limits.close()
         self.addresses.close()
         self.doors.close()
         self.worker.close()

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, MutableSequence
 from typing import Any
 
+from meshproxy.core.buckets import Shelves
 from meshproxy.core.limit import Limits, Said
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
@@ -42,12 +43,13 @@ class Worker:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         board: MutableSequence[int],
+        shelves: Shelves,
         number: int,
         say: Callable[[Said], None],
         log: Log,
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
     ) -> None:
-        """`board` says how many connections each worker has; this one's stand at `number`.
+        """`board` says how many connections each worker has; this one's stand at `number`.  `shelves` are shared too.
 
         `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.
         """
@@ -57,7 +59,9 @@ class Worker:
         self._guests = Guests(board, number)
         pipes = Pipes()
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
-        self._rim = Rim(loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {})
+        self._rim = Rim(
+            loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {}
+        )
         self._table = Table()
         self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None

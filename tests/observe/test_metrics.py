@@ -57,6 +57,7 @@ def whole(stats: Stats) -> dict[str, Any]:
     process = ProcessStats("1.2.3")
     process.reloaded("ok", 7, 1_700_000_000.5)
     process.relaxed = {"web": {"bare_lf": 1}}
+    process.redis_up = process.redis_failures_total = {"10.0.0.1:6379/0": 1}
     return {"process": process.snapshot(), **stats.snapshot()}
 
 

@@ -79,8 +79,8 @@ class Handling(ABC):
     """Changes to its answer."""
     pipeline: Pipeline = NO_FILTERS
     plain: bool = True
-    """Whether all that is to be changed is known from the head of the request: no filters, no variables, and nothing
-    in the answer."""
+    """Whether all that is to be changed is known from the head of the request: no filters but silent ones, no
+    variables, and nothing in the answer."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 
