@@ -140,6 +140,34 @@ def test_what_is_slow_is_neither_cut_nor_idle(run: Run, world: World, upstream: 
     run(scenario())
 
 
+@pytest.mark.parametrize("way", ["up", "down"])
+def test_a_slow_exchange_is_not_idle_either(run: Run, world: World, upstream: Upstream, way: str) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        listener = {"timeouts": {"idle": "100ms"}, "filters": [{"bandwidth": {way: "8KiB"}}]}
+        await w.apply(config(up.address, listener=listener))
+        client = await w.connect()
+        body = b"x" * 40_000
+        await client.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        server = await up.accept()
+        received = Reader(server)
+
+        async def pass_time(until: Callable[[], bool]) -> None:
+            for _ in range(4000):
+                if until():
+                    return
+                w.clock.advance(0.03)
+                await asyncio.sleep(0.001)
+
+        await pass_time(lambda: received.size > len(body))
+        await server.send(answer(len(body)) + body)
+        answered = Reader(client)
+        await pass_time(lambda: answered.size >= len(body))
+        assert answered.size > len(body), w.closed()
+
+    run(scenario())
+
+
 def test_a_client_that_leaves_leaves_no_timer(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
