@@ -33,7 +33,8 @@ from meshproxy.model import (
     version,
 )
 from meshproxy.model.address import parse
-from meshproxy.model.config import Filter, RateLimit
+from meshproxy.model.config import Filter
+from meshproxy.model.limits import MOST_BY_KEY, RateLimit
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
@@ -199,8 +200,8 @@ def test_nothing_can_connect_to_port_0_nor_to_a_wildcard() -> None:
 def test_a_filter_is_called_by_its_only_key() -> None:
     wrong = listener(filters=[{}, {"rate_limit": None}, {"rate_limit": {}}, {"rate_limt": {"connections": 1}}])
     assert undecoded(listeners=[wrong]) == {
-        "listeners[0].filters[0]": "`filters[0]` must say exactly one of rate_limit",
-        "listeners[0].filters[1]": "`filters[1]` must say exactly one of rate_limit",
+        "listeners[0].filters[0]": "`filters[0]` must say exactly one of rate_limit, bandwidth",
+        "listeners[0].filters[1]": "`filters[1]` must say exactly one of rate_limit, bandwidth",
         "listeners[0].filters[2].rate_limit.connections": "`connections` is missing",
         "listeners[0].filters[3].rate_limt": "unknown key `rate_limt`; did you mean `rate_limit`?",
     }
@@ -613,6 +614,48 @@ def test_a_redacted_token_is_restored_or_refused() -> None:
     assert restore(known, Config()) is known
     with pytest.raises(Invalid, match="write it in clear"):
         restore(decode(Config, {"admin": {"token": {"redacted": "0" * 64}}}), known)
+
+
+def in_redis(address: str = "10.0.0.5:6379", **redis: object) -> dict[str, Any]:
+    limit = {"requests": 9, "redis": {"address": address, "key": "a", **redis}}
+    return {"routes": {"web": [{"reply": {}, "filters": [{"rate_limit": limit}]}]}}
+
+
+def test_a_redacted_password_is_restored_for_the_same_redis_only() -> None:
+    known = decode(Config, {"admin": {"token": "sesame"}, **in_redis(password="geheim")})
+    redacted = encode(known, redact=True)
+    assert "geheim" not in repr((redacted, known))
+    back = restore(decode(Config, redacted), known)
+    assert [each.password.text for table in back.routes for each in table.redis if each.password] == ["geheim"]
+    assert back.admin.token is not None
+    assert back.admin.token.text == "sesame"
+    shown = {"redacted": Secret.of("geheim").digest}
+    for elsewhere in (in_redis("10.6.6.6:6379", password=shown), {"admin": {"token": shown}}):
+        with pytest.raises(Invalid, match="write it in clear"):
+            restore(decode(Config, elsewhere), known)
+    token = {"redacted": Secret.of("sesame").digest}
+    with pytest.raises(Invalid, match=r"routes.web.rules\[0\].filters\[0\].rate_limit.redis.password: `password` is"):
+        restore(decode(Config, in_redis(password=token)), known)
+
+
+def test_one_key_in_redis_is_one_limit() -> None:
+    same = {"requests": 9, "redis": {"address": "10.0.0.5:6379", "key": "a"}}
+    said = in_redis()
+    (rule,) = said["routes"]["web"]
+    rule["filters"].append({"rate_limit": same})
+    combine([document(**said)])
+    same["requests"] = 10
+    with pytest.raises(Invalid, match="`key` a is another limit already, with other numbers"):
+        combine([document(**said)])
+
+
+def test_limits_by_a_value_are_bounded() -> None:
+    by = [{"rate_limit": {"requests": 9, "by": "source"}}] * (MOST_BY_KEY // 2)
+    rules: list[dict[str, Any]] = [{"reply": {}, "filters": by}] * 2
+    combine([document(routes={"web": rules})])
+    one_more = {"reply": {}, "filters": by[:1]}
+    with pytest.raises(Invalid, match=f"`by` stands in more than {MOST_BY_KEY} limits"):
+        combine([document(routes={"web": [*rules, one_more]})])
 
 
 # Whatever is said

@@ -105,7 +105,7 @@ def test_all_of_it_survives_being_written_and_is_what_its_schema_describes() -> 
         (filtered(fault={"abort": {"share": float("nan")}}), "fault.abort.share", "from 0 to 1, such as 0.5, not NaN"),
         (filtered(fault={"abort": {"share": True}}), "fault.abort.share", "from 0 to 1, such as 0.5, not true"),
         (filtered(fault={"abort": {"status": 200}}), "fault.abort.status", "from 400 to 599"),
-        (filtered(), "", "must say exactly one of rate_limit, access, cors, max_body, fault, extension"),
+        (filtered(), "", "must say exactly one of rate_limit, access, cors, max_body, fault, bandwidth, extension"),
     ],
 )  # fmt: skip
 def test_what_a_wrong_value_is_told(said: dict[str, Any], path: str, why: str) -> None:

@@ -164,6 +164,21 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
             "filters[0].extension.config",
             "must be a mapping, not a list",
         ),
+        (
+            {"cluster": "a", "filters": [{"rate_limit": {"requests": 1, "by": "identity"}}]},
+            "filters[0].rate_limit.by.of",
+            "identity is reserved",
+        ),
+        (
+            {"cluster": "a", "filters": [{"rate_limit": {"requests": 1, "by": {"header": "a b"}}}]},
+            "filters[0].rate_limit.by.header",
+            "a name as of a header or a cookie",
+        ),
+        (
+            {"cluster": "a", "filters": [{"bandwidth": {"up": "1KiB"}}]},
+            "filters[0].bandwidth.up",
+            "from 8KiB to 1024GiB each second",
+        ),
         ({"clustr": "a"}, "clustr", "unknown key `clustr`; did you mean `cluster`?"),
     ],
 )
@@ -359,6 +374,19 @@ def test_variables_are_known_and_have_something_to_stand_for() -> None:
     ]
     ours = table({"reply": {}, "response_headers": {"add": {"x": "%{client}"}}})
     assert [message for _, message in problems(ours)] == ["`x` has a variable, which needs a `cluster` or a `split`"]
+
+
+def test_what_of_limits_does_not_go_together() -> None:
+    redis = {"address": "10.0.0.5:6379", "key": "a"}
+    both = {"requests": 1, "by": "path", "redis": redis, "headers": {"content-length": "1"}}
+    found = problems(table({"cluster": "a", "filters": [{"rate_limit": both}, {"bandwidth": {"per": "request"}}]}))
+    assert {path[2:]: message.partition(":")[0] for path, message in found} == {
+        ("filters", 0, "rate_limit", "headers", "content-length"): (
+            "`content-length` belongs to the connection, and no rule can change it"
+        ),
+        ("filters", 0, "rate_limit", "by"): "`by` and `redis` do not go together in this version",
+        ("filters", 1, "bandwidth"): "`bandwidth` needs `up`, `down` or both",
+    }
 
 
 # What a document makes of it

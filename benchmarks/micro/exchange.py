@@ -30,6 +30,8 @@ from meshproxy.server.fleet import Solo
 
 EXCHANGES = 300
 FILTERS = 8
+MOST_REQUESTS = 10_000_000
+"""In a second: more than there will be."""
 
 Words = tuple[Sequence[bytes], Sequence[bytes]]
 """Requests, and their answers."""
@@ -56,6 +58,11 @@ RULES: dict[str, dict[str, Any]] = {
         "response_headers": {"set": {"cache-control": "no-store"}, "remove": ["server"]},
     },
     f"{FILTERS} filters": {"cluster": "up", "filters": [{"extension": f"{__name__}:Look"}] * FILTERS},
+    "rate limited as a whole": {"cluster": "up", "filters": [{"rate_limit": {"requests": MOST_REQUESTS}}]},
+    "rate limited by a header": {
+        "cluster": "up",
+        "filters": [{"rate_limit": {"requests": MOST_REQUESTS, "by": {"header": "x-turn"}}}],
+    },
     "replied to by the proxy": {"reply": {"body": "hello, world"}},
 }
 

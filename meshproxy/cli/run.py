@@ -89,15 +89,16 @@ def _fleet(
     if workers == 1:
         return lambda stats: Solo.here(stats, log, inherited)
 
-    from meshproxy.server.board import shared_board
+    from meshproxy.core.buckets import Shelves
+    from meshproxy.server.board import shared_board, shared_memory
     from meshproxy.server.crew import Crew
     from meshproxy.server.hand import hand
     from meshproxy.server.nursery import Nursery
 
-    board = shared_board(workers)
-    nursery = Nursery.begin(hand(loop_factory, board, log), inherited.sockets)
+    board, shelves = shared_board(workers), Shelves(shared_memory(Shelves.SIZE))
+    nursery = Nursery.begin(hand(loop_factory, board, shelves, log), inherited.sockets)
     doors = Doors(workers, inherited)
-    return lambda stats: Crew(nursery, board, doors, stats, log, LoopClock(asyncio.get_running_loop()))
+    return lambda stats: Crew(nursery, board, shelves, doors, stats, log, LoopClock(asyncio.get_running_loop()))
 
 
 def _first_reading(files: Files) -> Callable[[], list[Document]]:

@@ -20,6 +20,10 @@ class Origin(Protocol):
     def address(self) -> Address | None:
         """The same to compare with."""
 
+    @property
+    def conn(self) -> Any:
+        """The connection, for those who have to do with it."""
+
 
 class Changes:
     """What filters want different in a head: names that are left out, in lower case, and lines that are written."""

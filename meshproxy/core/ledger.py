@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 
 from meshproxy.core.limit import Said
+from meshproxy.model.limits import Redis
 from meshproxy.net.clock import Clock
 
 BATCH = 0.020
@@ -25,6 +26,10 @@ PAUSE = 0.005
 """Seconds between two rounds of hope: however many are refused, what is said stays little."""
 EASY = 8
 """A stock is easy again when one part in so many is free."""
+DRAW = 0.050
+"""Seconds' worth of a flow that is drawn at once from who keeps it for many proxies."""
+WITHOUT = 0.1
+"""Seconds for which a no holds that is said because nobody can be asked."""
 RECALL = 0.5
 """Seconds after which a worker that does not answer a recall is not waited for: it may be stopped."""
 
@@ -45,13 +50,28 @@ class FlowTerms:
     burst: int
 
 
-Terms = StockTerms | FlowTerms
+@dataclass(frozen=True, slots=True)
+class SharedTerms:
+    """A flow that other proxies take from too: who keeps it says how much this one gets."""
+
+    flow: FlowTerms
+    redis: Redis
+
+
+Terms = StockTerms | FlowTerms | SharedTerms
+
+Drawn = Callable[[int, float], None]
+"""Told how many there are; if none, after how many seconds there will be; less than none: nobody could be asked."""
+Draw = Callable[[SharedTerms, int, Drawn], None]
+"""Asks for so many; the answer may come before it returns."""
 
 
 class Ledger:
-    def __init__(self, clock: Clock, workers: int = 1) -> None:
-        """`workers`: how many are to come, so that the first is not given everything."""
+    def __init__(self, clock: Clock, workers: int = 1, draw: Draw | None = None) -> None:
+        """`workers`: how many are to come, so that the first is not given everything.  `draw`: asks who keeps what is
+        shared with other proxies."""
         self._clock = clock
+        self._draw = draw
         self._expected = workers
         self._sends: dict[int, Send] = {}
         self._accounts: dict[str, Pool | Bucket] = {}
@@ -64,7 +84,9 @@ class Ledger:
             match self._accounts.get(key), wanted:
                 case Pool() as pool, StockTerms():
                     pool.redefine(wanted)
-                case Bucket() as bucket, FlowTerms():
+                case Reservoir() as reservoir, SharedTerms() if reservoir.shared.redis == wanted.redis:
+                    reservoir.share(wanted)
+                case Bucket() as bucket, FlowTerms() if not isinstance(bucket, Reservoir):
                     bucket.redefine(wanted)
                 case _:
                     self._open(key, wanted)
@@ -74,6 +96,9 @@ class Ledger:
         account: Pool | Bucket
         if isinstance(terms, StockTerms):
             account = Pool(key, self._editions, terms, self._clock, max(self._expected, len(self._sends)))
+        elif isinstance(terms, SharedTerms):
+            assert self._draw is not None, "who shares a limit has somebody to ask"
+            account = Reservoir(key, self._editions, terms, self._clock, self._draw)
         else:
             account = Bucket(key, self._editions, terms, self._clock)
         self._accounts[key] = account
@@ -290,3 +315,103 @@ class Bucket:
 
     def _tell(self, worker: int, kind: str, amount: int = 0, low: int = 0) -> None:
         self._sends[worker](Said(kind, self._key, self.edition, amount, low))
+
+
+class Reservoir(Bucket):
+    """A flow that is kept elsewhere: drawn from there in portions, ahead of need, and lent from here.
+
+    What it would have by itself goes down with what it draws: that is what there is while nobody can be asked.
+    """
+
+    def __init__(self, key: str, edition: int, terms: SharedTerms, clock: Clock, draw: Draw) -> None:
+        super().__init__(key, edition, terms.flow, clock)
+        self.shared = terms
+        self._draw = draw
+        self._drawn = 0
+        self._waiting: dict[int, int] = {}
+        self._drawing = False
+        self._none_before = -inf
+
+    def share(self, terms: SharedTerms) -> None:
+        if terms.flow != self.terms:
+            self._none_before = -inf
+        self.shared = terms
+        self.redefine(terms.flow)
+
+    def join(self, worker: int, send: Send) -> None:
+        self._sends[worker] = send
+        self._tell(worker, "grant", 0, self._batch // 2)
+        if self._batch > 1:
+            # Where one is much, none is kept for somebody who may not come.
+            self._want(worker, self._batch // 2)
+
+    def leave(self, worker: int) -> None:
+        super().leave(worker)
+        self._waiting.pop(worker, None)
+
+    def hear(self, worker: int, said: Said) -> None:
+        if said.kind in ("need", "want"):
+            self._want(worker, max(said.amount, self._batch))
+
+    def _want(self, worker: int, amount: int) -> None:
+        self._waiting[worker] = amount
+        self._serve()
+        if not self._drawing and (self._waiting or self._drawn < self._portion // 2):
+            self._draw_more()
+
+    @property
+    def _portion(self) -> int:
+        return max(1, round(self.terms.amount / self.terms.per * DRAW))
+
+    def _draw_more(self) -> None:
+        if self._clock.now() < self._none_before:
+            self._deny(self._none_before - self._clock.now())
+            return
+        self._drawing = True
+        self._draw(self.shared, max(self._portion, sum(self._waiting.values())), self._told)
+
+    def _told(self, amount: int, wait: float) -> None:
+        self._drawing = False
+        if amount < 0:
+            self._do_without()
+            return
+        if amount:
+            self._refill()
+            self._tokens = max(0.0, self._tokens - amount)
+            self._drawn += amount
+            self._serve()
+        else:
+            self._none_before = self._clock.now() + min(wait, self._longest)
+            self._deny(wait)
+        # Who is told may ask before that returns.
+        if self._waiting and not self._drawing:
+            self._draw_more()
+
+    @property
+    def _longest(self) -> float:
+        """After that there is one again, whatever another clock says."""
+        return self.terms.per / self.terms.amount + PAUSE
+
+    def _serve(self) -> None:
+        """In turn, as far as it goes."""
+        while self._waiting and self._drawn:
+            worker = next(iter(self._waiting))
+            amount = min(self._drawn, self._waiting.pop(worker))
+            self._drawn -= amount
+            self._tell(worker, "grant", amount, self._batch // 2)
+
+    def _deny(self, wait: float) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for worker in waiting:
+            self._tell(worker, "deny", ceil(min(max(wait, PAUSE), self._longest) * 1000))
+
+    def _do_without(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        for worker, amount in waiting.items():
+            match self.shared.redis.on_error:
+                case "local":
+                    self._grant(worker, amount)
+                case "allow":
+                    self._tell(worker, "grant", amount, self._batch // 2)
+                case "refuse":
+                    self._tell(worker, "deny", ceil(WITHOUT * 1000))

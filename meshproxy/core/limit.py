@@ -192,6 +192,11 @@ class Flow(Limit):
 
     __slots__ = ()
 
+    @property
+    def wait(self) -> float:
+        """For how many seconds the last no holds."""
+        return max(0.0, self._refusing - self._limits.clock.now())
+
 
 class Stock(Limit):
     """So many at a time: what is taken is given back."""

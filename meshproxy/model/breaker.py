@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
+from meshproxy.model.limits import Count
 from meshproxy.model.routes import Reply, reply_problems
 from meshproxy.schema.kinds import PositiveDuration, Ratio, whole
 from meshproxy.schema.shapes import Path
-
-Count = Annotated[int, whole(1, 10_000_000)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from meshproxy.model import balance, breaker, health, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
+from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
@@ -87,6 +88,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_cluster_problems(clusters),
         *_balance_problems(clusters),
         *_health_problems(clusters),
+        *_limit_problems(tables),
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
@@ -268,9 +270,35 @@ def _priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Probl
                 )
 
 
+def _limit_problems(tables: Iterable[Item]) -> Iterator[Problem]:
+    """What is bounded for all tables together, and what two of them say of one thing in Redis."""
+    by_key = 0
+    in_redis: dict[tuple[object, ...], tuple[object, ...]] = {}
+    for item in tables:
+        for index, rule in enumerate(item.value.rules):
+            for place, each in enumerate(rule.filters):
+                rate = each.rate_limit
+                below: Path = ("rules", index, "filters", place, "rate_limit")
+                if rate is not None and rate.by is not None:
+                    by_key += 1
+                    if by_key == MOST_BY_KEY + 1:
+                        yield item.problem((*below, "by"), f"`by` stands in more than {MOST_BY_KEY} limits")
+                if rate is not None and rate.redis is not None:
+                    said = (rate.requests, rate.per, rate.burst)
+                    redis = rate.redis
+                    if in_redis.setdefault((redis.address, redis.database, redis.key), said) != said:
+                        yield item.problem(
+                            (*below, "redis", "key"), f"`key` {redis.key} is another limit already, with other numbers"
+                        )
+
+
 def _filter_problems(item: Item) -> Iterator[Problem]:
     seen = set()
     for index, each in enumerate(item.value.filters):
+        if each.bandwidth is not None and item.value.protocol == "udp":
+            yield item.problem(("filters", index), "`bandwidth` needs a connection: `protocol` tcp or http, not udp")
+        if each.bandwidth is not None and each.bandwidth.up is None and each.bandwidth.down is None:
+            yield item.problem(("filters", index), "`bandwidth` needs `up`, `down` or both")
         if each.kind in seen:
             yield item.problem(("filters", index), f"`{each.kind}` is there twice")
         seen.add(each.kind)

@@ -6,11 +6,12 @@ import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.config import Config
 from meshproxy.schema import encode
+from meshproxy.schema.kinds import Secret
 
 
 def version(config: Config) -> str:
@@ -53,10 +54,50 @@ def _fields(old: Any, new: Any) -> str:
 
 
 def restore(config: Config, known: Config) -> Config:
-    """The configuration with each secret that came back redacted as it is in `known`, or `Invalid`."""
-    token = config.admin.token
-    if token is None or token.text is not None:
+    """The configuration with each secret that came back redacted as it is in `known`, or `Invalid`.
+
+    Only for the same use: nobody who has not seen a password may have it sent elsewhere.
+    """
+    redacted = [each for each in _secrets(config) if each.secret.text is None]
+    if not redacted:
         return config
-    if token != known.admin.token:
-        raise Invalid([Problem("admin.token", "`token` is redacted, and is not the one in force: write it in clear")])
-    return dataclasses.replace(config, admin=dataclasses.replace(config.admin, token=known.admin.token))
+    in_clear = {(each.use, each.secret): each.secret for each in _secrets(known)}
+    if missing := [each.path for each in redacted if (each.use, each.secret) not in in_clear]:
+        raise Invalid(
+            Problem(path, f"`{path.rpartition('.')[2]}` is redacted, and is not the one in force: write it in clear")
+            for path in missing
+        )
+    found: Config = _filled(config, {secret: secret for secret in in_clear.values()})
+    return found
+
+
+class _Held(NamedTuple):
+    path: str
+    use: object
+    """For what it is: whom it is told."""
+    secret: Secret
+
+
+def _secrets(config: Config) -> Iterator[_Held]:
+    if config.admin.token is not None:
+        yield _Held("admin.token", "admin", config.admin.token)
+    for table in config.routes:
+        for place, rule in enumerate(table.rules):
+            for number, each in enumerate(rule.filters):
+                redis = each.rate_limit.redis if each.rate_limit is not None else None
+                if redis is not None and redis.password is not None:
+                    where = f"routes.{table.name}.rules[{place}].filters[{number}].rate_limit.redis.password"
+                    yield _Held(where, redis.address, redis.password)
+
+
+def _filled(part: Any, in_clear: Mapping[Secret, Secret]) -> Any:
+    if isinstance(part, Secret):
+        return in_clear.get(part, part)
+    if isinstance(part, tuple):
+        return tuple([_filled(each, in_clear) for each in part])
+    if dataclasses.is_dataclass(part) and not isinstance(part, type):
+        said = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        filled = {name: _filled(each, in_clear) for name, each in said.items()}
+        changed = {name: each for name, each in filled.items() if each is not said[name]}
+        return dataclasses.replace(part, **changed) if changed else part
+    return part

@@ -7,15 +7,16 @@ will take, so that it is refused by name and never ignored.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
-from meshproxy.model.breaker import PLAIN_BREAKER, Breaker, Count
+from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
 from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, Http, Peer
+from meshproxy.model.limits import Bandwidth, Count, RateLimit
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
 from meshproxy.schema.kinds import (
@@ -163,21 +164,13 @@ class ProxyProtocol:
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimit:
-    """So many connections (for udp: sessions) in a time; more are refused."""
-
-    connections: Annotated[Count, "how many"]
-    per: Annotated[PositiveDuration, "in which time"] = 1.0
-    burst: Annotated[Count | None, "how many may come at once; absent: as many as `connections`"] = None
-
-
-@dataclass(frozen=True, slots=True)
 class Filter:
     """One thing that is done to all connections of a listener, called by its only key."""
 
     CHOICE: ClassVar[bool] = True
 
     rate_limit: Annotated[RateLimit | None, "refuses what comes too fast, whatever the number of workers"] = None
+    bandwidth: Annotated[Bandwidth | None, "so many bytes each second and no more"] = None
 
     @property
     def kind(self) -> str:
@@ -337,6 +330,15 @@ class Config:
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
     routes: Annotated[tuple[RouteTable, ...], Keyed("name"), "which HTTP request goes where, by name"] = ()
     clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The hosts that have to be resolved."""
+        for cluster in self.clusters:
+            yield from cluster.names
+        for table in self.routes:
+            for redis in table.redis:
+                yield from redis.names
 
 
 PROCESS = ("workers", "admin", "status", "state")

@@ -17,6 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from meshproxy.model import retry
 from meshproxy.model.balance import Labels, NoSubset
 from meshproxy.model.filters import Access, Cors, Fault, access_problems, cors_problems, fault_problems
+from meshproxy.model.limits import By, Count, Redis, RouteBandwidth
 from meshproxy.model.matching import (
     EVERYTHING,
     MOST_OF_ANYTHING,
@@ -25,17 +26,18 @@ from meshproxy.model.matching import (
     MatchedPath,
     RouteMatch,
     Value,
+    at_most,
+    below,
+    header_names,
+    match_problems,
+    token,
 )
-from meshproxy.model.matching import at_most as _at_most
-from meshproxy.model.matching import below as _below
-from meshproxy.model.matching import header_names as _names
-from meshproxy.model.matching import match_problems as _match_problems
-from meshproxy.model.matching import token as _token
 from meshproxy.model.mirror import Mirror
 from meshproxy.model.overload import Priority
 from meshproxy.model.retry import Retry
 from meshproxy.model.split import Share, SplitBy, split_problems
 from meshproxy.schema.kinds import (
+    Bool,
     Duration,
     Name,
     PositiveDuration,
@@ -181,13 +183,18 @@ class RouteTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class RequestRate:
-    """So many requests in a time, for all workers together; more are answered 429."""
+    """So many requests in a time, for all workers together; see docs/limits.md."""
 
-    requests: Annotated[int, whole(1, 10_000_000), "how many"]
+    requests: Annotated[Count, "how many; more are refused"]
     per: Annotated[PositiveDuration, "in which time"] = 1.0
-    burst: Annotated[int | None, whole(1, 10_000_000), "how many may come at once; absent: as many as `requests`"] = (
+    burst: Annotated[Count | None, "how many may come at once; absent: as many as `requests`"] = None
+    by: Annotated[By | None, "each value of this has a limit of its own; absent: all requests of the rule have one"] = (
         None
     )
+    status: Annotated[int, whole(400, 599), "the status of a refusal"] = 429
+    headers: Annotated[tuple[tuple[str, Value], ...], "more header fields of a refusal"] = ()
+    announce: Annotated[Bool, "whether a refusal has `RateLimit-*` and `Retry-After`"] = True
+    redis: Annotated[Redis | None, "who counts for many proxies; absent: this one counts for itself"] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +222,7 @@ class RouteFilter:
     cors: Annotated[Cors | None, "says which pages of other origins may ask"] = None
     max_body: Annotated[Size | None, "refuses larger bodies, with 413; beside the listener's own limit"] = None
     fault: Annotated[Fault | None, "delays requests, or has them fail, on purpose"] = None
+    bandwidth: Annotated[RouteBandwidth | None, "so many bytes each second and no more"] = None
     extension: Annotated[Extension | None, "a class of your own"] = None
 
     @property
@@ -296,6 +304,14 @@ class RouteTable:
         for place, rule in enumerate(self.rules):
             yield rule.name or f"{self.name}/{place}", rule
 
+    @property
+    def redis(self) -> Iterator[Redis]:
+        """Who counts for limits that many proxies have together."""
+        for rule in self.rules:
+            for each in rule.filters:
+                if each.rate_limit is not None and each.rate_limit.redis is not None:
+                    yield each.rate_limit.redis
+
 
 VARIABLES = ("client", "host", "method", "path", "cluster", "listener", "route")
 _variable = re.compile(r"%\{([^{}]*)\}")
@@ -317,7 +333,7 @@ def split_variables(value: str) -> Iterator[tuple[str, bool]]:
 
 def problems(table: RouteTable) -> Found:
     """What is wrong between the keys of a table, each with its place in it. Clusters are for others to look up."""
-    yield from _at_most(MOST_RULES, "rules", table.rules)
+    yield from at_most(MOST_RULES, "rules", table.rules)
     expressions = {rule.match.path.regex for rule in table.rules if rule.match.path and rule.match.path.regex}
     if len(expressions) > MOST_REGEXES:
         yield ("rules",), f"`rules` have more than {MOST_REGEXES} different regular expressions for paths"
@@ -331,27 +347,27 @@ def _rule_problems(rule: Rule) -> Found:
     if len(outcomes) != 1:
         said = " and ".join(outcomes) or "none"
         yield (), f"the rule must say exactly one of cluster, split, redirect, reply, not {said}"
-    yield from _below("match", _match_problems(rule.match))
+    yield from below("match", match_problems(rule.match))
     yield from split_problems(rule.split, rule.split_by)
     yield from _fallback_problems(rule)
-    yield from _at_most(MOST_OF_ANYTHING, "filters", rule.filters)
+    yield from at_most(MOST_OF_ANYTHING, "filters", rule.filters)
     yield from _subset_problems(rule)
     yield from _filter_problems(rule)
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
-        yield from _below("reply", reply_problems(rule.reply))
-    yield from _below("rewrite", _rewrite_problems(rule))
-    yield from _below("mirror", _mirror_problems(rule))
+        yield from below("reply", reply_problems(rule.reply))
+    yield from below("rewrite", _rewrite_problems(rule))
+    yield from below("mirror", _mirror_problems(rule))
     if rule.retry is not None:
-        yield from _below("retry", retry.problems(rule.retry))
+        yield from below("retry", retry.problems(rule.retry))
         if not rule.shares:
             yield ("retry",), "`retry` needs a `cluster` or a `split`: nothing is sent upstream"
     if not rule.shares and rule.request_headers != HeaderEdit():
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
-        yield from _below(name, _edit_problems(edit))
-        yield from _below(name, _variable_problems(edit, bool(rule.shares)))
+        yield from below(name, _edit_problems(edit))
+        yield from below(name, _variable_problems(edit, bool(rule.shares)))
 
 
 def _subset_problems(rule: Rule) -> Found:
@@ -361,7 +377,7 @@ def _subset_problems(rule: Rule) -> Found:
         return
     for place, share in enumerate(rule.shares):
         path: Path = ("split", place) if rule.split else ()
-        yield from ((path + below, message) for below, message in _at_most(MOST_OF_ANYTHING, "subset", share.subset))
+        yield from ((path + below, message) for below, message in at_most(MOST_OF_ANYTHING, "subset", share.subset))
         if share.no_subset != "none" and not share.subset:
             yield (*path, "no_subset"), f"`no_subset` {share.no_subset} needs a `subset` that may be missing"
 
@@ -375,7 +391,7 @@ def _fallback_problems(rule: Rule) -> Found:
     elif {share.cluster for share in rule.shares} == {fallback.cluster}:
         yield ("fallback", "cluster"), f"`cluster` {fallback.cluster} is the one that has failed then"
     if fallback.reply is not None:
-        yield from _below("fallback", _below("reply", reply_problems(fallback.reply)))
+        yield from below("fallback", below("reply", reply_problems(fallback.reply)))
 
 
 def _filter_problems(rule: Rule) -> Found:
@@ -385,7 +401,20 @@ def _filter_problems(rule: Rule) -> Found:
                 yield ("filters", index, each.kind, *path), message
 
 
+def _rate_problems(rate: RequestRate) -> Found:
+    yield from field_problems("headers", rate.headers)
+    if rate.by is not None and rate.redis is not None:
+        yield ("by",), "`by` and `redis` do not go together in this version: Redis counts for the whole rule"
+
+
+def _bandwidth_problems(said: RouteBandwidth) -> Found:
+    if said.up is None and said.down is None:
+        yield (), "`bandwidth` needs `up`, `down` or both"
+
+
 PROBLEMS: Mapping[str, Callable[[Any], Found]] = {
+    "rate_limit": _rate_problems,
+    "bandwidth": _bandwidth_problems,
     "access": access_problems,
     "cors": cors_problems,
     "fault": fault_problems,
@@ -422,7 +451,7 @@ def _mirror_problems(rule: Rule) -> Found:
 def _edit_problems(edit: HeaderEdit) -> Found:
     yield from field_problems("add", edit.add)
     yield from field_problems("set", edit.set)
-    yield from _at_most(MOST_OF_ANYTHING, "remove", edit.remove)
+    yield from at_most(MOST_OF_ANYTHING, "remove", edit.remove)
     for index, name in enumerate(edit.remove):
         if why := _unchangeable(name):
             yield ("remove", index), why
@@ -440,15 +469,15 @@ def _variable_problems(edit: HeaderEdit, forwards: bool) -> Found:
 
 
 def field_problems(key: str, fields: tuple[tuple[str, str], ...]) -> Found:
-    yield from _at_most(MOST_OF_ANYTHING, key, fields)
-    yield from _below(key, _names(name for name, _ in fields))
+    yield from at_most(MOST_OF_ANYTHING, key, fields)
+    yield from below(key, header_names(name for name, _ in fields))
     for name, _ in fields:
         if name.lower() in NOT_TO_CHANGE:
             yield (key, name), _unchangeable(name)
 
 
 def _unchangeable(name: str) -> str:
-    if not _token(name):
+    if not token(name):
         return f"{shown(name)} is not the name of a header"
     if name.lower() == "host":
         return "`host` is changed by `rewrite`"

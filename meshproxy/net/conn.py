@@ -44,7 +44,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 # Why a connection is not read, as a set of bits
-_NOT_STARTED, _PEER_FULL, _ENDED, _FAILED, _CLOSED, _NOT_YET = 1, 2, 4, 8, 16, 32
+_NOT_STARTED, _PEER_FULL, _ENDED, FAILED, _CLOSED, _NOT_YET, SLOWED = 1, 2, 4, 8, 16, 32, 64
 
 
 class Handler(Protocol):
@@ -100,6 +100,8 @@ class Conn:
         "sock",
     )
 
+    shaped = False
+    """Whether what passes has to pass here: see `net.shaped`."""
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self.sock = sock
@@ -133,6 +135,11 @@ class Conn:
         """The address that the peer connected to; None for a unix socket."""
         name = self.sock.getsockname()
         return (name[0], name[1]) if isinstance(name, tuple) else None
+
+    @property
+    def paced(self) -> bool:
+        """Whether it waits because it was fast, and will go on by itself."""
+        return False
 
     def start(self) -> None:
         self._resume(_NOT_STARTED | _NOT_YET)
@@ -186,7 +193,7 @@ class Conn:
         except OSError as error:
             # Whoever writes is in the middle of something, and must not find itself ended when this returns.
             self._write_over = True
-            self._pause(_FAILED)
+            self._pause(FAILED)
             self._loop.call_soon(self._failed, error)
             return
         self.sent += size
@@ -310,7 +317,7 @@ class Conn:
 
     def _read_end(self) -> None:
         self._pause(_ENDED)
-        if not self._paused & _FAILED:
+        if not self._paused & FAILED:
             self.handler.on_end(self)
             self._lost_if_over()
 
@@ -409,9 +416,9 @@ class Conn:
         self._write_over = True
         self._drop_backlog()
         # The loop is of no use any more: uvloop has given the socket up.
-        self._pause(_FAILED)
+        self._pause(FAILED)
         before = -1
-        while self._paused == _FAILED and self.received > before:
+        while self._paused == FAILED and self.received > before:
             before = self.received
             self._reader()
         self._lost(error)

@@ -251,6 +251,8 @@ class ProcessStats(Counters):
         "health",
         "last_reload_ok_seconds",
         "last_reload_successful",
+        "redis_failures_total",
+        "redis_up",
         "relaxed",
         "reloads",
         "resolutions_failed_total",
@@ -272,6 +274,9 @@ class ProcessStats(Counters):
         self.resolutions_failed_total = 0
         self.health: dict[str, HealthStats] = {}
         """By cluster, of those whose endpoints are judged."""
+        self.redis_up: dict[str, int] = {}
+        """By address and database."""
+        self.redis_failures_total: dict[str, int] = {}
 
     def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
         """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
@@ -295,9 +300,10 @@ class StageStats(Counters):
 class WorkerStats(Counters):
     """What concerns the loop of a worker."""
 
-    __slots__ = ("connections_passed_total", "loop_lag_seconds", "stages")
+    __slots__ = ("buckets_forgotten_total", "connections_passed_total", "loop_lag_seconds", "stages")
 
     def __init__(self) -> None:
+        self.buckets_forgotten_total = 0
         self.connections_passed_total = 0
         self.loop_lag_seconds = Histogram(LAG_BOUNDS)
         self.stages = {name: StageStats() for name in OVERLOADS}
@@ -377,6 +383,12 @@ METRICS = (
            "Workers that ended without having been asked to."),
     Metric("meshproxy_resolutions_failed_total", "counter", "process", "resolutions_failed_total",
            "Times that no address could be had for the name of an endpoint."),
+    Metric("meshproxy_redis_up", "gauge", "process", "redis_up",
+           "1 where a Redis that counts for many proxies answers.", "redis"),
+    Metric("meshproxy_redis_failures_total", "counter", "process", "redis_failures_total",
+           "Connections to such a Redis that were lost, too slow or refused.", "redis"),
+    Metric("meshproxy_buckets_forgotten_total", "counter", "worker", "buckets_forgotten_total",
+           "Values of a limit that were forgotten before they were full again, for want of places."),
     Metric("meshproxy_connections_passed_total", "counter", "worker", "connections_passed_total",
            "Connections that a worker handed to one that has fewer."),
     Metric("meshproxy_loop_lag_seconds", "histogram", "worker", "loop_lag_seconds",

@@ -12,14 +12,15 @@ from functools import partial
 from math import inf
 
 from meshproxy import model
-from meshproxy.core.ledger import FlowTerms, StockTerms, Terms
+from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.table import Claims
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
+from meshproxy.plan.bandwidth import SHARED_METERS, connecting, shares_meters
 from meshproxy.plan.bounds import pending_of, requests_of
-from meshproxy.plan.filters import rate_of as request_rate
+from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
@@ -79,14 +80,12 @@ def terms(config: model.Config) -> dict[str, Terms]:
             if each.rate_limit is not None:
                 said = each.rate_limit
                 found[rate_of(listener.name)] = FlowTerms(said.connections, said.per, said.burst or said.connections)
-    for table in config.routes:
-        for place, rule in enumerate(table.rules):
-            for number, each_ in enumerate(rule.filters):
-                if each_.rate_limit is not None:
-                    rate = each_.rate_limit
-                    found[request_rate((table.name, place), number)] = FlowTerms(
-                        rate.requests, rate.per, rate.burst or rate.requests
-                    )
+    for key, rate in request_rates(config):
+        flow = FlowTerms(rate.requests, rate.per, rate.burst or rate.requests)
+        if rate.redis is not None:
+            found[key] = SharedTerms(flow, rate.redis)
+        elif rate.by is None:
+            found[key] = flow
     for cluster in config.clusters:
         bounds = cluster.breaker
         found[connections_of("cluster", cluster.name)] = StockTerms(bounds.max_connections)
@@ -95,6 +94,12 @@ def terms(config: model.Config) -> dict[str, Terms]:
         if bounds.max_pending is not None:
             found[pending_of(cluster.name)] = StockTerms(bounds.max_pending)
     return found
+
+
+def shelved(config: model.Config) -> set[str]:
+    """The limits that hold for each value of something, and where meters are that many share."""
+    found = {key for key, rate in request_rates(config) if rate.by is not None}
+    return found | {SHARED_METERS} if shares_meters(config) else found
 
 
 def connections_of(what: str, name: str) -> str:
@@ -175,7 +180,12 @@ def _tcp_doors(
         for chain in said.outcomes
     ]
     entry = Entry(
-        rim.loop, rim.clock, state, _rate(said, claims, rim), _header(said.proxy_protocol), chooser(rules)
+        connecting(said, tables, rim),
+        rim.clock,
+        state,
+        _rate(said, claims, rim),
+        _header(said.proxy_protocol),
+        chooser(rules),
     )
 
     def door(place: Place) -> Door:
@@ -214,7 +224,7 @@ def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, r
         group.cluster,
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,
-        # Nothing in this version looks at the bytes of a TCP connection, so all of them may be spliced.
+        # Nobody looks at the bytes of a TCP connection, so all of them may be spliced, unless they are counted.
         pipes=rim.pipes,
         announce=ANNOUNCE[group.config.proxy_protocol],
     )

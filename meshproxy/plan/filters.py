@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
 from meshproxy import model
+from meshproxy.core.buckets import Buckets, Rate
 from meshproxy.core.client import Who
 from meshproxy.core.filter import FILTER_ERROR, NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
-from meshproxy.filters import access, cors, fault, max_body, rate_limit
+from meshproxy.filters import access, bandwidth, cors, fault, max_body, rate_limit
 from meshproxy.filters.extension import Unloadable
 from meshproxy.filters.extension import build as build_extension
 from meshproxy.filters.guard import Guard
+from meshproxy.filters.value import value_of
+from meshproxy.model.limits import RouteBandwidth
+from meshproxy.plan.bandwidth import paces
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.live import FilterState, Kept, ListenerState
 
@@ -26,9 +30,19 @@ Place = tuple[str, int]
 """A rule: its table, and where it stands there."""
 
 
-def rate_of(rule: Place, filter_: int) -> str:
-    """What the limit of requests is called, which holds for all listeners that use the table."""
-    return f"route/{rule[0]}/{rule[1]}/{filter_}/rate"
+def request_rates(config: model.Config) -> Iterator[tuple[str, model.RequestRate]]:
+    """All limits of requests, each with what it is called."""
+    for table in config.routes:
+        for place, rule in enumerate(table.rules):
+            for number, each in enumerate(rule.filters):
+                if each.rate_limit is not None:
+                    yield rate_of((table.name, place), number, each.rate_limit), each.rate_limit
+
+
+def rate_of(rule: Place, filter_: int, rate: model.RequestRate) -> str:
+    """What a limit of requests is called, which holds for all listeners that use the table."""
+    name = f"route/{rule[0]}/{rule[1]}/{filter_}/rate"
+    return name if rate.by is None else f"{name} by {rate.by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +88,21 @@ def compile_filters(
     )
 
 
-def _rate_limit(_: model.RequestRate, where: Where) -> Hooks:
-    key = rate_of(where.rule, where.number)
-    flow = where.claims.claim(("limit", key), partial(where.rim.limits.flow, key))
-    return rate_limit.build(flow, partial(_told, where.rim))
+def _rate_limit(said: model.RequestRate, where: Where) -> Hooks:
+    key, rim = rate_of(where.rule, where.number, said), where.rim
+    refusal = rate_limit.Refusal(said)
+    if said.by is None:
+        flow = where.claims.claim(("limit", key), partial(rim.limits.flow, key))
+        return rate_limit.whole(flow, partial(_told, rim), refusal)
+    rate = Rate(said.requests, said.per, said.burst or said.requests)
+    buckets = Buckets(rim.shelves.shelf(key, rim.stats.worker), rate)
+    return rate_limit.by_value(buckets, value_of(said.by), rim.clock.now, refusal)
+
+
+def _bandwidth(said: RouteBandwidth, where: Where) -> Hooks:
+    table, place = where.rule
+    shared = f"route/{table}/{place}/{where.number}" if said.per == "route" else ""
+    return bandwidth.build(paces(said, shared, where.rim))
 
 
 def _extension(said: model.Extension, where: Where) -> Hooks:
@@ -95,6 +120,7 @@ def _extension(said: model.Extension, where: Where) -> Hooks:
 
 BUILDERS: Mapping[str, Callable[[Any, Where], Hooks]] = {
     "rate_limit": _rate_limit,
+    "bandwidth": _bandwidth,
     "access": lambda said, where: access.build(said, where.who),
     "cors": lambda said, _: cors.build(said),
     "max_body": lambda most, _: max_body.build(most),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshproxy.core.buckets import Shelves
 from meshproxy.core.limit import Limits
 from meshproxy.core.overload import Overload
 from meshproxy.net.clock import Clock
@@ -27,6 +28,8 @@ class Rim:
     pipes: Pipes
     guests: Guests
     limits: Limits
+    shelves: Shelves
+    """Of limits by a value."""
     elsewhere: Callable[[Place], Elsewhere | None]
     """Who takes connections that are accepted at a place, if this worker has too many."""
     http: Site

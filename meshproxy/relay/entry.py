@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ Networks = Sequence[Network]
 class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
-    __slots__ = ("_address", "destination", "early", "port", "source")
+    __slots__ = ("_address", "conn", "destination", "early", "port", "source")
 
     def __init__(
         self, source: Endpoint | None, port: int | None, destination: Endpoint | None = None, early: bytes = b""
@@ -33,6 +32,8 @@ class Origin:
         self.destination = destination
         """Told by a PROXY header; else the connection's own local address is meant."""
         self.early = early
+        self.conn: Conn | None = None
+        """Once it is let in."""
         self._address: Address | None = None
 
     @property
@@ -58,6 +59,8 @@ class Service(Protocol):
 
 
 Choose = Callable[[Origin], Service | None]
+Connect = Callable[[socket.socket], Conn]
+"""Makes the client's end of a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class ProxyHeader:
 class Entry:
     """Compiled: the front of one listener, for one generation."""
 
-    loop: asyncio.AbstractEventLoop
+    connect: Connect
     clock: Clock
     state: ListenerState
     rate: Flow | None
@@ -107,7 +110,8 @@ class Entry:
 
     def accept(self, port: int | None, sock: socket.socket, peer: Any) -> None:
         """`port` is the listening socket's; a unix socket has none."""
-        conn = Conn(self.loop, sock)
+        connect = self.connect
+        conn = connect(sock)
         origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port)
         if self.state.limit.take():
             self._within_limit(conn, origin, True)
@@ -116,7 +120,8 @@ class Entry:
 
     def shed(self, _port: int | None, sock: socket.socket, _peer: Any) -> None:
         """There is too much to do as it is."""
-        self._turn_away(Conn(self.loop, sock), "overload")
+        connect = self.connect
+        self._turn_away(connect(sock), "overload")
 
     def _within_limit(self, conn: Conn, origin: Origin, granted: bool) -> None:
         if not granted:
@@ -145,6 +150,7 @@ class Entry:
             Arrival(self, self.header, conn, origin)
 
     def hand_on(self, conn: Conn, origin: Origin) -> None:
+        origin.conn = conn
         service = self.choose(origin)
         if service is not None:
             service.start(conn, origin)

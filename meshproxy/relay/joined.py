@@ -28,6 +28,8 @@ class Joined(ABC):
         """The bytes go first."""
         down = self._down
         self._up = up
+        if down.shaped:
+            pipes = None
         down.handler = up.handler = self
         down.relay_to(up, pipes)
         up.relay_to(down, pipes)
@@ -69,7 +71,7 @@ class Joined(ABC):
     def _has_moved(self) -> bool:
         self.account()
         moved, self._moved = self._moved, 0
-        return moved > 0
+        return moved > 0 or self._down.paced
 
     # The end
 

@@ -57,7 +57,7 @@ class Addresses:
         return str(watch.failure) if watch is not None and watch.failure is not None else None
 
     async def prepare(self, config: Config) -> None:
-        self._names = frozenset(name for cluster in config.clusters for name in cluster.names)
+        self._names = frozenset(config.names)
         self._next = self._asked
         if self._names and (self._asked is None or self._asked[0] != config.dns):
             # Of the system's files one may be long.

@@ -1,4 +1,4 @@
-"""How many connections each worker has, and how overloaded it is, in memory that all of them see."""
+"""Memory that all workers see: how many connections each has, how overloaded it is, what limits by a value remember."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ SLACK = 4
 costs about as much as to open one, and the kernel spreads well where there are many."""
 
 
+def shared_memory(size: int) -> memoryview:
+    """To be made before the workers are forked.  What nobody has touched takes no room."""
+    return memoryview(mmap.mmap(-1, size))
+
+
 def shared_board(workers: int) -> MutableSequence[int]:
-    """To be made before the workers are forked.  Each writes its own, and adds what it passes on to another's."""
-    memory = memoryview(mmap.mmap(-1, workers * CELL)).cast("q")
-    board = cast(MutableSequence[int], memory)
+    """Each writes its own, and adds what it passes on to another's."""
+    board = cast(MutableSequence[int], shared_memory(workers * CELL).cast("q"))
     for place in range(workers):
         board[place] = ABSENT
     return board

@@ -17,7 +17,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from meshproxy.core.ledger import Ledger, Terms
+from meshproxy.core.buckets import Shelves
 from meshproxy.core.overload import STAGES
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
@@ -26,7 +26,6 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
-from meshproxy.plan import terms
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import ABSENT, present
@@ -35,6 +34,7 @@ from meshproxy.server.courier import Courier
 from meshproxy.server.ejections import ejections
 from meshproxy.server.fitness import Fitness
 from meshproxy.server.fleet import Row, open_doors
+from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Gone, Peer
@@ -75,7 +75,14 @@ class Berth:
 
 class Crew:
     def __init__(
-        self, nursery: Nursery, board: MutableSequence[int], doors: Doors, process: ProcessStats, log: Log, clock: Clock
+        self,
+        nursery: Nursery,
+        board: MutableSequence[int],
+        shelves: Shelves,
+        doors: Doors,
+        process: ProcessStats,
+        log: Log,
+        clock: Clock,
     ) -> None:
         self.doors = doors
         self._nursery = nursery
@@ -90,11 +97,11 @@ class Crew:
         self._berths = [Berth(number) for number in range(len(board))]
         self._next = b""
         self._in_force = b""
-        self._ledger = Ledger(clock, len(board))
-        self._next_terms: dict[str, Terms] = {}
         self._beginnings = Beginnings(clock)
         self.addresses = Addresses(self._loop, clock, process, log)
         self.addresses.told = self._tell_addresses
+        self._limits = OwnedLimits(self._loop, clock, len(board), shelves, self.addresses, process, log)
+        self._ledger = self._limits.ledger
         self.fitness = Fitness(self._loop, clock, self.addresses.known, process, log)
         self.fitness.checks.told = partial(self._tell, "health")
         self.fitness.ejections.told = partial(self._tell, "ejected")
@@ -112,7 +119,7 @@ class Crew:
         try:
             open_doors(config, self.doors)
             self._next = json.dumps(encode(config)).encode()
-            self._next_terms = terms(config)
+            self._limits.prepare(config)
             await self.addresses.prepare(config)
             self._beginnings.prepare(config)
             await self.fitness.prepare(config)
@@ -135,7 +142,7 @@ class Crew:
         self.fitness.commit()
         empty = [berth for berth in self._berths if berth.peer is None]
         try:
-            self._ledger.define(self._next_terms)
+            self._limits.commit()
             await asyncio.gather(*(self._commit_or_kill(berth) for berth in self._manned()))
         finally:
             self._turn.release()
@@ -147,6 +154,7 @@ class Crew:
         for peer in self._peers():
             peer.tell("abort")
         self.fitness.abort()
+        self._limits.abort()
         self.addresses.abort()
         self.doors.abort()
         self._turn.release()
@@ -387,6 +395,7 @@ class Crew:
         self._closing = True
         self._tasks.cancel()
         self.fitness.close()
+        self._limits.close()
         self.addresses.close()
         self.doors.close()
         for peer in self._peers():

@@ -8,17 +8,19 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Protocol
 
-from meshproxy.core.ledger import Ledger
+from meshproxy.core.buckets import Shelves
 from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.plan import places, terms
+from meshproxy.plan import places
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
+from meshproxy.server.board import shared_memory
 from meshproxy.server.fitness import Fitness
+from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -86,17 +88,17 @@ class Solo:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, clock: Clock, doors: Doors, process: ProcessStats, log: Log
     ) -> None:
-        ledger = Ledger(clock)
-        self.worker = Worker(
-            loop, clock, [0], 0, lambda said: ledger.hear(0, said), log,
-            eject=lambda key, ejection: self.fitness.ejections.hear({key: ejection}),
-        )
-        ledger.join(0, self.worker.limits.hear)
-        self._ledger = ledger
         self._beginnings = Beginnings(clock)
         self.doors = doors
         self.addresses = Addresses(loop, clock, process, log)
         self.addresses.told = self._tell_addresses
+        self.limits = OwnedLimits(loop, clock, 1, Shelves(shared_memory(Shelves.SIZE)), self.addresses, process, log)
+        ledger = self.limits.ledger
+        self.worker = Worker(
+            loop, clock, [0], self.limits.shelves, 0, lambda said: ledger.hear(0, said), log,
+            eject=lambda key, ejection: self.fitness.ejections.hear({key: ejection}),
+        )
+        ledger.join(0, self.worker.limits.hear)
         self.fitness = Fitness(loop, clock, self.addresses.known, process, log)
         checks = self.fitness.checks
         checks.told = lambda key: self.worker.hear_health({key: checks.known[key]})
@@ -114,7 +116,7 @@ class Solo:
 
     async def prepare(self, config: Config) -> None:
         open_doors(config, self.doors)
-        self._terms = terms(config)
+        self.limits.prepare(config)
         try:
             await self.addresses.prepare(config)
             self.worker.hear(self.addresses.known)
@@ -125,6 +127,7 @@ class Solo:
             await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
         except BaseException:
             self.fitness.abort()
+            self.limits.abort()
             self.addresses.abort()
             self.doors.abort()
             raise
@@ -135,12 +138,13 @@ class Solo:
         self.addresses.commit()
         self._beginnings.commit()
         self.fitness.commit()
-        self._ledger.define(self._terms)
+        self.limits.commit()
         await self.worker.commit()
 
     def abort(self) -> None:
         self.worker.abort()
         self.fitness.abort()
+        self.limits.abort()
         self.addresses.abort()
         self.doors.abort()
 
@@ -167,6 +171,7 @@ class Solo:
 
     def close(self) -> None:
         self.fitness.close()
+        self.limits.close()
         self.addresses.close()
         self.doors.close()
         self.worker.close()

@@ -11,6 +11,7 @@ from collections.abc import Callable, MutableSequence
 from typing import Any
 
 from meshproxy.cluster.outlier import Ejection
+from meshproxy.core.buckets import Shelves
 from meshproxy.core.limit import Said
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
@@ -32,13 +33,13 @@ READ_AT_ONCE = 16 * 1024
 
 
 def hand(
-    loop_factory: Callable[[], asyncio.AbstractEventLoop], board: MutableSequence[int], log: Log
+    loop_factory: Callable[[], asyncio.AbstractEventLoop], board: MutableSequence[int], shelves: Shelves, log: Log
 ) -> Callable[[socket.socket, int], None]:
     """What the nursery lets a new process do."""
 
     def serve(sock: socket.socket, number: int) -> None:
         async def work() -> None:
-            await Hand(sock, number, board, log).run()
+            await Hand(sock, number, board, shelves, log).run()
 
         sys.setswitchinterval(SWITCH_INTERVAL)
         with asyncio.Runner(loop_factory=loop_factory) as runner:
@@ -48,12 +49,16 @@ def hand(
 
 
 class Hand:
-    def __init__(self, sock: socket.socket, number: int, board: MutableSequence[int], log: Log) -> None:
+    def __init__(
+        self, sock: socket.socket, number: int, board: MutableSequence[int], shelves: Shelves, log: Log
+    ) -> None:
         loop = asyncio.get_running_loop()
         self._log = log
         self._board = board
         self._number = number
-        self._worker = Worker(loop, LoopClock(loop), board, number, self._say, log, self._elsewhere, self._eject)
+        self._worker = Worker(
+            loop, LoopClock(loop), board, shelves, number, self._say, log, self._elsewhere, self._eject
+        )
         self._ejected: dict[str, Ejection] = {}
         """Since the supervisor was told of any."""
         self._worker.measure_lag()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from typing import Any
 
 from meshproxy.cluster.outlier import Ejection
+from meshproxy.core.buckets import Shelves
 from meshproxy.core.limit import Limits, Said
 from meshproxy.core.overload import Overload
 from meshproxy.core.table import Claims, Table
@@ -46,13 +47,14 @@ class Worker:
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         board: MutableSequence[int],
+        shelves: Shelves,
         number: int,
         say: Callable[[Said], None],
         log: Log,
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
         eject: Callable[[str, Ejection], None] = lambda *_: None,
     ) -> None:
-        """`board` says how many connections each worker has; this one's stand at `number`.
+        """`board` says how many connections each worker has; this one's stand at `number`.  `shelves` are shared too.
 
         `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.  `eject` tells
         of an endpoint that is ejected here.
@@ -66,8 +68,8 @@ class Worker:
         self.overload = Overload()
         self._verdicts = Verdicts(clock.now, eject)
         self._rim = Rim(
-            loop, clock, self.stats, pipes, self._guests, self.limits, elsewhere, self._http, log, {}, self.overload,
-            {}, self._verdicts,
+            loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {},
+            self.overload, {}, self._verdicts,
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self._table = Table()

@@ -67,6 +67,7 @@ def whole(stats: Stats) -> dict[str, Any]:
     process.relaxed = {"web": {"bare_lf": 1}}
     process.health = {"books": HealthStats()}
     process.health["books"].checks["ok"] = 4
+    process.redis_up = process.redis_failures_total = {"10.0.0.1:6379/0": 1}
     return {"process": process.snapshot(), **stats.snapshot()}
 
 

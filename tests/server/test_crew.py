@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from meshproxy.core.buckets import Shelves
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
 from meshproxy.net.channel import Channel, Message, pair
@@ -21,7 +22,7 @@ from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan.verdicts import check_of, judge_of
 from meshproxy.server import courier, crew
-from meshproxy.server.board import ABSENT
+from meshproxy.server.board import ABSENT, shared_memory
 from meshproxy.server.crew import Crew
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Peer
@@ -174,7 +175,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def a_crew(nursery: FakeNursery, lines: list[str]) -> Crew:
     clock = LoopClock(asyncio.get_running_loop())
     board = [ABSENT] * WORKERS
-    return Crew(nursery, board, Doors(WORKERS), ProcessStats("test"), Log(lines.append), clock)
+    shelves = Shelves(shared_memory(Shelves.SIZE))
+    return Crew(nursery, board, shelves, Doors(WORKERS), ProcessStats("test"), Log(lines.append), clock)
 
 
 faults_of_one = st.dictionaries(

@@ -301,9 +301,13 @@ class Incoming(ABC):
 
     def expired(self) -> None:
         x = self._x
-        if x is not None:
+        now = self._site.now()
+        if self._conn.paced and (x is None or now < x.started + x.handling.patience.total):
+            # It is we who let it wait.
+            self._expire_at(now + self._service.idle)
+        elif x is not None:
             self.deadline = inf
-            if self._site.now() >= x.started + x.handling.patience.total:
+            if now >= x.started + x.handling.patience.total:
                 self.fail(x, failures.REQUEST_TIMEOUT)
             else:
                 self.fail(x, failures.BODY_TIMEOUT if self._body is not None else failures.IDLE_TIMEOUT)
