@@ -215,6 +215,14 @@ class Incoming(ABC):
                 self._wait_with(body.rest)
         if passed and x.upstream is not None:
             x.upstream.more(passed)
+            self._pour(x, body)
+
+    def _pour(self, x: Exchange, body: BodyReader) -> None:
+        """What is left of a body need not come up here, if nobody looks at it, or keeps it for another attempt."""
+        upstream, handling = x.upstream, x.handling
+        kept = handling.retry is not None and not x.streamed
+        if body.left and not kept and not handling.pipeline.request_data and isinstance(upstream, Upstream):
+            self._conn.pour(body, upstream.conn, self._site.pipes)
 
     @staticmethod
     def _rewritten(hooks: tuple[DataHook, ...], x: Exchange, data: bytes, last: bool) -> bytes:
