@@ -21,6 +21,11 @@ tells a `Handler` how it ends.  Rules:
 
 Two connections may be joined (`relay_to`): what one reads the other writes, and no handler looks at it.  If they may be
 spliced, reads that keep filling the buffer move into the kernel (`net/splice.py`), and small ones move back out.
+
+A body may be poured in the same way, and not a byte of what follows it (`pour`):
+
+    conn.read_to(take)             # take(data) counts down body.left, and may ask for what is left to be
+    conn.pour(body, sink, pipes)   # take(b""), each time that body.left is less
 """
 
 from __future__ import annotations
@@ -29,22 +34,27 @@ import asyncio
 import os
 import socket
 import struct
+import termios
 from collections import deque
 from collections.abc import Callable
+from fcntl import ioctl
 from typing import Protocol
 
 from meshproxy.net.alarm import Alarm, alarm_of
-from meshproxy.net.splice import Pipe, Pipes
+from meshproxy.net.splice import PIPE_BYTES, Pipe, Pipes
 
 SMALL_READ = 16 * 1024
 LARGE_READ = 256 * 1024
 """A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest."""
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+NO_BYTES = bytes(struct.calcsize("i"))
+"""What FIONREAD says of a socket that has nothing to be read."""
 
 
 # Why a connection is not read, as a set of bits
 _NOT_STARTED, _PEER_FULL, _ENDED, FAILED, _CLOSED, _NOT_YET, SLOWED = 1, 2, 4, 8, 16, 32, 64
+_OVER = _ENDED | _CLOSED
 
 
 class Handler(Protocol):
@@ -59,6 +69,12 @@ class Feeder(Protocol):
     def hold(self) -> None: ...
 
     def release(self) -> None: ...
+
+
+class Flow(Protocol):
+    """What is poured: so many bytes that nobody looks at."""
+
+    left: int
 
 
 class _Nobody:
@@ -82,6 +98,7 @@ class Conn:
         "_alarm",
         "_backlog",
         "_ending",
+        "_flow",
         "_loop",
         "_paused",
         "_pipe",
@@ -117,6 +134,7 @@ class Conn:
         self._take: Callable[[bytes], None] = _NOBODY
         self._sink: Conn | None = None
         self._pipes: Pipes | None = None
+        self._flow: Flow | None = None
 
         # Writing; a pipe was always taken before anything in the backlog was written
         self.sent = 0
@@ -172,6 +190,17 @@ class Conn:
         self._take = take
         self._listen_for_failure()
 
+    def pour(self, flow: Flow, sink: Conn, pipes: Pipes) -> None:
+        """What is left of this may go there by splice, if reads are large and it would fill one.
+
+        `take` hears of it as of a read of nothing.  It is given what the kernel cannot move, and all that comes after.
+        """
+        if self._read_size == LARGE_READ and flow.left >= SMALL_READ:
+            self._flow = flow
+            self._sink = sink
+            self._pipes = pipes
+            self._read_by(self._pour)
+
     def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
         """From now on everything read here is written there, by splice where pipes are given."""
         self._sink = sink
@@ -191,10 +220,7 @@ class Conn:
         except (BlockingIOError, InterruptedError):
             size = 0
         except OSError as error:
-            # Whoever writes is in the middle of something, and must not find itself ended when this returns.
-            self._write_over = True
-            self._pause(FAILED)
-            self._loop.call_soon(self._failed, error)
+            self._not_written(error)
             return
         self.sent += size
         if size < len(data):
@@ -215,7 +241,8 @@ class Conn:
             self.sock.close()
             # Who is closed refers to nobody, so that counting references is enough to free it.
             self._reader = self._take = self.handler = _NOBODY
-            self._sink = self.fed_by = None
+            self._sink = self._flow = self.fed_by = None
+            self._write_over = True
 
     def abort(self) -> None:
         """Close so that the peer sees a failure, not an end."""
@@ -289,31 +316,61 @@ class Conn:
         return size > 0
 
     def _splice_to_sink(self) -> None:
+        size = self._splice(PIPE_BYTES)
+        if size < SMALL_READ and not self._paused & _OVER:
+            self._read_by(self._read_to_sink)
+            if not size:
+                self._read_to_sink()
+
+    def _pour(self) -> None:
+        flow = self._flow
+        assert flow is not None
+        size = self._splice(flow.left)
+        flow.left -= size
+        if self._paused & _OVER:
+            return
+        if not flow.left:
+            self._read_size = SMALL_READ
+            self._stop_pouring()
+            if ioctl(self.fd, termios.FIONREAD, NO_BYTES) != NO_BYTES:
+                # Whoever hears of the end hears at once of what follows.
+                size = 0
+        elif size < SMALL_READ:
+            self._stop_pouring()
+        if size:
+            self._take(b"")
+        else:
+            self._read_to_taker()
+
+    def _stop_pouring(self) -> None:
+        self._flow = self._sink = None
+        self._read_by(self._read_to_taker)
+
+    def _splice(self, most: int) -> int:
+        """What the sink has got, or its pipe; 0 where an ordinary read must do it, or has nothing to do any more."""
         sink, pipes = self._sink, self._pipes
         assert sink is not None
         assert pipes is not None
-        pipe = pipes.take() if sink._backlog is None else None
+        pipe = pipes.take() if sink._backlog is None and not sink._write_over else None
         if pipe is None:
-            self._read_to_sink()
-            return
+            return 0
         try:
-            size = pipe.fill(self.fd)
+            size = pipe.fill(self.fd, most)
         except (BlockingIOError, InterruptedError):
             size = 0
         except OSError as error:
             pipe.release()
             self._lost(error)
-            return
-        self.received += size
+            return 0
         if size < SMALL_READ:
             self._read_size = SMALL_READ
-            self._read_by(self._read_to_sink)
         if size:
+            self.received += size
             sink._write_from(pipe)
         else:
             # To splice, an urgent byte is an end, or nothing for ever.  `read` steps over it, and knows a real end.
             pipe.release()
-            self._read_to_sink()
+        return size
 
     def _read_end(self) -> None:
         self._pause(_ENDED)
@@ -330,13 +387,19 @@ class Conn:
             pass
         except OSError as error:
             pipe.release()
-            self._failed(error)
+            self._not_written(error)
             return
         if pipe.held:
             self._pipe = pipe
             self._await_room()
         else:
             pipe.release()
+
+    def _not_written(self, error: OSError) -> None:
+        """Whoever writes is in the middle of something, and must not find itself ended when that returns."""
+        self._write_over = True
+        self._pause(FAILED)
+        self._loop.call_soon(self._failed, error)
 
     def _await_room(self, *rest: memoryview) -> None:
         self._backlog = deque(rest)

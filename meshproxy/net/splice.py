@@ -28,9 +28,9 @@ class Pipe:
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.entry, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
-    def fill(self, source: int) -> int:
-        """Take what the socket has; 0 is its end, or an urgent byte."""
-        self.held = os.splice(source, self.entry, PIPE_BYTES)
+    def fill(self, source: int, most: int) -> int:
+        """Take what the socket has, as far as it is wanted; 0 is its end, or an urgent byte."""
+        self.held = os.splice(source, self.entry, min(most, PIPE_BYTES))
         return self.held
 
     def drain(self, sink: int) -> int:

@@ -225,24 +225,40 @@ def test_a_listener_that_goes_does_not_cut_an_answer_that_is_still_being_taken(
     run(scenario())
 
 
+def narrow(w: Any, client: Any) -> Any:
+    """Buffers between us and a client that no head fits into at once.
+
+    Smaller ones for the client would have the kernel wait for a fifth of a second, again and again, until a window is
+    worth a segment.
+    """
+    client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+    (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
+    accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    return accepted._conn
+
+
 def test_a_tunnel_whose_client_does_not_take_the_answer_at_once_goes_both_ways(
     run: Run, world: World, upstream: Upstream
 ) -> None:
-    # The longest that is read
-    agree = AGREE[:-2] + (b"Link: %b\r\n" % (b"x" * 5000)) * 11 + b"\r\n"
+    # The longest that is read, and more than the kernel takes
+    line, fields = AGREE.split(b"\r\n", 1)
+    agree = line + b"\r\n" + (b"Link: %b\r\n" % (b"x" * 5000)) * 11 + fields
+    words = bytes(200_000)
 
     async def scenario() -> None:
         w, up = world(), upstream()
         await w.apply(config(up.address))
         client = await w.connect()
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await client.send(ASK)
         server = await up.accept()
         await head_of(server)
-        (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
-        accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-        await server.send(agree)
-        await head_of(client)
+        conn = narrow(w, client)
+        giving = asyncio.ensure_future(server.send(agree + words))
+        await w.until(lambda: conn.full)
+        await asyncio.sleep(0.01)
+        assert conn.full
+        await heard(client, agree + words)
+        await giving
         await client.send(b"words")
         await heard(server, b"words")
         await server.send(b"more")
@@ -254,20 +270,19 @@ def test_a_tunnel_whose_client_does_not_take_the_answer_at_once_goes_both_ways(
 def test_a_body_does_not_overtake_the_head_that_a_filter_looks_at(run: Run, world: World, upstream: Upstream) -> None:
     hints = b"HTTP/1.1 103 Early Hints\r\n" + (b"Link: %b\r\n" % (b"x" * 5000)) * 10 + b"\r\n"
     head = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n"
-    ask = {"call": "tests.relay.extensions:Ask", "config": {"when": "response", "seconds": 1.0}, "deadline": "9s"}
+    ask = {"call": "tests.relay.extensions:Ask", "config": {"when": "response", "seconds": 0.5}, "deadline": "9s"}
 
     async def scenario() -> None:
         w, up = world(), upstream()
         await w.apply(config(up.address, rules=[{"cluster": "up", "filters": [{"extension": ask}]}]))
         client = await w.connect()
-        client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         await client.send(GET)
         server = await up.accept()
         await head_of(server)
-        (accepted,) = (each for each in w.worker._http.deadlines._watched if isinstance(each, Downstream))
-        accepted._conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        conn = narrow(w, client)
         await server.send(hints * 2 + head)
         await asyncio.sleep(0.1)
+        assert conn.full
         await server.send(b"body")
         due = hints * 2 + head + b"body"
         got = await client.recv_exactly(len(due))  # >> there is room again while the filter still looks

@@ -129,6 +129,7 @@ class Attempts(Incoming):
 
     def begun(self, x: Exchange) -> None:
         if self._body is not None and isinstance(x.upstream, Upstream):
+            self._pour(x, self._body)
             self._conn.start()
 
     # Whether it is admitted
@@ -333,6 +334,9 @@ class Attempts(Incoming):
     def decodes(self, x: Exchange, head: ResponseHead) -> bool: ...
 
     @abstractmethod
+    def sink(self, x: Exchange) -> Conn | None: ...
+
+    @abstractmethod
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None: ...
 
     @abstractmethod
@@ -370,6 +374,9 @@ class Hedge:
 
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
         return self._asked.decodes(self._x, head)
+
+    def sink(self, x: Exchange) -> Conn | None:
+        raise AssertionError("whoever has answered belongs to the exchange")
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         self._asked.hedge_answered(self._x, x, head, data, whole)

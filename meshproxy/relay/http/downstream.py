@@ -9,6 +9,7 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR, Answer, FilterFailed, ask, through
 from meshproxy.core.reply import Reply, of_failure
 from meshproxy.errors import Failure
+from meshproxy.net.conn import Conn
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.attempts import CHUNKS, CRLF, FRAMES, Attempts
 from meshproxy.relay.http.incoming import CLOSE
@@ -48,6 +49,9 @@ class Downstream(Attempts):
 
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
         return head.body == CHUNKED and (not x.request.minor or bool(x.handling.pipeline.response_data))
+
+    def sink(self, x: Exchange) -> Conn | None:
+        return None if x.handling.pipeline.response_data or self._conn.shaped else self._conn
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head

@@ -215,8 +215,18 @@ class Incoming(ABC):
                 self._wait_with(body.rest)
         if passed and x.upstream is not None:
             x.upstream.more(passed)
+            self._pour(x, body)
         if x.handling.mirror is not None and x.copy is not None:
             x.copy.more(passed, x.sent)
+
+    def _pour(self, x: Exchange, body: BodyReader) -> None:
+        """What is left of a body need not come up here, if nobody looks at it, copies it, or keeps it for later."""
+        upstream, handling = x.upstream, x.handling
+        kept = handling.retry is not None and not x.streamed
+        if kept or handling.pipeline.request_data or handling.mirror is not None or self._conn.shaped:
+            return
+        if body.left and isinstance(upstream, Upstream):
+            self._conn.pour(body, upstream.conn, self._site.pipes)
 
     @staticmethod
     def _rewritten(hooks: tuple[DataHook, ...], x: Exchange, data: bytes, last: bool) -> bytes:

@@ -180,6 +180,9 @@ class Copy:
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
         return False
 
+    def sink(self, x: Exchange) -> None:
+        """It is read, and goes nowhere."""
+
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         self._status = head.status
         self.respond_more(x, data, whole)

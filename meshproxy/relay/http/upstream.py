@@ -41,6 +41,9 @@ class Asker(Protocol):
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
         """Whether it wants a body without chunks."""
 
+    def sink(self, x: Exchange) -> Conn | None:
+        """Where a body may go as it is, if nobody here looks at it."""
+
     def begun(self, x: Exchange) -> None:
         """What there was of the request is on its way, and the rest may follow."""
 
@@ -228,15 +231,26 @@ class Upstream:
         else:
             x.response = head
             asker.respond(x, head, passed, False)
+            self._pour(body)
 
     def _take_body(self, x: Exchange, asker: Asker, body: BodyReader, data: bytes) -> None:
         passed = body.feed(data)
         if not body.done:
             asker.respond_more(x, passed, False)
+            if passed:
+                self._pour(body)
             return
         response = x.response
         self._done(x, response is not None and response.keep_alive and not body.rest)
         asker.respond_more(x, passed, True)
+
+    def _pour(self, body: BodyReader) -> None:
+        """What is left of a body need not come up here, if it is still wanted."""
+        x, asker = self._x, self._asker
+        if body.left and x is not None and asker is not None:
+            sink = asker.sink(x)
+            if sink is not None:
+                self.conn.pour(body, sink, self._site.pipes)
 
     def _done(self, x: Exchange, keep: bool) -> None:
         """The response is whole.  This comes before the asker hears of it, who may have the next request at hand."""

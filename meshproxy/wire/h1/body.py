@@ -3,6 +3,7 @@
     body.feed(data)  ->  what to pass on, or raises Malformed
     body.done        ->  whether that was all of it; body.rest is then what came after
     body.end()       ->  the peer has closed: raises Malformed unless that is how this body ends
+    body.left        ->  how much may go by without being fed, and is taken off here by whoever lets it
 
 No reader keeps data, and none looks at a byte of data: a chunk is passed over by its size.
 """
@@ -34,6 +35,8 @@ merges trailers into the head would decide anew what has been decided."""
 # What a chunked body expects next, where that is not data
 SIZE, DATA_END, TRAILERS = -1, -2, -3
 
+NO_END = 2**63 - 1
+
 MOST_DIGITS = 16
 LARGEST_CHUNK = 2**63 - 1
 _LAST_SIZE = b"0\r\n"
@@ -45,6 +48,7 @@ _digits = re.compile(rb"[0-9A-Fa-f]*+").match
 
 
 class BodyReader(Protocol):
+    left: int
     done: bool
     rest: bytes
 
@@ -86,9 +90,10 @@ class LengthReader:
 
 
 class UntilCloseReader:
-    __slots__ = ("done", "rest")
+    __slots__ = ("done", "left", "rest")
 
     def __init__(self) -> None:
+        self.left = NO_END
         self.done = False
         self.rest = b""
 
@@ -105,6 +110,7 @@ class ChunkedReader:
     __slots__ = (
         "_decode", "_extensions", "_held", "_left", "_limits", "_trailer_section", "done", "rest", "size", "trailers",
     )
+    left: int = 0  # every size in it must be seen
 
     def __init__(self, limits: Limits, *, decode: bool) -> None:
         self._limits = limits
