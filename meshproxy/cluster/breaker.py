@@ -1,8 +1,9 @@
 """A breaker: what happened lately, and the gate that it turns.
 
-    breaker = Breaker(Terms(window=30, open_for=10, min_requests=20, error_ratio=0.5), clock.now, on_turn)
+    breaker = Breaker(Terms(window=30, open_for=10, min_requests=20, error_ratio=0.5), clock.now, on_turn, tell)
     breaker.heed(endpoint, failure, status, seconds)     # each attempt
     breaker.gate                                         # None while closed, else a function: may this one pass?
+    breaker.hear(until)                                  # that of another worker has opened
 
     closed --too many errors, or too many slow ones--> open --`open_for` is over--> half-open
     half-open --`probes` answers in a row are good--> closed, with nothing remembered
@@ -59,16 +60,18 @@ class Breaker:
     """Live: a reload that leaves its terms alone leaves it as it is."""
 
     __slots__ = (
-        "_begun", "_good", "_now", "_on_turn", "_passed", "_slices", "_terms", "_until", "errors", "gate",
-        "opened_total", "slow", "state", "total",
+        "_begun", "_good", "_now", "_on_turn", "_passed", "_slices", "_tell", "_terms", "_until", "errors", "gate",
+        "slow", "state", "total",
     )
 
-    def __init__(self, terms: Terms, now: Callable[[], float], on_turn: Callable[[], None]) -> None:
+    def __init__(
+        self, terms: Terms, now: Callable[[], float], on_turn: Callable[[], None], tell: Callable[[float], None]
+    ) -> None:
+        """`on_turn` hears that the gate is another; `tell` carries until when it is open to all other workers."""
         self._terms = terms
         self._now = now
         self._on_turn = on_turn
-        """Hears that the gate is another."""
-        self.opened_total = 0
+        self._tell = tell
         self._until = 0.0
         self._close()
 
@@ -127,12 +130,21 @@ class Breaker:
 
     # The gate
 
+    def hear(self, until: float) -> None:
+        """It is open elsewhere, until then: what is so for one is so for all."""
+        if until > self._now() and (self.state != "open" or until > self._until):
+            self._open_until(until)
+
     def _open(self) -> None:
+        until = self._now() + self._terms.open_for
+        self._open_until(until)
+        self._tell(until)
+
+    def _open_until(self, until: float) -> None:
         self.state = "open"
         self.gate = self._may_pass
-        self._until = self._now() + self._terms.open_for
+        self._until = until
         self._forget()
-        self.opened_total += 1
         self._on_turn()
 
     def _may_pass(self) -> bool:

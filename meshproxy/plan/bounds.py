@@ -7,10 +7,12 @@ from math import inf
 from meshproxy import model
 from meshproxy.cluster.breaker import Breaker, Terms
 from meshproxy.cluster.cluster import ClusterState
+from meshproxy.cluster.outlier import Ejection
 from meshproxy.cluster.retry import Budget, BudgetTerms
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.verdicts import EVERYBODY, gate_of
 
 
 def breaker_of(said: model.Cluster, state: ClusterState, claims: Claims, rim: Rim) -> Breaker | None:
@@ -29,16 +31,21 @@ def breaker_of(said: model.Cluster, state: ClusterState, claims: Claims, rim: Ri
         probes=bounds.probes,
     )
 
+    say = rim.verdicts.say
+
     def made() -> Breaker:
         state.stats.breaker_open = 0
 
         def turned() -> None:
             state.stats.breaker_open = int(breaker.state != "closed")
             state.stats.breaker_opened_total += breaker.state == "open"
-            rim.log.warning("breaker-turned", cluster=said.name, state=breaker.state)
+            rim.log.info("breaker-turned", cluster=said.name, state=breaker.state)
             state.changed()
 
-        breaker = Breaker(terms, rim.clock.now, turned)
+        def tell(until: float) -> None:
+            say(gate_of(said) + EVERYBODY, Ejection(until, 1, "breaker"))
+
+        breaker = Breaker(terms, rim.clock.now, turned, tell)
         return breaker
 
     return claims.claim(("breaker", said.name, terms), made)

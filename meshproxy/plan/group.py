@@ -25,7 +25,7 @@ from meshproxy.observe.metrics import EJECTED, EndpointStats
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.rim import Rim
-from meshproxy.plan.verdicts import Verdicts, check_of, judge_of
+from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
 
 HEALTH = "health"
@@ -67,7 +67,9 @@ class Members:
 class Group:
     """A cluster, and what was said of it."""
 
-    __slots__ = ("_members", "_outliers", "_parts", "_state", "check", "cluster", "config", "judge")
+    __slots__ = (
+        "_breaker", "_members", "_outliers", "_parts", "_state", "check", "cluster", "config", "gate", "judge"
+    )
 
     def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, zone: str) -> None:
         """`zone` is where the proxy runs."""
@@ -79,9 +81,9 @@ class Group:
         self._find(claims, rim)
         self._parts: dict[model.Share, Cluster] = {}
         """By what routes ask for, without who gets it."""
-        self.check, self.judge = check_of(said), judge_of(said)
+        self.check, self.judge, self.gate = check_of(said), judge_of(said), gate_of(said)
         self._outliers = self._watching(claims, rim)
-        breaker = breaker_of(said, self._state, claims, rim)
+        self._breaker = breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
         self.cluster = Cluster(
             said.name,
@@ -133,7 +135,8 @@ class Group:
             table.drop(self._key(address), grace)
 
     def follow(self, verdicts: Verdicts) -> None:
-        """Doubt whom the checks of this generation find unfit, and nobody else; let its endpoints be judged."""
+        """Doubt whom the checks of this generation find unfit, and nobody else; let its endpoints be judged, and do as
+        other workers do with them."""
         everybody = self._members.everybody()
         for endpoint in everybody:
             unfit = bool(self.check) and self.check + endpoint.name in verdicts.unfit
@@ -147,6 +150,9 @@ class Group:
             for key, ejection in verdicts.ejected.items():
                 if key.startswith(self.judge):
                     self._outliers.hear(key[len(self.judge) :], ejection)
+        opened = verdicts.ejected.get(self.gate + EVERYBODY)
+        if self._breaker is not None and opened is not None:
+            self._breaker.hear(opened.until)
 
     def _watching(self, claims: Claims, rim: Rim) -> Outliers | None:
         said, judge = self.config.outlier, self.judge

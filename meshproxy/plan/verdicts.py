@@ -13,6 +13,9 @@ from hashlib import sha256
 from meshproxy import model
 from meshproxy.cluster.outlier import Ejection
 
+EVERYBODY = "*"
+"""In place of an endpoint."""
+
 
 def check_of(said: model.Cluster) -> str:
     """What the keys begin with of verdicts that checks find; nothing, where there are none."""
@@ -24,6 +27,11 @@ def check_of(said: model.Cluster) -> str:
 def judge_of(said: model.Cluster) -> str:
     """The same of ejections."""
     return "" if said.outlier is None else _identity(said.name, {"outlier": model.encode(said.outlier)})
+
+
+def gate_of(said: model.Cluster) -> str:
+    """The same of breakers, which concern all endpoints alike."""
+    return _identity(said.name, {"breaker": model.encode(said.breaker)}) if said.breaker.opens else ""
 
 
 def _identity(name: str, said: Mapping[str, object]) -> str:

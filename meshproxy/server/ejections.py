@@ -1,4 +1,5 @@
-"""Whom the workers have ejected: what one of them says, all others are told, and also one that starts later."""
+"""Whom the workers have ejected, and which breakers have opened: what one of them says, all others are told, and also
+one that starts later."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from meshproxy.cluster.outlier import Ejection
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.plan.verdicts import judge_of
+from meshproxy.plan.verdicts import EVERYBODY, gate_of, judge_of
 
 LOG_EVERY = 60.0
 """Seconds between two lines about one endpoint."""
@@ -31,7 +32,7 @@ class Ejections:
         self._judged: frozenset[str] = frozenset()
 
     def commit(self, config: Config) -> None:
-        self._judged = frozenset(judge_of(cluster) for cluster in config.clusters)
+        self._judged = frozenset(key(cluster) for cluster in config.clusters for key in (judge_of, gate_of))
         self._forget()
 
     def hear(self, said: Mapping[str, Ejection]) -> None:
@@ -44,13 +45,15 @@ class Ejections:
         self.known.update(new)
         self._forget()
         for key in new.keys() & self.known.keys():
-            name, _, address = key.split(" ", 2)
-            self._log.limited(
-                f"ejected {key}", LOG_EVERY, "warning", "endpoint-ejected",
-                cluster=name, endpoint=address, reason=new[key].reason,
-                seconds=round(new[key].until - self._clock.now(), 3),
-            )
+            self._report(key, new[key])
             self.told(key)
+
+    def _report(self, key: str, ejection: Ejection) -> None:
+        name, _, address = key.split(" ", 2)
+        seconds = round(ejection.until - self._clock.now(), 3)
+        whom = {} if address == EVERYBODY else {"endpoint": address, "reason": ejection.reason}
+        word = "breaker-opened" if address == EVERYBODY else "endpoint-ejected"
+        self._log.limited(f"ejected {key}", LOG_EVERY, "warning", word, cluster=name, **whom, seconds=seconds)
 
     def left(self, judge: str, address: str) -> float | None:
         """For how many seconds more, if it is ejected."""

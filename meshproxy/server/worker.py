@@ -155,7 +155,7 @@ class Worker:
         for name in self._rim.known.keys() - named.keys():
             del self._rim.known[name]
         groups = self.current.groups.values() if self.current is not None else ()
-        self._verdicts.forget({key for group in groups for key in (group.check, group.judge) if key})
+        self._verdicts.forget({key for group in groups for key in (group.check, group.judge, group.gate) if key})
 
     def _take_heard(self) -> None:
         known = self._rim.known

@@ -22,7 +22,8 @@ class Bench:
     def __init__(self, clock: Any, terms: Terms) -> None:
         self.clock = clock
         self.turns: list[str] = []
-        self.breaker = Breaker(terms, clock.now, lambda: self.turns.append(self.breaker.state))
+        self.told: list[float] = []
+        self.breaker = Breaker(terms, clock.now, lambda: self.turns.append(self.breaker.state), self.told.append)
         self.endpoint = Endpoint(Address("ipv4", "127.0.0.1", 1), EndpointStats(), clock, lambda: None)
 
     def answer(self, status: int = 200, seconds: float = 0.0, times: int = 1) -> None:
@@ -174,3 +175,21 @@ def test_a_window_holds_few_things_whatever_comes(bench: Any) -> None:
         b.clock.advance(0.05)
     assert len(b.breaker._slices) <= 12
     assert 190 <= b.breaker.errors <= 230
+
+
+def test_what_opens_elsewhere_is_open_here_and_not_told_again(bench: Any) -> None:
+    b = bench(error_amount=1)
+    until = b.clock.now() + 5
+    b.breaker.hear(until)
+    assert not b.passes
+    assert (b.turns, b.told) == (["open"], [])
+    b.breaker.hear(until)
+    b.breaker.hear(until - 1)
+    assert b.turns == ["open"], "nothing new"
+    b.clock.advance(5)
+    assert b.passes
+    b.answer(200)
+    b.breaker.hear(until)
+    assert b.breaker.state == "closed", "that is over"
+    b.lose()
+    assert b.told == [b.clock.now() + 10]

@@ -160,15 +160,31 @@ def test_whom_one_worker_ejects_no_worker_asks(start: Start, site: Callable[[str
 
 
 @pytest.mark.parametrize("workers", [1, 2])
+def test_what_one_worker_leaves_alone_no_worker_asks(start: Start, site: Callable[[str], Site], workers: int) -> None:
+    one, two = site("one"), site("two")
+    one.status = two.status = 500
+    breaker = {"error_amount": 3, "open": "60s", "reply": {"status": 503, "body": "nobody"}}
+    proxy = start(config(one, two, workers=workers, breaker=breaker))
+    assert ask(proxy, 1, 10)["503 nobody"] == 7, "one connection is one worker's"
+    poll(lambda: ask(proxy, 32) == {"503 nobody": 32}, "all workers")
+    if workers > 1:
+        replace_a_worker(proxy)
+        poll(lambda: ask(proxy, 32) == {"503 nobody": 32}, "a successor has heard it")
+    metrics = proxy.ask("GET", "/metrics")[1]
+    assert f'meshproxy_cluster_breaker_open{{cluster="up"}} {workers}\n' in metrics
+    assert "breaker-opened cluster=up" in proxy.log.read_text()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_reload_keeps_verdicts_and_begins_new_checks(
     start: Start, site: Callable[[str], Site], workers: int
 ) -> None:
     one, two, three = site("one"), site("two"), site("three")
     one.ready = three.ready = False
     health = {"path": "/ready", "interval": "60s"}
-    proxy = start(config(one, two, workers=workers, health=health))
+    proxy = start(config(one, two, workers=workers, health=health, panic=0))
     checks = one.counts["/ready 503"]
-    changed = config(one, two, three, workers=workers, health=health)
+    changed = config(one, two, three, workers=workers, health=health, panic=0)
     del changed["workers"]
     assert proxy.put(changed)[0] == 200
     assert ask(proxy, 32) == {"200 two": 32}
