@@ -181,7 +181,7 @@ def test_a_reload_keeps_verdicts_and_begins_new_checks(
 ) -> None:
     one, two, three = site("one"), site("two"), site("three")
     one.ready = three.ready = False
-    health = {"path": "/ready", "interval": "60s"}
+    health = {"path": "/ready", "interval": "60s", "interval_unhealthy": "60s"}
     proxy = start(config(one, two, workers=workers, health=health, panic=0))
     checks = one.counts["/ready 503"]
     changed = config(one, two, three, workers=workers, health=health, panic=0)
