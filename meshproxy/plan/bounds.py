@@ -30,12 +30,9 @@ def breaker_of(said: model.Cluster, state: ClusterState, claims: Claims, rim: Ri
         slow_amount=_or_never(bounds.slow_amount),
         probes=bounds.probes,
     )
-
     say = rim.verdicts.say
 
     def made() -> Breaker:
-        state.stats.breaker_open = 0
-
         def turned() -> None:
             state.stats.breaker_open = int(breaker.state != "closed")
             state.stats.breaker_opened_total += breaker.state == "open"

@@ -153,6 +153,7 @@ class Group:
         opened = verdicts.ejected.get(self.gate + EVERYBODY)
         if self._breaker is not None and opened is not None:
             self._breaker.hear(opened.until)
+        self._state.stats.breaker_open = int(self._breaker is not None and self._breaker.state != "closed")
 
     def _watching(self, claims: Claims, rim: Rim) -> Outliers | None:
         said, judge = self.config.outlier, self.judge

@@ -22,6 +22,7 @@ from meshproxy.errors import Failure
 from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats, MirrorStats
+from meshproxy.plan.answer import edited, fixed
 from meshproxy.plan.codec import request_codec, request_limits
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
@@ -216,7 +217,7 @@ def _fallback(said: model.Fallback | None, share_of: Callable[[model.Share], Sha
     if said.cluster is not None:
         return Elsewhere(share_of(model.Share(said.cluster)))
     assert said.reply is not None
-    return Instead(_constant(said.reply, NO_EDIT))
+    return Instead(fixed(said.reply))
 
 
 def _limits(rule: model.Rule, http: model.Http) -> Limits | None:
@@ -277,13 +278,8 @@ def _new_path(rule: model.Rule) -> NewPath | None:
 
 
 def _reply(said: model.Reply, edit: Edit) -> Callable[[RequestHead], Reply]:
-    reply = _constant(said, edit)
+    reply = fixed(said, edit)
     return lambda _: reply
-
-
-def _constant(said: model.Reply, edit: Edit) -> Reply:
-    fields = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
-    return Reply(said.status, _edited(fields, edit), said.body.encode(), added=edit.lines)
 
 
 def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply]:
@@ -293,10 +289,6 @@ def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply
 
     def make(head: RequestHead) -> Reply:
         where = b"%b://%b%b" % (scheme, host or head.authority.text, path or head.target)
-        return Reply(said.status, _edited([(b"Location", where)], edit), added=edit.lines)
+        return Reply(said.status, edited([(b"Location", where)], edit), added=edit.lines)
 
     return make
-
-
-def _edited(fields: list[tuple[bytes, bytes]], edit: Edit) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in fields if name.lower() not in edit.without]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from meshproxy.errors import Invalid
 from tests.relay.conversation import answered, config, ended, head_of, heard
 
 Run = Callable[[Any], None]
@@ -463,10 +464,15 @@ def test_an_open_breaker_stays_open_over_a_reload(run: Run, world: World, upstre
         await client.send(GET)
         assert (await head_of(client)).startswith(b"HTTP/1.1 503 ")
         assert answered(w)["503 UO"] == 1
+        with pytest.raises(Invalid):
+            broken = [{"cluster": "up", "filters": [{"extension": "no.such:Thing"}]}]
+            await w.apply(config(up.address, breaker={**BREAKER, "error_amount": 5}, rules=broken))
+        assert w.stats.clusters["up"].breaker_open == 1, "what was refused changes nothing"
         await w.apply(config(up.address, breaker={**BREAKER, "error_amount": 5}))
         client = await w.connect()
         await client.send(GET)
         await head_of(server)  # other terms, another breaker
+        assert w.stats.clusters["up"].breaker_open == 0
         await server.send(OK)
         await heard(client, OK)
 
