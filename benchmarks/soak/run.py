@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 from benchmarks import process
@@ -122,7 +123,7 @@ class Level:
         pids = proxy.pids
         return cls(
             {pid: process.memory_kib([pid], "Private_Clean", "Private_Dirty") for pid in pids},
-            {pid: len(os.listdir(f"/proc/{pid}/fd")) for pid in pids},
+            {pid: descriptors(pid) for pid in pids},
             alive or proxy.census(),
             gauges,
         )
@@ -145,6 +146,15 @@ class Level:
             if pid in before.alive and told["tasks"] > before.alive[pid]["tasks"]:
                 found.append(f"tasks of {pid}: {before.alive[pid]['tasks']} became {told['tasks']}")
         return found
+
+
+def descriptors(pid: int) -> int:
+    """Without pipes: a worker keeps those that it once needed, in a pool that has its own bound."""
+    kept = 0
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with suppress(FileNotFoundError):
+            kept += not os.readlink(f"/proc/{pid}/fd/{name}").startswith("pipe:")
+    return kept
 
 
 def run(plan: Plan) -> list[Result]:
