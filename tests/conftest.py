@@ -7,6 +7,7 @@ import importlib.util
 import socket
 import struct
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
+from tests.pki import Pki
 
 LOOPS = ("asyncio", "uvloop")
 LONGEST = 30.0
@@ -82,6 +84,11 @@ def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki(tmp_path)
 
 
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -91,6 +91,10 @@ def parser() -> argparse.ArgumentParser:
         "--timeout", default="60s", type=_duration, metavar="DURATION", help="wait no longer (%(default)s)"
     )
 
+    from meshproxy.cli import certs_options
+
+    certs_options.add(commands.add_parser("certs", help="make certificates for tests and small sites"))
+
     version = commands.add_parser("version", help="print the version")
     version.set_defaults(command=lambda _: print(__version__) or OK)
     return top
