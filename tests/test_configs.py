@@ -47,14 +47,18 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "overload.",
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
+        "listeners[].tls[].",
+        "listeners[].chains[].tls[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
         *(f"{rule}.{key}." for key in ("split[]", "split_by", "fallback", "redirect", "reply", "retry", "filters[]")),
+        *(f"{place}.authorize[]." for place in ("listeners[]", "listeners[].chains[]", rule)),
         f"{rule}.mirror.",
         "clusters.NAME.breaker.reply.",
         "clusters.NAME.hash[].",
         "clusters.NAME.sticky.",
         "clusters.NAME.health.",
         "clusters.NAME.outlier.",
+        "clusters.NAME.tls.",
     )
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}

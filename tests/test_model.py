@@ -35,6 +35,7 @@ from meshproxy.model import (
 from meshproxy.model.address import parse
 from meshproxy.model.config import Filter
 from meshproxy.model.limits import MOST_BY_KEY, RateLimit
+from meshproxy.model.tls import ClientTls, ServerTls
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
@@ -221,10 +222,12 @@ def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> No
 
 
 def test_what_a_later_version_takes_is_refused_by_name() -> None:
-    assert undecoded(tracing={}, listeners=[listener(tls={}, protocol="mqtt")]) == {
+    assert undecoded(tracing={}, listeners=[listener(transparent=True, protocol="mqtt")]) == {
         "tracing": "`tracing` is reserved: tracing is not in this version",
-        "listeners[0].tls": "`tls` is reserved: TLS is not in this version",
-        "listeners[0].protocol": "`protocol` must be http or tcp or udp: mqtt is reserved, MQTT is not in this version",
+        "listeners[0].transparent": "`transparent` is reserved: the original destination is not in this version",
+        "listeners[0].protocol": (
+            "`protocol` must be http or tcp or tls or udp: mqtt is reserved, MQTT is not in this version"
+        ),
     }
 
 
@@ -235,7 +238,7 @@ def test_an_empty_list_of_endpoints_is_allowed_and_a_missing_one_is_not() -> Non
 
 def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
     (own,) = decode(Config, {"listeners": [listener()]}).listeners[0].outcomes
-    assert own == Chain(Match(), "tcp", "books", None, Timeouts(3600.0, 0.0, 10.0, 0.0))
+    assert own == Chain(Match(), "tcp", "books", None, (), False, Timeouts(3600.0, 0.0, 10.0, 0.0, 10.0))
     (own,) = decode(Config, {"listeners": [listener(protocol="udp")]}).listeners[0].outcomes
     assert own.timeouts.idle == 60.0
     first, second, last = (
@@ -253,8 +256,8 @@ def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
         .listeners[0]
         .outcomes
     )
-    assert first == Chain(Match(), "tcp", "other", None, Timeouts(0.0, 3600.0, 10.0, 0.0))
-    assert second == last == Chain(Match(), "tcp", "books", None, Timeouts(9.0, 0.0, 10.0, 0.0))
+    assert first == Chain(Match(), "tcp", "other", None, (), False, Timeouts(0.0, 3600.0, 10.0, 0.0, 10.0))
+    assert second == last == Chain(Match(), "tcp", "books", None, (), False, Timeouts(9.0, 0.0, 10.0, 0.0, 10.0))
 
 
 def test_a_listener_without_a_cluster_has_only_its_chains() -> None:
@@ -666,26 +669,37 @@ durations = st.integers(1, 10**9).map(lambda n: n / 1000)
 hosts = st.ip_addresses(v=4).map(lambda ip: f"{ip}:80") | st.ip_addresses(v=6).map(lambda ip: f"[{ip}]:80")
 addresses = (hosts | st.sampled_from(["unix:/run/a", "unix:@b"])).map(parse)
 endpoints = st.builds(Endpoint, addresses.filter(lambda address: not address.is_wildcard), st.integers(0, 65535))
-timeouts = st.builds(Timeouts, *[st.none() | durations] * 4)
+timeouts = st.builds(Timeouts, *[st.none() | durations] * 5)
+papers = st.sampled_from(["web.pem", "/etc/ca.pem", "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"])
+keys = st.just("web.key") | st.just(Secret.of("-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"))
+server_tls = st.builds(
+    ServerTls, papers, keys, client_ca=st.none() | papers, min_version=st.sampled_from(["1.2", "1.3"])
+)
+servers = st.lists(server_tls, max_size=2).map(tuple)
 chains = st.builds(
     Chain,
     st.builds(Match, st.lists(st.integers(1, 65535), max_size=2).map(tuple)),
     st.none() | st.sampled_from(["tcp", "udp", "http"]),
     st.none() | names,
     st.none() | names,
+    st.none() | servers,
+    st.none() | st.booleans(),
     timeouts,
 )
 listeners = st.builds(
     Listener,
     names,
     st.lists(addresses, min_size=1, max_size=2).map(tuple),
-    st.sampled_from(["tcp", "udp", "http"]),
+    st.sampled_from(["tcp", "tls", "udp", "http"]),
     st.none() | names,
     st.none() | names,
-    st.lists(chains, max_size=2).map(tuple),
-    st.integers(1, 10**7),
-    st.just(()) | st.tuples(st.builds(Filter, st.builds(RateLimit, st.integers(1, 9), durations, st.none()))),
-    timeouts,
+    chains=st.lists(chains, max_size=2).map(tuple),
+    max_connections=st.integers(1, 10**7),
+    filters=st.just(())
+    | st.tuples(st.builds(Filter, st.builds(RateLimit, st.integers(1, 9), durations, st.none()))),
+    timeouts=timeouts,
+    tls=servers,
+    permissive=st.booleans(),
 )
 clusters = st.builds(
     Cluster,
@@ -699,6 +713,7 @@ clusters = st.builds(
     panic=st.floats(0, 1),
     slow_start=durations,
     proxy_protocol=st.none() | st.sampled_from(["v1", "v2"]),
+    tls=st.none() | st.builds(ClientTls, st.none() | papers, st.none() | papers, st.none() | keys),
 )
 configs = st.builds(
     Config,
@@ -721,7 +736,7 @@ def reserved(cls: type[Any]) -> Mapping[str, str]:
     return found
 
 
-@pytest.mark.parametrize("cls", [Config, Listener, Chain, Match, Cluster, Endpoint])
+@pytest.mark.parametrize("cls", [Config, Listener, Chain, Cluster])
 def test_a_reserved_key_is_no_accepted_one(cls: type[Any]) -> None:
     assert reserved(cls)
     assert not set(reserved(cls)) & {field.name for field in fields(cls)}

@@ -65,7 +65,7 @@ HEALTH = "clusters.up.health"
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"tls": {}}, f"{HEALTH}.tls: `tls` is reserved: TLS is not in this version"),
+        ({"tls": {}}, f"{HEALTH}.tls: `tls` must be true or false, not a mapping"),
         ({"path": "ready"}, "must be a path such as /v2, perhaps with a query, not \"ready\""),
         ({"path": "/a b"}, "must be a path"),
         ({"interval": 0}, "must be a duration longer than 0"),

@@ -157,7 +157,7 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
             "response_headers.set.x",
             "must be printable ASCII",
         ),
-        ({"cluster": "a", "authorize": []}, "authorize", "is reserved"),
+        ({"cluster": "a", "authorize": {}}, "authorize", "must be a list"),
         ({"cluster": "a", "filters": [{"extension": "no class"}]}, "filters[0].extension.call", "a class such as"),
         (
             {"cluster": "a", "filters": [{"extension": {"call": "a:B", "config": []}}]},
@@ -165,9 +165,9 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
             "must be a mapping, not a list",
         ),
         (
-            {"cluster": "a", "filters": [{"rate_limit": {"requests": 1, "by": "identity"}}]},
+            {"cluster": "a", "filters": [{"rate_limit": {"requests": 1, "by": "name"}}]},
             "filters[0].rate_limit.by.of",
-            "identity is reserved",
+            "must be source or path or identity",
         ),
         (
             {"cluster": "a", "filters": [{"rate_limit": {"requests": 1, "by": {"header": "a b"}}}]},
@@ -370,7 +370,8 @@ def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
 def test_variables_are_known_and_have_something_to_stand_for() -> None:
     unknown = table({"cluster": "a", "request_headers": {"set": {"x": "%{clint} %{host}"}}})
     assert [message for _, message in problems(unknown)] == [
-        "`x` has an unknown variable `%{clint}`: there are client, host, method, path, cluster, listener, route"
+        "`x` has an unknown variable `%{clint}`: "
+        "there are client, host, method, path, cluster, listener, route, identity"
     ]
     ours = table({"reply": {}, "response_headers": {"add": {"x": "%{client}"}}})
     assert [message for _, message in problems(ours)] == ["`x` has a variable, which needs a `cluster` or a `split`"]

@@ -19,13 +19,13 @@ from benchmarks.gateways import BREAKER, POLICY
 from benchmarks.harness import Plan, Result, interleave, note
 from meshproxy.core.filter import Exchange, Hooks, Scope
 from meshproxy.model import Config, decode
+from meshproxy.net import dial
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
-from meshproxy.relay.entry import Origin
-from meshproxy.relay.http import upstream as upstreams
 from meshproxy.relay.http.downstream import Downstream
+from meshproxy.relay.origin import Origin
 from meshproxy.server.fleet import Solo
 
 EXCHANGES = 300
@@ -145,7 +145,7 @@ async def best(rule: dict[str, Any], words: Words, seconds: float) -> float:
     loop = asyncio.get_running_loop()
     log = Log(level="error")
     solo = Solo(loop, LoopClock(loop), Doors(), ProcessStats("bench"), log)
-    with socket.create_server(("127.0.0.1", 0)) as behind, mock.patch.object(upstreams, "Conn", Nowhere):
+    with socket.create_server(("127.0.0.1", 0)) as behind, mock.patch.object(dial, "Conn", Nowhere):
         try:
             await solo.prepare(decode(Config, config(rule, behind.getsockname()[1])))
             await solo.commit()

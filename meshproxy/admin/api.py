@@ -47,6 +47,9 @@ class Proxy(Protocol):
     async def clusters(self) -> list[dict[str, object]]:
         """Each with its `endpoints`, a list of dicts."""
 
+    def certificates(self) -> list[dict[str, object]]:
+        """Those that are in force, never a key; asked in a thread."""
+
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         """Each table with its `rules`, a list of dicts; asked in a thread."""
 
@@ -124,6 +127,10 @@ async def listeners(proxy: Proxy, request: Request) -> Later:
 
 async def clusters(proxy: Proxy, request: Request) -> Later:
     return partial(_table, request, await proxy.clusters())
+
+
+def certs(proxy: Proxy, request: Request) -> Later:
+    return lambda: _table(request, proxy.certificates())
 
 
 async def routes(proxy: Proxy, request: Request) -> Later:
@@ -233,6 +240,7 @@ def _question(request: Request) -> Question:
         tuple(request.query.get("header", ())),
         _one(request, "listener"),
         _one(request, "table"),
+        _one(request, "identity"),
     )
 
 
@@ -311,6 +319,7 @@ ADMIN_ROUTES = (
     Route("GET", "/stats", stats),
     Route("GET", "/listeners", listeners),
     Route("GET", "/clusters", clusters),
+    Route("GET", "/certs", certs),
     Route("GET", "/routes", routes),
     Route("GET", "/routes/explain", explain),
     Route("GET", "/server_info", server_info),

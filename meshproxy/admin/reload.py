@@ -27,6 +27,8 @@ from meshproxy.sources.store import Record, Store
 DEFAULT_LAYER = "default"
 MOST_LAYERS = 64
 MOST_LOGGED = 20
+RENEWAL = "certificates"
+"""The source of what was refused when only the files had changed that the configuration names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,18 @@ class Missing(Exception):
     """There is no such layer, or no such generation."""
 
 
+class Papers(Protocol):
+    """The files that a configuration names."""
+
+    async def stale(self) -> bool:
+        """Whether they are not as they were when the one in force was prepared."""
+
+
 class Fleet(Protocol):
     """Who carries traffic: takes a configuration as a whole, or leaves everything as it is."""
+
+    @property
+    def papers(self) -> Papers: ...
 
     async def prepare(self, config: Config) -> None: ...
 
@@ -238,6 +250,22 @@ class Reloader:
             record = self._earlier(generation)
             return await self._change(lambda: _layers(record), source)
 
+    async def renew(self) -> None:
+        """Serve the configuration in force with what the files hold now that it names; or go on as before."""
+        async with self._turn:
+            if self.closed or not await self._fleet.papers.stale():
+                return
+            try:
+                await self._serve(self.config)
+            except Invalid as invalid:
+                self._stats.certificate_renewals["refused"] += 1
+                self.refusal = Refusal(RENEWAL, self.clock.wall(), invalid.problems)
+                self._log.error("certificates-refused", problems=len(invalid.problems))
+                self._log_problems(invalid)
+            else:
+                if self.refusal is not None and self.refusal.source == RENEWAL:
+                    self.refusal = None
+
     def _earlier(self, generation: int | None) -> Record:
         if generation is None:
             known = [summary.generation for summary in self._store.history() if summary.generation < self.generation]
@@ -275,6 +303,8 @@ class Reloader:
             elif change.words:
                 await asyncio.to_thread(self._keep, await self._take(change, source))
             else:
+                if await self._fleet.papers.stale():
+                    await self._serve(self.config)
                 self.layers = change.layers
                 self._stats.reloaded("unchanged", self.generation, self.clock.wall())
         except Invalid as invalid:
@@ -287,14 +317,17 @@ class Reloader:
         if self.closed:
             raise Invalid([Problem("", "the proxy drains, or a successor is coming up: it takes no configuration")])
 
-    async def _take(self, change: Change, source: str) -> Record:
-        await self._fleet.prepare(change.config)
+    async def _serve(self, config: Config) -> None:
+        await self._fleet.prepare(config)
         try:
             self._expect_open()
         except Invalid:
             self._fleet.abort()
             raise
         await self._fleet.commit()
+
+    async def _take(self, change: Change, source: str) -> Record:
+        await self._serve(change.config)
         self.layers = change.layers
         self.config = change.config
         self.version = change.version
@@ -320,6 +353,9 @@ class Reloader:
         self.refusal = Refusal(source, now, invalid.problems)
         self._stats.reloaded("refused", self.generation, now)
         self._log.error("config-refused", source=source, problems=len(invalid.problems))
+        self._log_problems(invalid)
+
+    def _log_problems(self, invalid: Invalid) -> None:
         for problem in invalid.problems[:MOST_LOGGED]:
             self._log.error("config-problem", problem=problem)
 

@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="say everything that is wrong with a configuration; opens no socket")
     check.set_defaults(command=_check)
     check.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
+    check.add_argument(
+        "--files", action="store_true", dest="look_at_files", help="look also at the certificates that it names"
+    )
     _output_option(check)
 
     explain = commands.add_parser("explain", help="say which rule decides about a request, and why no other; offline")
@@ -54,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     )
     explain.add_argument("--listener", metavar="NAME", help="where it arrives, if there are several")
     explain.add_argument("--table", metavar="NAME", help="the table of routes, if the listener has several")
+    explain.add_argument("--identity", metavar="ID", help="who the client has proved to be, such as shop/web")
     _output_option(explain)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 
 from meshproxy.cli import INVALID, OK
@@ -15,11 +16,15 @@ from meshproxy.model.relaxed import relaxations
 from meshproxy.schema import json_schema
 from meshproxy.sources.files import Files
 
+TRUSTING = {"chain": "whoever has a certificate of its CA", "off": "anybody who answers"}
+"""Whom, where names are not verified."""
+
 
 def check(arguments: argparse.Namespace) -> int:
     try:
         documents = Files(arguments.files, os.environ).read()
         config = combine(documents)
+        warnings = [*_warnings(documents), *(_files(documents) if arguments.look_at_files else ())]
     except Invalid as invalid:
         if arguments.output == "json":
             print(json.dumps({"problems": [problem.as_json() for problem in invalid.problems]}, indent=1))
@@ -27,7 +32,6 @@ def check(arguments: argparse.Namespace) -> int:
             for problem in invalid.problems:
                 print(problem, file=sys.stderr)
         return INVALID
-    warnings = list(_warnings(documents))
     if arguments.output == "json":
         print(json.dumps({"problems": [], "warnings": [warning.as_json() for warning in warnings]}, indent=1))
     else:
@@ -44,6 +48,20 @@ def _warnings(documents: Sequence[Document]) -> Iterator[Problem]:
             for each in relaxations(listener):
                 message = f"listener `{listener.name}` is relaxed, `{each.switch}`: {each.words}"
                 yield document.problem(("listeners", index, *each.path), message)
+        for cluster in document.config.clusters:
+            if cluster.tls is not None and cluster.tls.verify in TRUSTING:
+                message = f"cluster `{cluster.name}` trusts {TRUSTING[cluster.tls.verify]}"
+                yield document.problem(("clusters", cluster.name, "tls", "verify"), message)
+
+
+def _files(documents: Sequence[Document]) -> list[Problem]:
+    """Warnings of the files that are named, or Invalid."""
+    from meshproxy.cli.papers import look
+
+    problems, warnings = look(documents, time.time())
+    if problems:
+        raise Invalid(problems)
+    return warnings
 
 
 def schema() -> int:

@@ -17,7 +17,13 @@ from meshproxy.sources.files import Files
 
 def explain(arguments: argparse.Namespace) -> int:
     question = Question(
-        arguments.method, arguments.host, arguments.path, tuple(arguments.header), arguments.listener, arguments.table
+        arguments.method,
+        arguments.host,
+        arguments.path,
+        tuple(arguments.header),
+        arguments.listener,
+        arguments.table,
+        arguments.identity,
     )
     try:
         answer = Explainer()(combine(Files(arguments.files, os.environ).read()), question)

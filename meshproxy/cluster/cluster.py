@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from meshproxy.cluster.retry import Budget
 from meshproxy.core.limit import Stock
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
+from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
-from meshproxy.net.dial import OURS
-from meshproxy.observe.metrics import ClusterStats
+from meshproxy.net.dial import OURS, Dialling, Outcome
+from meshproxy.net.tls import Broken
+from meshproxy.observe.metrics import ClusterStats, EndpointStats
 from meshproxy.wire.h1 import ResponseCodec
 
 NO_ENDPOINT = Failure("no_endpoint", 503, "UH")
@@ -30,10 +33,13 @@ Heed = Callable[[Endpoint, Failure | None, int, float], None]
 none), and the seconds until then."""
 
 
+DialTo = Callable[[Address, Callable[[Outcome], None]], Dialling]
+
+
 class ClusterState:
     """Live: what a cluster counts goes on over reloads."""
 
-    __slots__ = ("_clock", "_registry", "_timer", "name", "pickers", "stats")
+    __slots__ = ("_clock", "_holders", "_registry", "_timer", "name", "pickers", "stats")
 
     def __init__(self, name: str, registry: dict[str, ClusterStats], clock: Clock) -> None:
         self.name = name
@@ -43,7 +49,19 @@ class ClusterState:
         self._clock = clock
         self._timer: Timer | None = None
         self._registry = registry
+        self._holders = Counter[str]()
         registry[name] = self.stats
+
+    def endpoint(self, name: str) -> EndpointStats:
+        """What one counts; the next one at the same address, of which more is demanded say, counts on."""
+        self._holders[name] += 1
+        return self.stats.endpoints.setdefault(name, EndpointStats())
+
+    def forget(self, name: str) -> None:
+        """Once for each time that it was asked for."""
+        self._holders[name] -= 1
+        if not self._holders[name]:
+            del self._holders[name], self.stats.endpoints[name]
 
     def changed(self) -> None:
         """An endpoint has become fit to be picked, or unfit."""
@@ -117,7 +135,7 @@ class Cluster:
 
     __slots__ = (
         "__weakref__", "_breaker", "_build", "_everybody", "budget", "choose", "codec", "connect_timeout", "degraded",
-        "gate", "guarded", "heed", "keepalive", "limit", "name", "pending", "requests", "reuse", "stats",
+        "dial", "gate", "guarded", "heed", "limit", "name", "pending", "requests", "reuse", "stats",
     )
 
     def __init__(
@@ -128,7 +146,7 @@ class Cluster:
         limit: Stock,
         *,
         connect_timeout: float,
-        keepalive: bool,
+        dial: DialTo,
         reuse: Reuse,
         codec: ResponseCodec,
         heed: Heed | None = None,
@@ -147,7 +165,8 @@ class Cluster:
         self.stats = stats
         self.connect_timeout = connect_timeout
         self.limit = limit
-        self.keepalive = keepalive
+        self.dial = dial
+        """Begins an attempt to connect."""
         self.reuse = reuse
         self.codec = codec
         """How answers of HTTP are read."""
@@ -218,6 +237,8 @@ class Cluster:
         return Lease(self, endpoint, user)
 
     def connect_failed(self, endpoint: Endpoint, error: OSError) -> None:
+        if isinstance(error, Broken):
+            self.stats.handshakes[error.word] += 1
         for stats in (endpoint.stats, self.stats):
             if isinstance(error, TimeoutError):
                 stats.connect_timeouts_total += 1

@@ -90,9 +90,12 @@ class Endpoint:
 def drain_after(clock: Clock, grace: float, users: Collection[User]) -> None:
     """Let connections end by themselves for a while, then end them."""
 
-    def end() -> None:
-        for user in tuple(users):
-            user.drain()
-
     if users:
-        clock.after(grace, end)
+        clock.after(grace, lambda: end_all(users))
+
+
+def end_all(users: Collection[User]) -> None:
+    for user in tuple(users):
+        # The end of one may have been the turn of another, which is something else by now.
+        if user in users:
+            user.drain()

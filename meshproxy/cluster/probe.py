@@ -1,51 +1,46 @@
 """One check of one endpoint: a connection of its own, a deadline for all of it, and one word at the end.
 
-    Probe(loop, clock, address, opening, talk, timeout, done).begin()
+    Probe(clock, dial, opening, talk, timeout, done).begin()
 
 It is callbacks and one timer, so a port that hangs holds up nobody.  `done` may be told before `begin` returns.
 """
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable
 
 from meshproxy.cluster.talk import OK, TIMEOUT, Result, Talk
-from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
-from meshproxy.net.dial import OURS, Dial
+from meshproxy.net.dial import OURS, Dialling, Outcome
 from meshproxy.wire.h1 import Malformed
 
 
 class Probe:
-    __slots__ = ("_address", "_clock", "_conn", "_dial", "_done", "_loop", "_opening", "_talk", "_timeout", "_timer")
+    __slots__ = ("_clock", "_conn", "_dial", "_dial_to", "_done", "_opening", "_talk", "_timeout", "_timer")
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         clock: Clock,
-        address: Address,
+        dial_to: Callable[[Callable[[Outcome], None]], Dialling],
         opening: bytes,
         talk: Talk | None,
         timeout: float,
         done: Callable[[Result], None],
     ) -> None:
-        self._loop = loop
         self._clock = clock
-        self._address = address
+        self._dial_to = dial_to
         self._opening = opening
         self._talk = talk
         self._timeout = timeout
         self._done = done
         self._timer: Timer | None = None
-        self._dial: Dial | None = None
+        self._dial: Dialling | None = None
         self._conn: Conn | None = None
 
     def begin(self) -> None:
         self._timer = self._clock.after(self._timeout, lambda: self._end(TIMEOUT))
-        dial = Dial(self._loop, self._clock, self._address, self._timeout, self._dialled, keepalive=False)
+        dial = self._dial_to(self._dialled)
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial
@@ -62,14 +57,14 @@ class Probe:
             self._conn.abort()
         self._timer = self._dial = self._conn = None
 
-    def _dialled(self, outcome: socket.socket | OSError) -> None:
+    def _dialled(self, outcome: Outcome) -> None:
         self._dial = None
         if isinstance(outcome, TimeoutError):
             self._end(TIMEOUT)
         elif isinstance(outcome, OSError):
             self._end(Result("unable" if outcome.errno in OURS else "connect", str(outcome.strerror)))
         else:
-            self._connected(Conn(self._loop, outcome))
+            self._connected(outcome)
 
     def _connected(self, conn: Conn) -> None:
         self._conn = conn

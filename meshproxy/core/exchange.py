@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from meshproxy.core.client import Address
+from meshproxy.core.peer import Peer
 from meshproxy.errors import Failure
 from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
 
@@ -23,6 +24,10 @@ class Origin(Protocol):
     @property
     def conn(self) -> Any:
         """The connection, for those who have to do with it."""
+
+    @property
+    def peer(self) -> Peer | None:
+        """Who it is at the other end of TLS; None: it is a plain connection."""
 
 
 class Changes:
@@ -139,6 +144,12 @@ class Exchange:
     def client(self) -> str | None:
         """The address of the client's end of the connection, if it has one."""
         return self.origin.client
+
+    @property
+    def identity(self) -> str:
+        """Who the client has proved to be; nothing, if it has proved nothing."""
+        peer = self.origin.peer
+        return peer.identity if peer is not None else ""
 
     @property
     def notes(self) -> Notes:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from meshproxy.core.exchange import Exchange
+from meshproxy.core.peer import spoken
 from meshproxy.model.routes import split_variables
 
 Fill = Callable[[Exchange], bytes]
@@ -31,6 +32,7 @@ def template(value: str, names: Names) -> Fill:
         "cluster": lambda x: x.cluster.name.encode("ascii") if x.cluster is not None else b"",
         "listener": _constant(names.listener),
         "route": _constant(names.route),
+        "identity": lambda x: spoken(x.identity),
     }
     parts = [known[text] if is_variable else _constant(text) for text, is_variable in split_variables(value)]
     return lambda x: b"".join([part(x) for part in parts])

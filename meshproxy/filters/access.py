@@ -28,8 +28,8 @@ _parameters = re.compile(rb";[^/]*+").sub
 
 def build(said: Access, who: Who) -> Hooks:
     refused = Failure("access_denied", said.status, "AD")
-    deny = tuple(_test(match, who, loosely=True) for match in said.deny)
-    allow = tuple(_test(match, who, loosely=False) for match in said.allow)
+    deny = tuple(test_of(match, who, loosely=True) for match in said.deny)
+    allow = tuple(test_of(match, who, loosely=False) for match in said.allow)
 
     def request(x: Exchange) -> Failure | None:
         for denies in deny:
@@ -45,7 +45,7 @@ def build(said: Access, who: Who) -> Hooks:
     return Hooks(request=request)
 
 
-def _test(match: AccessMatch, who: Who, *, loosely: bool) -> Test:
+def test_of(match: AccessMatch, who: Who, *, loosely: bool) -> Test:
     """The cheap ones first."""
     tests = []
     if match.path is not None:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 from meshproxy.core.exchange import Exchange
+from meshproxy.core.peer import spoken
 from meshproxy.model.limits import By
 
 Value = Callable[[Exchange], bytes]
@@ -28,6 +29,8 @@ def value_of(by: By) -> Value:
         return _cookie(by.cookie.encode("ascii"))
     if by.of == "path":
         return lambda x: x.path
+    if by.of == "identity":
+        return lambda x: spoken(x.identity)
     return lambda x: _network(x.client)
 
 

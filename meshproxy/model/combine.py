@@ -14,11 +14,13 @@ from typing import Any
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import balance, breaker, health, routes
 from meshproxy.model.address import Address, Named
+from meshproxy.model.authorize import Callers, admission_problems
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
+from meshproxy.model.tls import ServerTls, client_problems, demands_of, server_problems
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
 SECTIONS = ("node", *PROCESS, "drain", "overload", "dns")
@@ -92,7 +94,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_loop_problems(listeners, tables, clusters),
     ]
     if problems:
-        raise Invalid(_bounded(problems))
+        raise Invalid(bounded(problems))
     return config
 
 
@@ -100,7 +102,7 @@ def _by_name(items: Iterable[Item]) -> tuple[Any, ...]:
     return tuple(sorted((item.value for item in items), key=lambda value: str(value.name)))
 
 
-def _bounded(problems: list[Problem]) -> Iterable[Problem]:
+def bounded(problems: list[Problem]) -> Iterable[Problem]:
     more = len(problems) - MOST_PROBLEMS
     return problems if more <= 0 else [*problems[:MOST_PROBLEMS], Problem("", f"and {more} more problems")]
 
@@ -210,6 +212,8 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
         if listener.protocol == "udp":
             yield from _udp_problems(item)
         yield from _filter_problems(item)
+        yield from _tls_problems(item)
+        yield from _authorize_problems(item)
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
             yield from _targets(item, path, chain, known)
@@ -304,6 +308,63 @@ def _filter_problems(item: Item) -> Iterator[Problem]:
         seen.add(each.kind)
 
 
+def _tls_problems(item: Item) -> Iterator[Problem]:
+    listener: Listener = item.value
+    if listener.protocol == "udp":
+        if listener.tls:
+            yield item.problem(("tls",), "`tls` needs a connection: `protocol` http, tcp or tls, not udp")
+        return
+    said: list[tuple[Path, tuple[ServerTls, ...]]] = [((), listener.tls)]
+    said += [(("chains", index), chain.tls or ()) for index, chain in enumerate(listener.chains)]
+    for path, several in said:
+        for below, message in server_problems(several, listener.protocol):
+            yield item.problem((*path, "tls", *below), message)
+    yield from _confusions(item)
+    if listener.permissive and not any(several for _, several in said):
+        yield item.problem(("permissive",), "`permissive` needs `tls`")
+    for index, chain in enumerate(listener.chains):
+        if chain.permissive and not chain.tls and (chain.tls is not None or not listener.tls):
+            yield item.problem(("chains", index, "permissive"), "`permissive` needs `tls`")
+
+
+def _authorize_problems(item: Item) -> Iterator[Problem]:
+    listener: Listener = item.value
+    servers = (*listener.tls, *(server for chain in listener.chains for server in chain.tls or ()))
+    said: list[tuple[Path, tuple[Callers, ...] | None, tuple[ServerTls, ...]]] = [((), listener.authorize, servers)]
+    for index, chain in enumerate(listener.chains):
+        said.append((("chains", index), chain.authorize, listener.tls if chain.tls is None else chain.tls))
+    for path, entries, servers in said:
+        at = (*path, "authorize")
+        if entries is None:
+            continue
+        if listener.protocol == "http":
+            yield item.problem(at, "`authorize` is for other protocols: `protocol: http` has it on rules of `routes`")
+        elif listener.protocol == "udp":
+            yield item.problem(at, "`authorize` needs a connection: `protocol` tcp or tls, or http on rules, not udp")
+        elif entries and not any(server.client_ca for server in servers):
+            yield item.problem(at, "`authorize` needs `tls` with `client_ca`: nobody could prove who they are")
+        for below, message in admission_problems(entries):
+            yield item.problem((*at, *below), message)
+
+
+def _confusions(item: Item) -> Iterator[Problem]:
+    """A client asks for the server name that it likes, and then for any host: what one chain demands of it must hold
+    wherever the same routes serve it."""
+    listener: Listener = item.value
+    by_name = any(chain.match.sni or chain.match.alpn for chain in listener.chains)
+    first: dict[str, tuple[int, object]] = {}
+    for index, chain in enumerate(listener.outcomes if by_name else ()):
+        if chain.routes is None:
+            continue
+        before, demands = first.setdefault(chain.routes, (index, demands_of(chain.tls)))
+        if demands != demands_of(chain.tls):
+            yield item.problem(
+                ("chains", before, "routes"),
+                f"`routes` {chain.routes} serve chains that ask other things of clients: by the server name a client "
+                "may choose what it is asked, so give them tables of their own",
+            )
+
+
 def _udp_problems(item: Item) -> Iterator[Problem]:
     if item.value.proxy_protocol:
         yield item.problem(("proxy_protocol",), "`proxy_protocol` needs `protocol: tcp`, not udp")
@@ -323,6 +384,8 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
         protocol = item.value.protocol
         yield item.problem(below, f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}")
     if item.value.protocol == "udp":
+        if cluster.tls:
+            yield item.problem(below, f"cluster `{name}` speaks TLS, which needs `protocol` http, tcp or tls, not udp")
         if cluster.proxy_protocol:
             yield item.problem(below, f"cluster `{name}` sends a PROXY protocol header, which needs `protocol: tcp`")
         if cluster.outlier:
@@ -333,15 +396,28 @@ def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Pro
 
 def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
     for item in clusters:
-        for path, message in breaker.problems(item.value.breaker):
+        cluster: Cluster = item.value
+        for path, message in breaker.problems(cluster.breaker):
             yield item.problem(("breaker", *path), message)
         first: dict[Address | Named, int] = {}
-        for index, endpoint in enumerate(item.value.endpoints):
+        for index, endpoint in enumerate(cluster.endpoints):
             before = first.setdefault(endpoint.address, index)
             if before != index:
                 yield item.problem(
                     ("endpoints", index), f"endpoint {endpoint.address} is listed twice: first as `endpoints[{before}]`"
                 )
+            if endpoint.identity is not None and (cluster.tls is None or cluster.tls.verify != "name"):
+                yield item.problem(
+                    ("endpoints", index, "identity"), "`identity` needs `tls` on the cluster, with `verify: name`"
+                )
+            if cluster.tls is not None and cluster.tls.nameless(endpoint.address, endpoint.identity):
+                yield item.problem(
+                    ("endpoints", index),
+                    f"endpoint {endpoint.address} has no name to verify: say `identity`, or `names` or `sni` in `tls`",
+                )
+        if cluster.tls is not None:
+            for path, message in client_problems(cluster.tls):
+                yield item.problem(("tls", *path), message)
 
 
 def _balance_problems(clusters: Iterable[Item]) -> Iterator[Problem]:

@@ -81,6 +81,18 @@ class _Held(NamedTuple):
 def _secrets(config: Config) -> Iterator[_Held]:
     if config.admin.token is not None:
         yield _Held("admin.token", "admin", config.admin.token)
+    for listener in config.listeners:
+        servers = [("tls", listener.tls)]
+        servers += [(f"chains[{place}].tls", chain.tls or ()) for place, chain in enumerate(listener.chains)]
+        for where, several in servers:
+            for place, server in enumerate(several):
+                if isinstance(server.key, Secret):
+                    at = f"{where}[{place}]" if len(several) > 1 else where
+                    yield _Held(f"listeners.{listener.name}.{at}.key", server.certificate, server.key)
+    for cluster in config.clusters:
+        client = cluster.tls
+        if client is not None and isinstance(client.key, Secret):
+            yield _Held(f"clusters.{cluster.name}.tls.key", client.certificate, client.key)
     for table in config.routes:
         for place, rule in enumerate(table.rules):
             for number, each in enumerate(rule.filters):

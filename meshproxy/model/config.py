@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
+from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
 from meshproxy.model.health import Health, Outlier
@@ -19,6 +20,7 @@ from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
+from meshproxy.model.tls import AlpnName, ClientTls, Identity, ServerName, ServerTls
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
     Bool,
@@ -38,19 +40,21 @@ from meshproxy.schema.kinds import (
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Items, Keyed
 
-IDLE = {"tcp": 3600.0, "udp": 60.0, "http": 60.0}
+IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0}
 """How long a connection or session may be silent where nothing is said."""
 HEAD_WITHIN = 10.0
+HANDSHAKE_WITHIN = 10.0
 
 _LATER_PROTOCOLS = {
-    "tls": "TLS",
     "mqtt": "MQTT",
     "redis": "the Redis proxy",
     "dns": "the DNS proxy",
     "auto": "telling protocols apart",
 }
 
-Protocol = Annotated[Literal["http", "tcp", "udp"], choice("http", "tcp", "udp", reserved=_LATER_PROTOCOLS)]
+Protocol = Annotated[
+    Literal["http", "tcp", "tls", "udp"], choice("http", "tcp", "tls", "udp", reserved=_LATER_PROTOCOLS)
+]
 Codec = Annotated[Literal["own", "h11"], choice("own", "h11")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
 Weight = Annotated[int, whole(0, 65535)]
@@ -137,7 +141,7 @@ class Timeouts:
 
     idle: Annotated[
         Duration | None,
-        "silence in both directions that ends it, 0: never; absent: 1h for tcp, 60s for udp and http",
+        "silence in both directions that ends it, 0: never; absent: 1h for tcp and tls, 60s for udp and http",
     ] = None
     lifetime: Annotated[
         Duration | None, "the longest life of a connection, 0 or absent: no limit; of http, the answer under way ends"
@@ -147,6 +151,12 @@ class Timeouts:
     )
     request: Annotated[
         Duration | None, "for http: how long all of an exchange may take, 0 or absent: no limit; a route may differ"
+    ] = None
+
+    handshake: Annotated[
+        PositiveDuration | None,
+        "for TLS: how long the handshake may take, and the first bytes of a client that tell what it speaks; "
+        "absent: 10s",
     ] = None
 
     def over(self, default: Timeouts) -> Timeouts:
@@ -181,33 +191,40 @@ class Filter:
 class Match:
     """What a chain applies to; everything that is said must hold."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"sni": "TLS", "alpn": "TLS"}
-
     ports: Annotated[tuple[Port, ...], "any of these local ports; empty: any port"] = ()
     sources: Annotated[tuple[Network, ...], "any of these client networks; empty: any client"] = ()
+    sni: Annotated[
+        tuple[ServerName, ...], "any of these server names in a TLS hello, `name` or `*.suffix`; empty: any, or none"
+    ] = ()
+    alpn: Annotated[tuple[AlpnName, ...], "a TLS hello offers any of these protocols; empty: any, or none"] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """Where a part of a listener's connections goes."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"tls": "TLS", "filters": "the filter chain"}
+    RESERVED: ClassVar[Mapping[str, str]] = {"filters": "the filter chain"}
 
     match: Annotated[Match, "which connections; empty: all of them"] = Match()
     protocol: Annotated[Protocol | None, "absent: the listener's, and for now it can be no other"] = None
     cluster: Annotated[Name | None, "where they go; absent: the listener's cluster"] = None
     routes: Annotated[Name | None, "for http: the table that decides; absent: the listener's"] = None
+    tls: Annotated[
+        Annotated[tuple[ServerTls, ...], Items(one=True)] | None,
+        "TLS ends here; a list: by server name; an empty list: it does not; absent: as on the listener",
+    ] = None
+    permissive: Annotated[Bool | None, "plain connections are served too; absent: as on the listener"] = None
     timeouts: Annotated[Timeouts, "what is absent is taken from the listener"] = Timeouts()
+    authorize: Annotated[
+        tuple[Callers, ...] | None, "for tcp and tls: who is let in, by identity; absent: as on the listener"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """An address, or several, on which connections or datagrams are accepted."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "tls": "TLS",
-        "transparent": "the original destination",
-    }
+    RESERVED: ClassVar[Mapping[str, str]] = {"transparent": "the original destination"}
 
     name: Annotated[Name, "a unique name, used in logs and metrics"]
     listen: Annotated[
@@ -216,6 +233,15 @@ class Listener:
     protocol: Annotated[Protocol, "what is spoken"]
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
     routes: Annotated[Name | None, "for http: the table of routes that decides, a name under `routes`"] = None
+    tls: Annotated[
+        tuple[ServerTls, ...],
+        Items(one=True),
+        "TLS ends here; a list: by server name, the first one for all others; absent: it does not",
+    ] = ()
+    permissive: Annotated[Bool, "with `tls`: plain connections are served too, told apart by their first bytes"] = False
+    max_handshakes: Annotated[
+        Count, "TLS handshakes at a time that each worker makes for this listener; more wait for their turn"
+    ] = 256
     chains: Annotated[tuple[Chain, ...], "the first whose match holds decides"] = ()
     max_connections: Annotated[Count, "connections at a time (for udp: sessions); more are refused"] = 16384
     filters: Annotated[tuple[Filter, ...], "what is done to every connection; each kind once"] = ()
@@ -223,11 +249,15 @@ class Listener:
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
     http: Annotated[Http, "how HTTP is spoken"] = PLAIN_HTTP
     codec: Annotated[Codec, "for http: who reads the requests; `h11` is slow, and there for comparison"] = "own"
+    authorize: Annotated[
+        tuple[Callers, ...] | None,
+        "for tcp and tls: who is let in, by identity; what any of these admits, and nobody else; absent: everybody",
+    ] = None
 
     @property
     def outcomes(self) -> tuple[Chain, ...]:
         """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
-        own = Timeouts(IDLE[self.protocol], 0.0, HEAD_WITHIN, 0.0)
+        own = Timeouts(IDLE[self.protocol], 0.0, HEAD_WITHIN, 0.0, HANDSHAKE_WITHIN)
         last = (Chain(),) if self.cluster or self.routes else ()
         return tuple(
             replace(
@@ -235,7 +265,10 @@ class Listener:
                 protocol=self.protocol,
                 cluster=chain.cluster or self.cluster,
                 routes=chain.routes or self.routes,
+                tls=self.tls if chain.tls is None else chain.tls,
+                permissive=self.permissive if chain.permissive is None else chain.permissive,
                 timeouts=chain.timeouts.over(self.timeouts).over(own),
+                authorize=self.authorize if chain.authorize is None else chain.authorize,
             )
             for chain in (*self.chains, *last)
         )
@@ -245,7 +278,6 @@ class Listener:
 class Endpoint:
     """One place that serves a cluster; a plain address is short for one of weight 1."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"identity": "TLS"}
     SHORTHAND: ClassVar[str] = "address"
 
     address: Annotated[
@@ -255,6 +287,9 @@ class Endpoint:
     zone: Annotated[Text, "where it runs; that of `node.zone` is preferred"] = ""
     priority: Annotated[Priority, "0 first; the next one takes what those before it are not fit for"] = 0
     labels: Annotated[Labels, "what a route may ask for by `subset`"] = ()
+    identity: Annotated[
+        Identity | None, "who it must prove to be, where its cluster speaks TLS and verifies names; absent: see there"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +307,6 @@ class Cluster:
     """Endpoints that are equals."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "tls": "TLS",
         "timeouts": "timeouts of a cluster",
         "discovery": "discovery",
     }
@@ -297,6 +331,7 @@ class Cluster:
     slow_start: Annotated[Duration, "for so long the weight of an endpoint that is new or fit again grows"] = 0.0
     health: Annotated[Health | None, "how endpoints are checked; absent: they are not"] = None
     outlier: Annotated[Outlier | None, "how endpoints are judged by the traffic; absent: they are not"] = None
+    tls: Annotated[ClientTls | None, "TLS is spoken to endpoints, and how; absent: it is not"] = None
 
     @property
     def names(self) -> tuple[str, ...]:

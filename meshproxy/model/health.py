@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from meshproxy.model.matching import Authority, Method, Value
 from meshproxy.model.routes import Location, field_problems
-from meshproxy.schema.kinds import Port, PositiveDuration, Scalar, refuse, whole
+from meshproxy.schema.kinds import Bool, Port, PositiveDuration, Scalar, refuse, whole
 from meshproxy.schema.shapes import AT_LEAST_ONE, Path
 
 MOST_BYTES = 1024
@@ -108,8 +108,6 @@ class Expect:
 class Health:
     """How endpoints are checked: by a request where there is a `path`, else by a connection."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"tls": "TLS"}
-
     path: Annotated[Location | None, "what HTTP is asked for; absent: it is enough to be connected"] = None
     method: Annotated[Method | None, "with `path`: how; absent: GET"] = None
     host: Annotated[Authority | None, "with `path`: of which host; absent: the address that is checked"] = None
@@ -117,6 +115,7 @@ class Health:
     send: Annotated[Octets | None, "without `path`: what is said to the endpoint"] = None
     expect: Annotated[Expect, "what has to come back"] = Expect()
     port: Annotated[Port | None, "another port than that of the traffic"] = None
+    tls: Annotated[Bool, "whether TLS is spoken where the cluster's `tls` says so"] = True
     interval: Annotated[PositiveDuration, "the pause between two checks of an endpoint that is well"] = 5.0
     interval_unhealthy: Annotated[
         PositiveDuration | None, "the pause where it is not, or may not be; absent: a fifth of `interval`"

@@ -19,13 +19,19 @@ Peer = Annotated[
 ]
 ADMISSIBLE = ("bare_lf", "obs_fold", "raw_target", "underscores", "bare_status")
 """The switches of `wire.h1.Strictness`."""
-WRITABLE = ("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id")
+WRITABLE = (
+    "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id",
+    "x-forwarded-client-cert",
+)
 
 Admitted = Annotated[
     Literal["bare_lf", "obs_fold", "raw_target", "underscores", "bare_status"], choice(*ADMISSIBLE)
 ]
 Identifying = Annotated[
-    Literal["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id"],
+    Literal[
+        "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded", "via", "x-request-id",
+        "x-forwarded-client-cert",
+    ],
     choice(*WRITABLE),
 ]
 Token = Annotated[str, string("protocol", "a protocol such as websocket", r"[A-Za-z0-9][A-Za-z0-9._/-]*", 64)]

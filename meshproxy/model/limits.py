@@ -88,9 +88,10 @@ class By:
     SHORTHAND: ClassVar[str] = "of"
 
     of: Annotated[
-        Literal["source", "path"] | None,
-        choice("source", "path", reserved={"identity": "the identity of a client, which takes TLS,"}),
-        "`source`: the client's address, of IPv6 the first 64 bits; `path`: regular and without the query",
+        Literal["source", "path", "identity"] | None,
+        choice("source", "path", "identity"),
+        "`source`: the client's address, of IPv6 the first 64 bits; `path`: regular and without the query; `identity`: "
+        "what the client has proved; those who have proved nothing are one",
     ] = None
     header: Annotated[Token | None, "the value of this header; those without it are one"] = None
     cookie: Annotated[Token | None, "the value of this cookie; those without it are one"] = None

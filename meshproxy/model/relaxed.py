@@ -42,6 +42,8 @@ def relaxations(said: Listener) -> Iterator[Relaxation]:
         yield Relaxation("h11", ("codec",), BY_H11)
     for index, switch in enumerate(said.http.admit):
         yield Relaxation(switch, ("http", "admit", index), ADMITTED[switch])
+    if said.permissive:
+        yield Relaxation("permissive", ("permissive",), "plain connections are served beside those that speak TLS")
     for name, words in KEPT.items():
         if getattr(said.http.path, name) == "keep":
             yield Relaxation(name, ("http", "path", name), words)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from meshproxy.model import retry
+from meshproxy.model.authorize import Admission, admission_problems
 from meshproxy.model.balance import Labels, NoSubset
 from meshproxy.model.filters import Access, Cors, Fault, access_problems, cors_problems, fault_problems
 from meshproxy.model.limits import By, Count, Redis, RouteBandwidth
@@ -244,10 +245,6 @@ class Fallback:
 class Rule:
     """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "authorize": "authorization",
-    }
-
     name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
     match: Annotated[RouteMatch, "which requests; empty: all of them"] = EVERYTHING
     cluster: Annotated[Name | None, "the cluster that gets them all"] = None
@@ -270,6 +267,10 @@ class Rule:
         "normal"
     )
     mirror: Annotated[Mirror | None, "a cluster that is sent copies of what is sent upstream"] = None
+    authorize: Annotated[
+        tuple[Admission, ...] | None,
+        "who may ask, by identity: what any of these admits, and nothing else; empty: nobody; absent: everybody",
+    ] = None
 
     @property
     def shares(self) -> tuple[Share, ...]:
@@ -313,7 +314,7 @@ class RouteTable:
                     yield each.rate_limit.redis
 
 
-VARIABLES = ("client", "host", "method", "path", "cluster", "listener", "route")
+VARIABLES = ("client", "host", "method", "path", "cluster", "listener", "route", "identity")
 _variable = re.compile(r"%\{([^{}]*)\}")
 
 
@@ -359,6 +360,7 @@ def _rule_problems(rule: Rule) -> Found:
         yield from below("reply", reply_problems(rule.reply))
     yield from below("rewrite", _rewrite_problems(rule))
     yield from below("mirror", _mirror_problems(rule))
+    yield from below("authorize", admission_problems(rule.authorize or ()))
     if rule.retry is not None:
         yield from below("retry", retry.problems(rule.retry))
         if not rule.shares:

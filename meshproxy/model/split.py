@@ -60,6 +60,7 @@ class SplitBy:
     header: Annotated[Name | None, "the value of this header"] = None
     cookie: Annotated[Name | None, "the value of this cookie"] = None
     client: Annotated[Bool | None, "the address of who asks"] = None
+    identity: Annotated[Bool | None, "what the client has proved to be"] = None
 
 
 def moments(shares: Iterable[Share]) -> list[float]:
@@ -110,8 +111,9 @@ def _cookie_names(names: Iterable[str]) -> Found:
 
 
 def _by_problems(by: SplitBy) -> Found:
-    if by.client is False:
-        yield ("client",), "`client` can only be true: leave `split_by` away to draw by chance"
+    for key in ("client", "identity"):
+        if getattr(by, key) is False:
+            yield (key,), f"`{key}` can only be true: leave `split_by` away to draw by chance"
     for key, name in (("header", by.header), ("cookie", by.cookie)):
         if name is not None and not token(name):
             yield (key,), f"`{key}` {cut(name)} is not the name of a {key}"

@@ -46,6 +46,12 @@ class Alarm:
         if self._young.pop(conn.fd, None) is None:
             del self._watched[conn.fd]
 
+    def let_go(self, conn: Watched) -> None:
+        """Its socket goes on as somebody else's."""
+        if self._young.pop(conn.fd, None) is None:
+            del self._watched[conn.fd]
+            self._epoll.unregister(conn.fd)
+
     def _come_of_age(self) -> None:
         self._growing = False
         grown, self._young = self._young, {}

@@ -53,8 +53,8 @@ NO_BYTES = bytes(struct.calcsize("i"))
 
 
 # Why a connection is not read, as a set of bits
-_NOT_STARTED, _PEER_FULL, _ENDED, FAILED, _CLOSED, _NOT_YET, SLOWED = 1, 2, 4, 8, 16, 32, 64
-_OVER = _ENDED | _CLOSED
+_NOT_STARTED, _PEER_FULL, _ENDED, FAILED, CLOSED, _NOT_YET, SLOWED, OWING = 1, 2, 4, 8, 16, 32, 64, 128
+_OVER = _ENDED | CLOSED
 
 
 class Handler(Protocol):
@@ -117,8 +117,9 @@ class Conn:
         "sock",
     )
 
-    shaped = False
-    """Whether what passes has to pass here: see `net.shaped`."""
+    spliceable = True
+    """Whether bytes may go by inside the kernel: not so where they are counted on their way, or deciphered."""
+
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop = loop
         self.sock = sock
@@ -155,6 +156,10 @@ class Conn:
         return (name[0], name[1]) if isinstance(name, tuple) else None
 
     @property
+    def closed(self) -> bool:
+        return bool(self._paused & CLOSED)
+
+    @property
     def paced(self) -> bool:
         """Whether it waits because it was fast, and will go on by itself."""
         return False
@@ -168,7 +173,8 @@ class Conn:
         Who connects has mostly something to say already, and many have no more to say than that: the loop need not
         know of them.
         """
-        self._paused = self._paused & ~_NOT_STARTED | _NOT_YET
+        if self._paused:
+            self._paused = self._paused & ~_NOT_STARTED | _NOT_YET
         self._reader()
 
     def come_of_age(self) -> None:
@@ -191,20 +197,20 @@ class Conn:
         self._listen_for_failure()
 
     def pour(self, flow: Flow, sink: Conn, pipes: Pipes) -> None:
-        """What is left of this may go there by splice, if reads are large and it would fill one.
+        """What is left of this may go there by splice, if both can, reads are large and it would fill one.
 
         `take` hears of it as of a read of nothing.  It is given what the kernel cannot move, and all that comes after.
         """
-        if self._read_size == LARGE_READ and flow.left >= SMALL_READ:
+        if self._read_size == LARGE_READ and flow.left >= SMALL_READ and self.spliceable and sink.spliceable:
             self._flow = flow
             self._sink = sink
             self._pipes = pipes
             self._read_by(self._pour)
 
     def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
-        """From now on everything read here is written there, by splice where pipes are given."""
+        """From now on everything read here is written there, by splice where pipes are given and both can."""
         self._sink = sink
-        self._pipes = pipes
+        self._pipes = pipes if self.spliceable and sink.spliceable else None
         sink.fed_by = self
         self._listen_for_failure()
         self._read_by(self._read_to_sink)
@@ -233,23 +239,37 @@ class Conn:
             self._shut()
 
     def close(self) -> None:
-        if not self._paused & _CLOSED:
-            self._pause(_CLOSED)
+        if not self._paused & CLOSED:
+            self._pause(CLOSED)
             if self._alarm is not None:
                 self._alarm.forget(self)
             self._drop_backlog()
             self.sock.close()
-            # Who is closed refers to nobody, so that counting references is enough to free it.
-            self._reader = self._take = self.handler = _NOBODY
-            self._sink = self._flow = self.fed_by = None
-            self._write_over = True
+            self._forget_all()
 
     def abort(self) -> None:
         """Close so that the peer sees a failure, not an end."""
-        if not self._paused & _CLOSED:
+        if not self._paused & CLOSED:
             if self.sock.family != socket.AF_UNIX:
                 self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
             self.close()
+
+    def go_on_from(self, other: Conn) -> None:
+        """With its socket, which is read here if it was there.  Nothing may wait in it, and it is closed to all."""
+        self.received, self.sent = other.received, other.sent
+        if not other._paused:
+            self._paused = 0
+            self._loop.add_reader(self.fd, self._reader)
+        other._paused |= CLOSED
+        if other._alarm is not None:
+            other._alarm.let_go(other)
+        other._forget_all()
+
+    def _forget_all(self) -> None:
+        """Who is closed refers to nobody, so that counting references is enough to free it."""
+        self._reader = self._take = self.handler = _NOBODY
+        self._sink = self._flow = self.fed_by = None
+        self._write_over = True
 
     # Reading
 
@@ -487,10 +507,10 @@ class Conn:
         self._lost(error)
 
     def _lost_if_over(self) -> None:
-        if self._write_over and self._paused & _ENDED and not self._paused & _CLOSED:
+        if self._write_over and self._paused & _ENDED and not self._paused & CLOSED:
             self._lost(None)
 
     def _lost(self, error: OSError | None) -> None:
         self._pause(_ENDED)
-        if not self._paused & _CLOSED:
+        if not self._paused & CLOSED:
             self.handler.on_lost(self, error)

@@ -28,10 +28,11 @@ class Watched(Protocol):
 
 
 class Deadlines:
-    __slots__ = ("_clock", "_due", "_shortest", "_timer", "_watched")
+    __slots__ = ("_clock", "_due", "_shortest", "_timer", "_watched", "now")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.now = clock.now
         self._watched: set[Watched] = set()
         self._shortest = inf
         """Seconds that every deadline is ahead of us when it is set, but for those that are expected."""

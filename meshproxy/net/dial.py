@@ -1,6 +1,6 @@
 """Open a connection, without a task.
 
-    outcome = Dial(...).begin()      # a connected socket, what went wrong, or None: then `done` is told, once
+    outcome = Dial(...).begin()      # a connection, what went wrong, or None: then `done` is told, once
 
 On the same machine a connection is made before the call returns, though a non-blocking socket does not say so; asking a
 second time is much cheaper than waiting for the loop to tell.
@@ -13,12 +13,24 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from meshproxy.model import Address
 from meshproxy.net.address import new_socket, sockaddr, tune_tcp
 from meshproxy.net.clock import Clock
+from meshproxy.net.conn import Conn
 
-Outcome = socket.socket | OSError
+Outcome = Conn | OSError
+
+
+class Dialling(Protocol):
+    """An attempt to connect, whatever it takes."""
+
+    def begin(self) -> Outcome | None: ...
+
+    def cancel(self) -> None: ...
+
+
 MADE = {0, errno.EISCONN}
 PENDING = {errno.EINPROGRESS, errno.EALREADY}
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
@@ -63,7 +75,7 @@ class Dial:
             sock.close()
             return bare(error)
         if made:
-            return sock
+            return Conn(self._loop, sock)
         self._timer = self._clock.after(self._timeout, self._expired)
         self._loop.add_writer(sock.fileno(), self._writable)
         return None
@@ -96,7 +108,7 @@ class Dial:
         else:
             self._timer.cancel()
             self._loop.remove_writer(self._sock.fileno())
-            self._done(self._sock)
+            self._done(Conn(self._loop, self._sock))
 
     def _expired(self) -> None:
         self.cancel()

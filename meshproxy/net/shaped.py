@@ -36,7 +36,7 @@ class Pace(NamedTuple):
 class ShapedConn(Conn):
     __slots__ = ("_clock", "_own", "_pace", "_reads_later", "_then", "_writes_later")
 
-    shaped = True
+    spliceable = False
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket, clock: Clock, pace: Pace) -> None:
         super().__init__(loop, sock)

@@ -14,15 +14,23 @@ from math import inf, isnan
 from typing import Any, Literal, NamedTuple
 
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
-REJECTED = ("limit", "rate_limit", "proxy_protocol", "no_chain", "no_endpoint", "breaker_open", "overload")
+REJECTED = (
+    "limit", "rate_limit", "proxy_protocol", "tls", "no_chain", "no_endpoint", "breaker_open", "overload", "authorize",
+)
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 OVERLOADS = ("keep_alive", "low", "connections")
 RELOADS = ("ok", "refused", "unchanged")
+RENEWALS = ("ok", "refused")
 CHECKED = ("ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch")
 EJECTED = ("connect", "gateway", "5xx", "success_rate")
 
 CONNECT_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+MOST_IDENTITIES = 100
+"""Of a listener that are counted each by its name."""
+LONGEST_IDENTITY = 256
+OTHERS = "other"
+
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -130,6 +138,8 @@ class ListenerStats(Counters):
         "datagrams_received_total",
         "datagrams_sent_total",
         "filters",
+        "handshakes",
+        "identities",
         "malformed",
         "mirrors",
         "rejected",
@@ -147,11 +157,22 @@ class ListenerStats(Counters):
         self.accept_errors_total = 0
         self.malformed: Counter[str] = Counter()
         """Requests refused for what they are, by reason; reasons that never were are not shown."""
+        self.handshakes: Counter[str] = Counter()
+        """Of TLS, by how they went."""
         self.answers: dict[str, dict[str, AnswerStats]] = {}
         """By route and cluster, either of which may be empty."""
         self.filters: dict[str, FilterStats] = {}
+        self.identities: dict[str, int] = {}
+        """How often each has come; `identified` counts."""
         self.mirrors: dict[str, dict[str, MirrorStats]] = {}
         """By route and cluster."""
+
+    def identified(self, identity: str) -> None:
+        """A connection has proved it.  Names come from outside: all beyond the first ones are one."""
+        identities = self.identities
+        if identity not in identities and (len(identities) >= MOST_IDENTITIES or len(identity) > LONGEST_IDENTITY):
+            identity = OTHERS
+        identities[identity] = identities.get(identity, 0) + 1
 
 
 class EndpointStats(Counters):
@@ -196,6 +217,7 @@ class ClusterStats(Counters):
         "connections_total",
         "ejections",
         "endpoints",
+        "handshakes",
         "hedges_total",
         "malformed",
         "no_endpoint_total",
@@ -217,6 +239,7 @@ class ClusterStats(Counters):
         self.bytes_sent_total = 0
         self.bytes_received_total = 0
         self.malformed: Counter[str] = Counter()
+        self.handshakes: Counter[str] = Counter()
         self.retries_total = 0
         self.retries_exhausted_total = 0
         self.retries_refused_total = 0
@@ -247,6 +270,8 @@ class ProcessStats(Counters):
     """What concerns the whole process, whatever the number of its workers."""
 
     __slots__ = (
+        "certificate_renewals",
+        "certificates",
         "config_generation",
         "health",
         "last_reload_ok_seconds",
@@ -269,6 +294,9 @@ class ProcessStats(Counters):
         self.last_reload_successful = 0
         self.relaxed: dict[str, dict[str, int]] = {}
         """By listener, the switches of the config in force by which it is less strict."""
+        self.certificates: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
+        """By listener and cluster, one of which is empty, and by role."""
+        self.certificate_renewals = dict.fromkeys(RENEWALS, 0)
         self.workers = 1
         self.worker_deaths_total = 0
         self.resolutions_failed_total = 0
@@ -335,8 +363,8 @@ class Metric(NamedTuple):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
-        "process", "config", "health", "worker", "stage", "listener", "answers", "code", "filter", "mirror", "cluster",
-        "endpoint", "doubt",
+        "process", "config", "certificate", "health", "worker", "stage", "listener", "answers", "code", "filter",
+        "mirror", "cluster", "endpoint", "doubt",
     ]
     field: str
     help: str
@@ -350,6 +378,7 @@ class Metric(NamedTuple):
 SCOPE_LABELS = {
     "process": (),
     "config": ("listener",),
+    "certificate": ("listener", "cluster", "role"),
     "health": ("cluster",),
     "worker": (),
     "stage": ("stage",),
@@ -377,6 +406,10 @@ METRICS = (
            "Unix time of the last config that was accepted."),
     Metric("meshproxy_listener_relaxed", "gauge", "config", "relaxed",
            "1 for each switch by which the listener is less strict than by default.", "switch"),
+    Metric("meshproxy_certificate_renewals_total", "counter", "process", "certificate_renewals",
+           "Times that files with certificates, keys or CAs were replaced, by what became of it.", "result"),
+    Metric("meshproxy_certificate_not_after_seconds", "gauge", "certificate", "not_after",
+           "Unix time of the end: of the first to expire of a chain, of the last of several CAs."),
     Metric("meshproxy_workers", "gauge", "process", "workers",
            "Workers that serve now."),
     Metric("meshproxy_worker_deaths_total", "counter", "process", "worker_deaths_total",
@@ -405,6 +438,8 @@ METRICS = (
            "Connections refused before they were relayed.", "reason"),
     Metric("meshproxy_listener_closed_total", "counter", "listener", "closed",
            "Connections ended, by why.", "reason"),
+    Metric("meshproxy_identity_connections_total", "counter", "listener", "identities",
+           "Connections that have proved an identity; in each worker the first 100 of them, and `other`.", "identity"),
     Metric("meshproxy_listener_received_bytes_total", "counter", "listener", "bytes_received_total",
            "Bytes read from clients."),
     Metric("meshproxy_listener_sent_bytes_total", "counter", "listener", "bytes_sent_total",
@@ -421,6 +456,8 @@ METRICS = (
            "From the head of a request to the end of its answer."),
     Metric("meshproxy_listener_malformed_total", "counter", "listener", "malformed",
            "Requests refused because they are malformed.", "reason"),
+    Metric("meshproxy_listener_handshakes_total", "counter", "listener", "handshakes",
+           "Handshakes of TLS with clients, by how they went.", "result"),
     Metric("meshproxy_filter_errors_total", "counter", "filter", "errors_total",
            "Times that a filter raised, or answered with what is no answer."),
     Metric("meshproxy_filter_slow_total", "counter", "filter", "slow_total",
@@ -465,6 +502,8 @@ METRICS = (
            "Requests and connections refused because the breaker was open."),
     Metric("meshproxy_cluster_malformed_total", "counter", "cluster", "malformed",
            "Answers refused because they are malformed.", "reason"),
+    Metric("meshproxy_cluster_handshakes_total", "counter", "cluster", "handshakes",
+           "Handshakes of TLS with endpoints, by how they went.", "result"),
     Metric("meshproxy_cluster_unasked_total", "counter", "cluster", "unasked_total",
            "Connections ended because the upstream sent what nobody had asked for."),
     Metric("meshproxy_cluster_sent_bytes_total", "counter", "cluster", "bytes_sent_total",
@@ -552,6 +591,12 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
+        "certificate": [
+            ((listener, cluster, role), held)
+            for listener, of_listener in snapshot["process"]["certificates"].items()
+            for cluster, of_cluster in of_listener.items()
+            for role, held in of_cluster.items()
+        ],
         "health": [((name,), held) for name, held in snapshot["process"]["health"].items()],
         "worker": [((), snapshot["worker"])],
         "stage": [((name,), held) for name, held in snapshot["worker"]["stages"].items()],

@@ -14,7 +14,9 @@ from math import inf
 from meshproxy import model
 from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
+from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
+from meshproxy.model.config import HANDSHAKE_WITHIN
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
@@ -24,6 +26,8 @@ from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.tls import needs_hello, securing
+from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.tcp import TcpService
@@ -118,26 +122,26 @@ def compile_config(
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
     for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim, config.node.zone)
+        clusters[part.name] = _group(part, claims, rim, config.node)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
     listeners = []
     tables = {table.name: table for table in config.routes}
     for said in config.listeners:
-        listeners.append(_listener(said, config.overload, clusters, tables, claims, rim, share))
+        listeners.append(_listener(said, config, clusters, tables, claims, rim, share))
         yield
     return Snapshot(config, tuple(listeners), named, clusters)
 
 
-def _group(said: model.Cluster, claims: Claims, rim: Rim, zone: str) -> Group:
+def _group(said: model.Cluster, claims: Claims, rim: Rim, node: model.Node) -> Group:
     key = connections_of("cluster", said.name)
-    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, zone)
+    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, node)
 
 
 def _listener(
     said: model.Listener,
-    overload: model.Overload | None,
+    config: model.Config,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
     claims: Claims,
@@ -152,12 +156,12 @@ def _listener(
     )
     if said.protocol == "udp":
         return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
-    return Listener(said, _tcp_doors(said, overload, state, clusters, tables, claims, rim, share))
+    return Listener(said, _tcp_doors(said, config, state, clusters, tables, claims, rim, share))
 
 
 def _tcp_doors(
     said: model.Listener,
-    overload: model.Overload | None,
+    config: model.Config,
     state: ListenerState,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
@@ -165,26 +169,33 @@ def _tcp_doors(
     rim: Rim,
     share: Share,
 ) -> tuple[Door, ...]:
-    def service(chain: model.Chain) -> Service:
+    trust_domain = config.node.trust_domain
+
+    def service(place: int, chain: model.Chain) -> Service:
+        inner: Service
         if chain.routes:
-            return http_service(said, chain, tables[chain.routes], clusters, state, claims, rim, overload)
-        assert chain.cluster is not None
-        return _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
+            table = tables[chain.routes]
+            inner = http_service(said, chain, table, clusters, state, claims, rim, config.overload, trust_domain)
+        else:
+            assert chain.cluster is not None
+            inner = _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
+            if chain.authorize is not None:
+                inner = Authorized(admitting(chain.authorize, trust_domain), inner, state)
+        return securing(inner, said, place, chain, state, claims, rim)
 
     # What a request is worth is only known when it has been read.
     urgent = any(
         rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
     )
-    rules = [
-        Rule(frozenset(chain.match.ports) or None, chain.match.sources or None, service(chain))
-        for chain in said.outcomes
-    ]
+    rules = [_rule(chain.match, service(place, chain)) for place, chain in enumerate(said.outcomes)]
     entry = Entry(
         connecting(said, tables, rim),
         rim.clock,
         state,
         _rate(said, claims, rim),
         _header(said.proxy_protocol),
+        (said.timeouts.handshake or HANDSHAKE_WITHIN) if needs_hello(said) else None,
+        said.protocol == "tls",
         chooser(rules),
     )
 
@@ -200,6 +211,16 @@ def _tcp_doors(
         return Door(live, open_it, None if urgent else lambda: live.serve(shed, entry.accept_failed))
 
     return tuple(map(door, places(said)))
+
+
+def _rule(match: model.Match, service: Service) -> Rule:
+    return Rule(
+        frozenset(match.ports) or None,
+        match.sources or None,
+        service,
+        by_name((name, True) for name in match.sni) if match.sni else None,
+        frozenset(name.encode("ascii") for name in match.alpn) or None,
+    )
 
 
 def _rate(said: model.Listener, claims: Claims, rim: Rim) -> Flow | None:
@@ -218,7 +239,6 @@ def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
 
 def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, rim: Rim) -> TcpService:
     return TcpService(
-        rim.loop,
         rim.clock,
         state,
         group.cluster,

@@ -2,6 +2,7 @@
 
     explain = Explainer()
     explain(config, Question("GET", "shop.local", "/v1/books"))     # a row, with a row for each rule in it
+    explain(config, Question("GET", "shop.local", "/v1/books", identity="shop/web"))    # and whether that is let in
 
 The answer is made of the configuration alone, so whoever has that can ask: the process, a supervisor that carries no
 traffic, or the command line.  The request is written as a client would write it, and read as the listener would read
@@ -16,15 +17,23 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Literal, NamedTuple
 
+from meshproxy.core.by_identity import ByIdentity
+from meshproxy.core.condition import conditions
+from meshproxy.core.path import leads_to
 from meshproxy.core.route import Router, compile_routes
 from meshproxy.core.target import Irregular, normaliser
+from meshproxy.filters.authorize import NOT_AUTHORIZED
 from meshproxy.model import Config, Http, RouteTable, Rule
+from meshproxy.model.authorize import Admission
 from meshproxy.model.http import PLAIN_HTTP
+from meshproxy.model.matching import RouteMatch
 from meshproxy.model.outline import destination, outline
+from meshproxy.model.tls import full_identity
 from meshproxy.plan.codec import request_codec
 from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE
 from meshproxy.wire.h1 import Malformed, RequestHead
 
+ADMITS = "admits"
 MOST_NAMES = 20
 """That are told to someone who has to choose one."""
 
@@ -49,6 +58,8 @@ class Question:
     """Each `name: value`."""
     listener: str | None = None
     table: str | None = None
+    identity: str | None = None
+    """Who the client has proved to be, in full or short; absent: nobody."""
 
 
 class Reading(NamedTuple):
@@ -76,13 +87,17 @@ class Explainer:
     def __call__(self, config: Config, question: Question) -> Row:
         data = _written(question)
         place, listeners = _place(config, question)
+        domain = config.node.trust_domain
+        identity = full_identity(question.identity or "", domain)
         found: Row = {
             "method": _shown(question.method),
             "host": _shown(question.host),
             "path": _shown(question.path),
             "listeners": listeners,
             "table": place.table.name,
+            "identity": _shown(identity) or None,
             "rule": None,
+            "authorize": None,
         }
         try:
             head = request_codec(*place.reading).reader().feed(data)
@@ -95,23 +110,41 @@ class Explainer:
         found["host"], found["path"] = _shown(head.authority.text), _shown(path)
         if head.method == b"CONNECT":
             return {**found, "answer": f"{NO_CONNECT.status} {NO_CONNECT.reason}", "rules": []}
-        return {**found, **self._decision(place.table, path, head)}
+        return {**found, **self._decision(place.table, path, head, identity, domain)}
 
-    def _decision(self, table: RouteTable, path: bytes, head: RequestHead) -> Row:
+    def _decision(self, table: RouteTable, path: bytes, head: RequestHead, identity: str, domain: str) -> Row:
         with self._turn:
             if self._table is not table:
                 rules = ((rule.match, (name, rule)) for name, rule in table.named())
                 self._router = compile_routes(rules, written=table.order == "written")
                 self._table = table
             verdicts = self._router.explain(head.authority.text, path, head.method, head)
-        winner, answer = None, f"{NO_ROUTE.status} {NO_ROUTE.reason}"
+        winner, answer, entries = None, f"{NO_ROUTE.status} {NO_ROUTE.reason}", None
         rows = []
         for verdict in verdicts:
             name, rule = verdict.route.outcome
             rows.append({"name": name, "verdict": verdict.reason, **outline(rule)})
             if verdict.won:
                 winner, answer = name, destination(rule)
-        return {"rule": winner, "answer": answer, "rules": rows}
+                if rule.authorize is not None:
+                    entries = [_entry(entry, path, head, identity, domain) for entry in rule.authorize]
+                    if not any(str(row["verdict"]).startswith(ADMITS) for row in entries):
+                        answer = f"{NOT_AUTHORIZED.status} {NOT_AUTHORIZED.reason}"
+        return {"rule": winner, "answer": answer, "authorize": entries, "rules": rows}
+
+
+def _entry(entry: Admission, path: bytes, head: RequestHead, identity: str, domain: str) -> Row:
+    """Whether it admits the request, or the first thing that does not hold; if that is `identity`, others may ask."""
+    verdict = ADMITS
+    if entry.sources:
+        verdict += f" from {', '.join(map(str, entry.sources))}"
+    if not ByIdentity([(entry.identities, None)], domain)[identity]:
+        verdict = "identity"
+    asked = conditions(RouteMatch(methods=entry.methods, headers=entry.headers))
+    failed = [each.name for each in asked if not each.holds(head.method, head)]
+    if entry.paths and not any(leads_to(path, each) for each in entry.paths):
+        failed.insert(0, "path")
+    return {"identities": entry.identities, "verdict": failed[0] if failed else verdict}
 
 
 def _written(question: Question) -> bytes:

@@ -21,9 +21,11 @@ from meshproxy.cluster.outlier import Outliers
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
-from meshproxy.observe.metrics import EJECTED, EndpointStats
+from meshproxy.model.address import Named
+from meshproxy.observe.metrics import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
+from meshproxy.plan.dialling import Reach, demands_of, dialling
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
@@ -68,16 +70,18 @@ class Group:
     """A cluster, and what was said of it."""
 
     __slots__ = (
-        "_breaker", "_members", "_outliers", "_parts", "_state", "check", "cluster", "config", "gate", "judge"
+        "_breaker", "_demands", "_members", "_outliers", "_parts", "_state", "check", "cluster", "config", "gate",
+        "judge",
     )
 
-    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, zone: str) -> None:
-        """`zone` is where the proxy runs."""
+    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, node: model.Node) -> None:
+        """`node` is who the proxy is, and where."""
         self.config = said
+        self._demands = demands_of(said, node.trust_domain, rim.papers)
         self._state = claims.claim(
             ("cluster", said.name), lambda: ClusterState(said.name, rim.stats.clusters, rim.clock)
         )
-        self._members = Members(said, self._state, rim, zone)
+        self._members = Members(said, self._state, rim, node.zone)
         self._find(claims, rim)
         self._parts: dict[model.Share, Cluster] = {}
         """By what routes ask for, without who gets it."""
@@ -91,7 +95,14 @@ class Group:
             partial(self._members.pick, model.Share(said.name)),
             limit,
             connect_timeout=said.connect_timeout,
-            keepalive=said.keepalive,
+            dial=dialling(
+                said,
+                said.connect_timeout,
+                Reach(rim.loop, rim.clock, rim.http.deadlines, rim.papers, node.trust_domain),
+                claims,
+                lambda: self._members.seats,
+                self._shaken,
+            ),
             reuse=Reuse(
                 said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
             ),
@@ -131,8 +142,11 @@ class Group:
         self.follow(rim.verdicts)
         for each in (self.cluster, *self._parts.values()):
             each.refresh()
-        for address in before.keys() - members.seats.keys():
-            table.drop(self._key(address), grace)
+        for key in self._keys(before) - self._keys(members.seats):
+            table.drop(key, grace)
+
+    def _keys(self, seats: Mapping[Address, Seat]) -> set[tuple[object, ...]]:
+        return {self._key(address, seat) for address, seat in seats.items()}
 
     def follow(self, verdicts: Verdicts) -> None:
         """Doubt whom the checks of this generation find unfit, and nobody else; let its endpoints be judged, and do as
@@ -155,6 +169,9 @@ class Group:
             self._breaker.hear(opened.until)
         self._state.stats.breaker_open = int(self._breaker is not None and self._breaker.state != "closed")
 
+    def _shaken(self, result: str) -> None:
+        self._state.stats.handshakes[result] += 1
+
     def _watching(self, claims: Claims, rim: Rim) -> Outliers | None:
         said, judge = self.config.outlier, self.judge
         if said is None:
@@ -170,23 +187,20 @@ class Group:
 
     def _find(self, live: Claims | Table, rim: Rim) -> None:
         members = self._members
-        members.found = [(self._endpoint(address, live, rim), seat) for address, seat in members.seats.items()]
+        members.found = [(self._endpoint(address, seat, live, rim), seat) for address, seat in members.seats.items()]
 
-    def _endpoint(self, address: Address, live: Claims | Table, rim: Rim) -> Endpoint:
+    def _endpoint(self, address: Address, seat: Seat, live: Claims | Table, rim: Rim) -> Endpoint:
         def make() -> Endpoint:
-            name, stats, registry = str(address), EndpointStats(), self._state.stats.endpoints
-            registry[name] = stats
+            name, state = str(address), self._state
+            stats = state.endpoint(name)
+            return Endpoint(address, stats, rim.clock, partial(state.forget, name), state.changed)
 
-            def forget() -> None:
-                if registry.get(name) is stats:
-                    del registry[name]
+        return live.claim(self._key(address, seat), make)
 
-            return Endpoint(address, stats, rim.clock, forget, self._state.changed)
-
-        return live.claim(self._key(address), make)
-
-    def _key(self, address: Address) -> tuple[str, str, Address]:
-        return ("endpoint", self.config.name, address)
+    def _key(self, address: Address, seat: Seat) -> tuple[object, ...]:
+        """With what it has to prove: connections on which it has proved less, or something else, are not its own."""
+        key = ("endpoint", self.config.name, address)
+        return (*key, self._demands, seat.host, seat.identity) if self._demands else key
 
 
 def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
@@ -197,7 +211,10 @@ def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
     found: dict[Address, Seat] = {}
     for endpoint in said.endpoints:
         for address in addresses(endpoint, known):
-            seat = found.get(address) or Seat(0, endpoint.zone, endpoint.priority, endpoint.labels)
+            host = endpoint.address.host if isinstance(endpoint.address, Named) else ""
+            seat = found.get(address) or Seat(
+                0, endpoint.zone, endpoint.priority, endpoint.labels, host, endpoint.identity
+            )
             found[address] = replace(seat, weight=seat.weight + endpoint.weight)
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.client import asker
+from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.overload import CONNECTIONS, LOW
@@ -19,6 +20,7 @@ from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
+from meshproxy.filters import authorize
 from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats, MirrorStats
@@ -48,7 +50,7 @@ from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, HttpService
 from meshproxy.relay.live import Kept, ListenerState, OfRoute
-from meshproxy.wire.h1 import Limits, RequestHead, encode
+from meshproxy.wire.h1 import Limits, encode
 
 Count = Callable[[str, str], AnswerStats]
 """The counters for a route and a cluster, either of which may be empty."""
@@ -63,6 +65,7 @@ def http_service(
     claims: Claims,
     rim: Rim,
     overload: model.Overload | None,
+    trust_domain: str,
 ) -> HttpService:
     def count(route: str, cluster: str) -> AnswerStats:
         key = ("answers", said.name, route, cluster)
@@ -83,7 +86,9 @@ def http_service(
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
         room = _room(overload, said, claims, rim) if overload is not None and rule.priority == "low" else None
-        own = [Hooks(done=original_over)] if mirror is not None else []
+        own = [authorize.build(rule.authorize, trust_domain, who)] if rule.authorize is not None else []
+        if mirror is not None:
+            own.append(Hooks(done=original_over))
         if room is not None:
             own.append(Hooks(done=room.leave))
         pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, who, own)
@@ -249,7 +254,12 @@ def _edit(said: model.HeaderEdit, names: Names) -> Edit:
     varying = [(name, template(value, names)) for name, value in fields if variables(value)]
     if not varying:
         return Edit(left_out, constant)
-    return Edit(left_out, constant, lambda x: encode.lines((name, fill(x)) for name, fill in varying))
+
+    def more(x: Exchange) -> bytes:
+        """A field that would say nothing is not written."""
+        return encode.lines((name, value) for name, fill in varying if (value := fill(x)))
+
+    return Edit(left_out, constant, more)
 
 
 def _with_host(edit: Edit, host: str | None) -> Edit:
@@ -277,17 +287,19 @@ def _new_path(rule: model.Rule) -> NewPath | None:
     return None
 
 
-def _reply(said: model.Reply, edit: Edit) -> Callable[[RequestHead], Reply]:
+def _reply(said: model.Reply, edit: Edit) -> Callable[[Exchange], Reply]:
     reply = fixed(said, edit)
     return lambda _: reply
 
 
-def _redirect(said: model.Redirect, edit: Edit) -> Callable[[RequestHead], Reply]:
-    scheme = (said.scheme or "http").encode("ascii")
+def _redirect(said: model.Redirect, edit: Edit) -> Callable[[Exchange], Reply]:
+    said_scheme = said.scheme.encode("ascii") if said.scheme is not None else None
     host = said.host.encode("ascii") if said.host is not None else None
     path = said.path.encode("ascii") if said.path is not None else None
 
-    def make(head: RequestHead) -> Reply:
+    def make(x: Exchange) -> Reply:
+        head = x.request
+        scheme = said_scheme or (b"http" if x.origin.peer is None else b"https")
         where = b"%b://%b%b" % (scheme, host or head.authority.text, path or head.target)
         return Reply(said.status, edited([(b"Location", where)], edit), added=edit.lines)
 

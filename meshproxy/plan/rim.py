@@ -40,3 +40,5 @@ class Rim:
     began: dict[str, float]
     """When each plan of timed steps was first put in force."""
     verdicts: Verdicts
+    papers: dict[str, str]
+    """By its path, what each file holds that the configuration names; there only while one is compiled."""

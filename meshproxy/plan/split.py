@@ -11,6 +11,7 @@ from meshproxy.core.client import Who
 from meshproxy.core.condition import conditions, fitting, together
 from meshproxy.core.cookie import cookie
 from meshproxy.core.exchange import Exchange
+from meshproxy.core.peer import spoken
 from meshproxy.model import encode
 from meshproxy.model.matching import RouteMatch
 from meshproxy.model.split import Share as Said
@@ -58,6 +59,9 @@ def _value(by: SplitBy | None, who: Who) -> Value | None:
     if by.cookie is not None:
         name = by.cookie.encode("ascii")
         return lambda x: cookie(x.request, name)
+
+    if by.identity:
+        return lambda x: spoken(x.identity) or None
 
     def address(x: Exchange) -> bytes | None:
         found = who(x)

@@ -21,7 +21,8 @@ def check_of(said: model.Cluster) -> str:
     """What the keys begin with of verdicts that checks find; nothing, where there are none."""
     if said.health is None:
         return ""
-    return _identity(said.name, {"health": model.encode(said.health), "proxy": said.proxy_protocol})
+    tls = model.encode(said.tls) if said.tls is not None else None
+    return _identity(said.name, {"health": model.encode(said.health), "proxy": said.proxy_protocol, "tls": tls})
 
 
 def judge_of(said: model.Cluster) -> str:

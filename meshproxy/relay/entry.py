@@ -1,4 +1,4 @@
-"""From an accepted socket to the chain that serves it: the limit, the PROXY header, the choice."""
+"""From an accepted socket to the chain that serves it: the limit, the PROXY header, the hello, the choice."""
 
 from __future__ import annotations
 
@@ -8,54 +8,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from meshproxy.core.client import Address, Network, read
 from meshproxy.core.limit import Flow
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
+from meshproxy.relay.arrival import Greeted, Introduced
 from meshproxy.relay.live import ListenerState
-from meshproxy.wire import proxy_protocol
-from meshproxy.wire.proxy_protocol import Endpoint, Header
-
-Networks = Sequence[Network]
-
-
-class Origin:
-    """Who connected to which port, as far as there are addresses, and what was read to find that out."""
-
-    __slots__ = ("_address", "conn", "destination", "early", "port", "source")
-
-    def __init__(
-        self, source: Endpoint | None, port: int | None, destination: Endpoint | None = None, early: bytes = b""
-    ) -> None:
-        self.source = source
-        self.port = port
-        self.destination = destination
-        """Told by a PROXY header; else the connection's own local address is meant."""
-        self.early = early
-        self.conn: Conn | None = None
-        """Once it is let in."""
-        self._address: Address | None = None
-
-    @property
-    def client(self) -> str | None:
-        """The address of who connected; None for a unix socket."""
-        return self.source[0] if self.source is not None else None
-
-    @property
-    def address(self) -> Address | None:
-        """The same to compare with; read once, and only where somebody asks."""
-        if self._address is None and self.source is not None:
-            self._address = read(self.source[0])
-        return self._address
-
-    def within(self, networks: Networks) -> bool:
-        address = self.address
-        return address is not None and any(address in network for network in networks)
+from meshproxy.relay.origin import Networks, Origin
 
 
 class Service(Protocol):
     def start(self, conn: Conn, origin: Origin) -> None:
         """Take the connection over; it is counted in, and whoever takes it counts it out."""
+
+    def behind(self, origin: Origin) -> Service | None:
+        """Who serves what comes next on a connection that was let in by an earlier generation, if it may go on."""
 
 
 Choose = Callable[[Origin], Service | None]
@@ -70,16 +36,29 @@ class Rule:
     ports: frozenset[int] | None
     sources: Networks | None
     service: Service
+    names: Callable[[str | None], object] | None = None
+    """Tells whether a server name is meant."""
+    protocols: frozenset[bytes] | None = None
+    """Of ALPN."""
+
+    @property
+    def everything(self) -> bool:
+        return self.ports is None and self.sources is None and self.names is None and self.protocols is None
 
     def matches(self, origin: Origin) -> bool:
         if self.ports is not None and origin.port not in self.ports:
             return False
-        return self.sources is None or origin.within(self.sources)
+        if self.sources is not None and not origin.within(self.sources):
+            return False
+        hello = origin.hello
+        if self.names is not None and (hello is None or not self.names(hello.name)):
+            return False
+        return self.protocols is None or (hello is not None and not self.protocols.isdisjoint(hello.alpn))
 
 
 def chooser(rules: Sequence[Rule]) -> Choose:
     """The first rule that matches decides; a rule for everything needs no asking."""
-    if rules and rules[0].ports is None and rules[0].sources is None:
+    if rules and rules[0].everything:
         only = rules[0].service
         return lambda _: only
     return lambda origin: next((rule.service for rule in rules if rule.matches(origin)), None)
@@ -106,6 +85,10 @@ class Entry:
     state: ListenerState
     rate: Flow | None
     header: ProxyHeader | None
+    hello_within: float | None
+    """For how long a hello of TLS is waited for, if it has to be looked at."""
+    only_tls: bool
+    """Whether nothing but TLS is let in."""
     choose: Choose
 
     def accept(self, port: int | None, sock: socket.socket, peer: Any) -> None:
@@ -145,9 +128,15 @@ class Entry:
     def _let_in(self, conn: Conn, origin: Origin) -> None:
         self.state.came()
         if self.header is None:
+            self.introduced(conn, origin)
+        else:
+            Introduced(self, self.header, conn, origin)
+
+    def introduced(self, conn: Conn, origin: Origin) -> None:
+        if self.hello_within is None:
             self.hand_on(conn, origin)
         else:
-            Arrival(self, self.header, conn, origin)
+            Greeted(self, self.hello_within, conn, origin)
 
     def hand_on(self, conn: Conn, origin: Origin) -> None:
         origin.conn = conn
@@ -163,63 +152,3 @@ class Entry:
 
     def accept_failed(self, _error: OSError) -> None:
         self.state.stats.accept_errors_total += 1
-
-
-class Arrival:
-    """A connection whose PROXY header is still to come."""
-
-    __slots__ = ("_buffer", "_conn", "_entry", "_origin", "_timer")
-
-    def __init__(self, entry: Entry, header: ProxyHeader, conn: Conn, origin: Origin) -> None:
-        self._entry = entry
-        self._conn = conn
-        self._origin = origin
-        self._buffer = b""
-        self._timer = entry.clock.after(header.timeout, self.drain)
-        entry.state.connections.add(self)
-        conn.handler = self
-        conn.read_to(self._read)
-        if header.trusts(origin):
-            conn.start()
-        else:
-            self.drain()
-
-    def _read(self, data: bytes) -> None:
-        self._buffer += data
-        try:
-            header = proxy_protocol.parse(self._buffer)
-        except proxy_protocol.Malformed:
-            self.drain()
-            return
-        if header is not None:
-            self._conn.stop()
-            self._leave()
-            self._entry.hand_on(self._conn, self._told_by(header))
-
-    def _told_by(self, header: Header) -> Origin:
-        early = self._buffer[header.length :]
-        source, destination = header.source, header.destination
-        if source is None or destination is None:
-            return Origin(self._origin.source, self._origin.port, early=early)
-        return Origin(source, destination[1], destination, early)
-
-    def on_end(self, conn: Conn) -> None:
-        self.drain()
-
-    def on_lost(self, conn: Conn, error: OSError | None) -> None:
-        self.drain()
-
-    def account(self) -> None:
-        """Nothing has been relayed yet."""
-
-    def leave(self) -> None:
-        """It has little time as it is."""
-
-    def drain(self) -> None:
-        """Whatever the cause, it ends the same way: without a header nobody comes in."""
-        self._leave()
-        self._entry.refuse(self._conn, "proxy_protocol")
-
-    def _leave(self) -> None:
-        self._timer.cancel()
-        self._entry.state.connections.discard(self)

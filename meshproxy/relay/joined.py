@@ -28,8 +28,6 @@ class Joined(ABC):
         """The bytes go first."""
         down = self._down
         self._up = up
-        if down.shaped:
-            pipes = None
         down.handler = up.handler = self
         down.relay_to(up, pipes)
         up.relay_to(down, pipes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, MutableSequence
 from typing import Any, Generic, Protocol, TypeVar
 
-from meshproxy.cluster.endpoint import User, drain_after
+from meshproxy.cluster.endpoint import User, drain_after, end_all
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
 from meshproxy.observe.metrics import FilterStats, ListenerStats
@@ -91,6 +91,11 @@ class ListenerState:
         self.stats.connections_active += 1
         self._guests.came()
 
+    def identified(self, identity: str | None) -> None:
+        """TLS is established with it, and it is handed to its service; to be called once."""
+        if identity:
+            self.stats.identified(identity)
+
     def rejected(self, reason: str) -> None:
         """It had been counted in, and is not relayed."""
         self.stats.rejected[reason] += 1
@@ -118,8 +123,7 @@ class ListenerState:
             connection.leave()
 
     def drain(self) -> None:
-        for connection in tuple(self.connections):
-            connection.drain()
+        end_all(self.connections)
 
     def retire(self, grace: float) -> None:
         if self._registry.get(self.name) is self.stats:

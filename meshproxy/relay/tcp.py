@@ -8,8 +8,6 @@ a failure as a failure.
 
 from __future__ import annotations
 
-import asyncio
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,12 +17,12 @@ from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
-from meshproxy.net.dial import Dial
+from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.net.splice import Pipes
-from meshproxy.relay.entry import Origin
 from meshproxy.relay.joined import Joined
 from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.live import ListenerState
+from meshproxy.relay.origin import Origin
 from meshproxy.wire import proxy_protocol
 
 DIAL_ATTEMPTS = 3
@@ -38,7 +36,6 @@ Announce = Callable[[proxy_protocol.Endpoint | None, proxy_protocol.Endpoint | N
 class TcpService:
     """Compiled: what one chain does with its connections."""
 
-    loop: asyncio.AbstractEventLoop
     clock: Clock
     state: ListenerState
     cluster: Cluster
@@ -46,6 +43,9 @@ class TcpService:
     lifetime: float
     pipes: Pipes | None
     announce: Announce | None
+
+    def behind(self, origin: Origin) -> None:
+        """What was begun goes on as it was: nothing in it is ever begun anew."""
 
     def start(self, conn: Conn, origin: Origin) -> None:
         TcpRelay(self, conn, origin).begin()
@@ -60,11 +60,13 @@ class TcpRelay(Joined):
         self._origin = origin
         self._unit: Stock | None = None
         self._lease: Lease | None = None
-        self._dial: Dial | None = None
+        self._dial: Dialling | None = None
         self._dialled_at = 0.0
         self._tried: tuple[Endpoint, ...] = ()
         self._lifespan = Lifespan(service.clock, service.idle, service.lifetime, self._has_moved, self._finish)
         service.state.connections.add(self)
+        conn.handler = self
+        conn.stop()
 
     # Towards the upstream
 
@@ -98,21 +100,14 @@ class TcpRelay(Joined):
             return
         self._lease = lease
         self._dialled_at = service.clock.now()
-        dial = Dial(
-            service.loop,
-            service.clock,
-            lease.endpoint.address,
-            service.cluster.connect_timeout,
-            self._dialled,
-            keepalive=service.cluster.keepalive,
-        )
+        dial = service.cluster.dial(lease.endpoint.address, self._dialled)
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial
         else:
             self._dialled(outcome)
 
-    def _dialled(self, outcome: socket.socket | OSError) -> None:
+    def _dialled(self, outcome: Outcome) -> None:
         self._dial = None
         lease = self._lease
         assert lease is not None
@@ -135,7 +130,7 @@ class TcpRelay(Joined):
             first = origin.early
             if service.announce is not None:
                 first = service.announce(origin.source, origin.destination or self._down.local) + first
-            self._join(Conn(service.loop, outcome), service.pipes, first)
+            self._join(outcome, service.pipes, first)
 
     def _account(self, down: Conn, up: Conn) -> None:
         assert self._lease is not None

@@ -19,13 +19,20 @@ from dataclasses import replace
 from functools import partial
 
 from meshproxy.cluster import talk
+from meshproxy.cluster.balance import Seat
+from meshproxy.cluster.cluster import DialTo
 from meshproxy.cluster.health import Standing
 from meshproxy.cluster.probe import Probe
+from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address, Cluster, Config
 from meshproxy.net.clock import Clock, Timer
+from meshproxy.net.deadlines import Deadlines
+from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import CHECKED, HealthStats, ProcessStats
+from meshproxy.plan.dialling import Reach, dialling
 from meshproxy.plan.group import Known, seats
+from meshproxy.plan.tls import Papers
 from meshproxy.plan.verdicts import check_of
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -44,7 +51,13 @@ Wanted = tuple[str, Cluster, Address]
 
 class Checks:
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, names: Known, process: ProcessStats, log: Log
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        names: Known,
+        papers: Callable[[], Papers],
+        process: ProcessStats,
+        log: Log,
     ) -> None:
         self.known: dict[str, bool] = {}
         """Whether an endpoint is fit, by the key of the verdict, once that is known."""
@@ -53,12 +66,20 @@ class Checks:
         self._loop = loop
         self._clock = clock
         self._names = names
+        self._papers = papers
+        self._deadlines = Deadlines(clock)
         self._process = process
         self._log = log
         self._codec = ResponseCodec()
         self._checked: dict[str, Cluster] = {}
         """The clusters in force that are checked, by what the keys of their verdicts begin with."""
         self._next: dict[str, Cluster] = {}
+        self._dials: dict[str, DialTo] = {}
+        self._next_dials: dict[str, DialTo] = {}
+        self._seats: dict[str, dict[Address, Seat]] = {}
+        """Who is checked, by the address that is looked at."""
+        self._table = Table()
+        self._claims: Claims | None = None
         self._watches: dict[str, Watch] = {}
         self._fresh: dict[str, Watch] = {}
         self._awaited: set[str] = set()
@@ -70,6 +91,11 @@ class Checks:
 
     async def prepare(self, config: Config) -> None:
         self._next = {check: cluster for cluster in config.clusters if (check := check_of(cluster))}
+        self._claims = claims = self._table.begin()
+        reach = Reach(self._loop, self._clock, self._deadlines, self._papers(), config.node.trust_domain)
+        self._next_dials = {
+            check: self._dial_of(check, cluster, reach, claims) for check, cluster in self._next.items()
+        }
         wanted = self._wanted(self._next)
         self._fresh = self._begin({key: who for key, who in wanted.items() if key not in self._watches})
         self._awaited = {key for key, watch in self._fresh.items() if watch.standing.healthy is None}
@@ -84,8 +110,24 @@ class Checks:
         finally:
             late.cancel()
 
+    def _dial_of(self, check: str, cluster: Cluster, reach: Reach, claims: Claims) -> DialTo:
+        said = cluster.health
+        assert said is not None
+        plain = cluster if said.tls else replace(cluster, tls=None)
+        return dialling(plain, said.timeout, reach, claims, lambda: self._seats.get(check, {}), lambda _: None)
+
+    def _dial(self, check: str, address: Address, done: Callable[[Outcome], None]) -> Dialling:
+        """As the next configuration says, if there is one."""
+        dial = self._next_dials.get(check) or self._dials[check]
+        return dial(address, done)
+
     def commit(self) -> None:
         self._checked = self._next
+        self._dials, self._next_dials = self._next_dials, {}
+        assert self._claims is not None, "commit follows prepare"
+        for _ in self._claims.commit(0):
+            """There is little of it."""
+        self._claims = None
         fresh, self._fresh = self._fresh, {}
         self._watches |= fresh
         self._check(self._checked, self._watches)
@@ -102,17 +144,23 @@ class Checks:
     def abort(self) -> None:
         self._end(self._fresh)
         self._fresh = {}
+        self._next_dials = {}
+        self._wanted(self._checked)  # who sits there is again who sat there before
+        if self._claims is not None:
+            self._claims.abort()
+            self._claims = None
 
     def close(self) -> None:
         self._end(self._fresh)
         self._end(self._watches)
 
     def _wanted(self, checked: Mapping[str, Cluster]) -> dict[str, Wanted]:
-        return {
-            check + str(address): (check, cluster, address)
-            for check, cluster in checked.items()
-            for address in seats(cluster, self._names)
-        }
+        wanted: dict[str, Wanted] = {}
+        for check, cluster in checked.items():
+            found = seats(cluster, self._names)
+            self._seats[check] = {looked_at(cluster, address): seat for address, seat in found.items()}
+            wanted |= {check + str(address): (check, cluster, address) for address in found}
+        return wanted
 
     def _check(self, checked: Mapping[str, Cluster], watches: Mapping[str, Watch]) -> None:
         """Who is there now, and nobody else."""
@@ -126,7 +174,7 @@ class Checks:
     def _begin(self, wanted: Mapping[str, Wanted]) -> dict[str, Watch]:
         return {
             key: Watch(
-                self._loop, self._clock, self._turns, self._codec, check, cluster, address, partial(self._heard, key)
+                self._clock, self._turns, self._codec, check, cluster, address, self._dial, partial(self._heard, key)
             )
             for key, (check, cluster, address) in wanted.items()
         }
@@ -163,13 +211,13 @@ class Watch:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
         clock: Clock,
         turns: Turns,
         codec: ResponseCodec,
         check: str,
         cluster: Cluster,
         address: Address,
+        dial: Callable[[str, Address, Callable[[Outcome], None]], Dialling],
         heard: Callable[[Watch, talk.Result, bool], None],
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -183,13 +231,13 @@ class Watch:
         """When the verdict became what it is, and when the last check was over."""
         self.last: talk.Result | None = None
         self.stopped = False
-        self._loop = loop
         self._clock = clock
         self._turns = turns
         self._codec = codec
         self._said = said
-        self._at = address if said.port is None or address.kind == "unix" else replace(address, port=said.port)
-        self._opening = talk.opening(said, self._at, cluster.proxy_protocol)
+        at = looked_at(cluster, address)
+        self._dial = partial(dial, check, at)
+        self._opening = talk.opening(said, at, cluster.proxy_protocol)
         self._heard = heard
         self._jitter = jitter
         self._probe: Probe | None = None
@@ -208,7 +256,7 @@ class Watch:
         self._timer = None
         said = self._said
         self._probe = Probe(
-            self._loop, self._clock, self._at, self._opening, talk.begin(said, self._codec), said.timeout, self._done
+            self._clock, self._dial, self._opening, talk.begin(said, self._codec), said.timeout, self._done
         )
         self._probe.begin()
 
@@ -225,6 +273,14 @@ class Watch:
         self._timer = self._clock.after(pause * self._jitter() if first else pause, partial(self._turns.ask, self))
         self._turns.give_back()
         self._heard(self, result, changed)
+
+
+def looked_at(cluster: Cluster, address: Address) -> Address:
+    """Where an endpoint is checked."""
+    said = cluster.health
+    if said is None or said.port is None or address.kind == "unix":
+        return address
+    return replace(address, port=said.port)
 
 
 class Turns:

@@ -37,6 +37,7 @@ from meshproxy.server.fleet import Row, open_doors
 from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
+from meshproxy.server.papers import Papers
 from meshproxy.server.peer import Gone, Peer
 from meshproxy.server.tasks import Tasks
 
@@ -98,11 +99,14 @@ class Crew:
         self._next = b""
         self._in_force = b""
         self._beginnings = Beginnings(clock)
+        self.papers = Papers(clock, process, log)
         self.addresses = Addresses(self._loop, clock, process, log)
         self.addresses.told = self._tell_addresses
         self._limits = OwnedLimits(self._loop, clock, len(board), shelves, self.addresses, process, log)
         self._ledger = self._limits.ledger
-        self.fitness = Fitness(self._loop, clock, self.addresses.known, process, log)
+        self.fitness = Fitness(
+            self._loop, clock, self.addresses.known, lambda: self.papers.known, process, log
+        )
         self.fitness.checks.told = partial(self._tell, "health")
         self.fitness.ejections.told = partial(self._tell, "ejected")
         self._departed: dict[str, Any] = Stats().snapshot()
@@ -118,7 +122,9 @@ class Crew:
         await self._turn.acquire()
         try:
             open_doors(config, self.doors)
-            self._next = json.dumps(encode(config)).encode()
+            await self.papers.prepare(config)
+            # With its papers: a successor that comes later finds those with which this configuration was taken.
+            self._next = json.dumps({"config": encode(config), "papers": self.papers.known}).encode()
             self._limits.prepare(config)
             await self.addresses.prepare(config)
             self._beginnings.prepare(config)
@@ -137,6 +143,7 @@ class Crew:
         self._in_force = self._next
         # The owner lets go first: the workers' copies are then the last, and they serve who stands in the queue.
         self.doors.commit()
+        self.papers.commit()
         self.addresses.commit()
         self._beginnings.commit()
         self.fitness.commit()
@@ -156,6 +163,7 @@ class Crew:
         self.fitness.abort()
         self._limits.abort()
         self.addresses.abort()
+        self.papers.abort()
         self.doors.abort()
         self._turn.release()
 

@@ -11,6 +11,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import HealthStats, ProcessStats
 from meshproxy.plan.group import HEALTH, Known, seats
+from meshproxy.plan.tls import Papers
 from meshproxy.plan.verdicts import check_of, judge_of
 from meshproxy.server.checks import Checks
 from meshproxy.server.ejections import Ejections
@@ -20,9 +21,15 @@ Row = dict[str, object]
 
 class Fitness:
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, names: Known, process: ProcessStats, log: Log
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        names: Known,
+        papers: Callable[[], Papers],
+        process: ProcessStats,
+        log: Log,
     ) -> None:
-        self.checks = Checks(loop, clock, names, process, log)
+        self.checks = Checks(loop, clock, names, papers, process, log)
         self.ejections = Ejections(clock, log)
         self._clock = clock
         self._names = names

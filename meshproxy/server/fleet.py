@@ -21,6 +21,7 @@ from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import shared_memory
 from meshproxy.server.fitness import Fitness
 from meshproxy.server.limits import OwnedLimits
+from meshproxy.server.papers import Papers
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -32,6 +33,8 @@ class Fleet(Protocol):
     addresses: Addresses
 
     fitness: Fitness
+
+    papers: Papers
 
     broken: str
     """Why it cannot go on for long; empty where all is well."""
@@ -90,6 +93,7 @@ class Solo:
     ) -> None:
         self._beginnings = Beginnings(clock)
         self.doors = doors
+        self.papers = Papers(clock, process, log)
         self.addresses = Addresses(loop, clock, process, log)
         self.addresses.told = self._tell_addresses
         self.limits = OwnedLimits(loop, clock, 1, Shelves(shared_memory(Shelves.SIZE)), self.addresses, process, log)
@@ -99,7 +103,7 @@ class Solo:
             eject=lambda key, ejection: self.fitness.ejections.hear({key: ejection}),
         )
         ledger.join(0, self.worker.limits.hear)
-        self.fitness = Fitness(loop, clock, self.addresses.known, process, log)
+        self.fitness = Fitness(loop, clock, self.addresses.known, lambda: self.papers.known, process, log)
         checks = self.fitness.checks
         checks.told = lambda key: self.worker.hear_health({key: checks.known[key]})
 
@@ -118,23 +122,26 @@ class Solo:
         open_doors(config, self.doors)
         self.limits.prepare(config)
         try:
+            await self.papers.prepare(config)
             await self.addresses.prepare(config)
             self.worker.hear(self.addresses.known)
             self._beginnings.prepare(config)
             self.worker.plans(self._beginnings.known)
             await self.fitness.prepare(config)
             self.worker.hear_health(self.fitness.checks.known)
-            await self.worker.prepare(config, lambda place: self.doors.share(place, 0))
+            await self.worker.prepare(config, lambda place: self.doors.share(place, 0), self.papers.known)
         except BaseException:
             self.fitness.abort()
             self.limits.abort()
             self.addresses.abort()
+            self.papers.abort()
             self.doors.abort()
             raise
 
     async def commit(self) -> None:
         # The owner lets go first: the worker's copy is then the last, and it serves who stands in the queue.
         self.doors.commit()
+        self.papers.commit()
         self.addresses.commit()
         self._beginnings.commit()
         self.fitness.commit()
@@ -146,6 +153,7 @@ class Solo:
         self.fitness.abort()
         self.limits.abort()
         self.addresses.abort()
+        self.papers.abort()
         self.doors.abort()
 
     @property

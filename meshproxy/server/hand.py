@@ -140,13 +140,14 @@ class Hand:
                 self._worker.abort()
 
     async def _prepare_it(self, message: Message) -> None:
-        def read() -> Config:
-            return decode(Config, json.loads(message.body))
+        def read() -> tuple[Config, dict[str, str]]:
+            said = json.loads(message.body)
+            return decode(Config, said["config"]), said["papers"]
 
         # A thread keeps a megabyte for good, and most configurations are read in a moment.
-        config = await asyncio.to_thread(read) if len(message.body) > READ_AT_ONCE else read()
+        config, papers = await asyncio.to_thread(read) if len(message.body) > READ_AT_ONCE else read()
         try:
-            await self._worker.prepare(config, self._share)
+            await self._worker.prepare(config, self._share, papers)
         except BaseException:
             self._close_unused()
             raise

@@ -16,7 +16,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,6 +83,8 @@ class Process:
         self.state = "starting"
         self.started = self._clock.wall()
         self.admin_address = ""
+        self._awaited: Mapping[str, object] = {}
+        """Files that the configuration in `-c` names, which was refused: one of them may be on its way."""
         self._offer: Offer | None = None
         self._relieved = False
         self._draining = asyncio.Event()
@@ -276,7 +278,10 @@ class Process:
         try:
             await self._reloader.put_documents(DEFAULT_LAYER, self._setting.files.read, source=source)
         except Invalid:
-            return  # logged and counted by the reloader, and shown in /server_info
+            # Logged and counted by the reloader, and shown in /server_info.
+            self._awaited = self.fleet.papers.tried
+        else:
+            self._awaited = {}
 
     def _status(self) -> str:
         refusal = self._reloader.refusal
@@ -297,6 +302,10 @@ class Process:
                 self.drain()
             if await asyncio.to_thread(self._setting.files.changed):
                 await self._reload_files("files")
+            elif not self._reloader.closed and await self.fleet.papers.changed(self._awaited):
+                await self._reloader.renew()
+                if self._awaited:
+                    await self._reload_files("files")
 
 
 def _raise_descriptor_limit() -> None:

@@ -11,7 +11,6 @@ asked", and then at once until a new connection has been greeted.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import deque
 from collections.abc import Mapping
 from math import inf
@@ -22,7 +21,7 @@ from meshproxy.model import Address, Config
 from meshproxy.model.limits import Redis
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
-from meshproxy.net.dial import Dial
+from meshproxy.net.dial import Dial, Outcome
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.wire.resp import Malformed, Refused, Replies, Reply, command
@@ -182,13 +181,13 @@ class Tally:
         host = hosts[self._failures % len(hosts)]
         return Address("ipv6" if ":" in host else "ipv4", host, where.port)
 
-    def _dialled(self, outcome: socket.socket | OSError) -> None:
+    def _dialled(self, outcome: Outcome) -> None:
         self._dial = None
         if isinstance(outcome, OSError):
             self._fail(str(outcome.strerror or outcome))
             return
         self._replies = Replies()
-        self._conn = conn = Conn(self._loop, outcome)
+        self._conn = conn = outcome
         conn.handler = self
         conn.read_to(self._take)
         conn.start()

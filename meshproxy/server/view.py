@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
 from meshproxy import __version__
+from meshproxy.admin.certs import certificate_rows
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
 from meshproxy.cluster.balance import Seat, standing
@@ -116,6 +117,9 @@ class View:
             for said in self._reloader.config.clusters
             if said.name in stats
         ]
+
+    def certificates(self) -> list[dict[str, object]]:
+        return certificate_rows(self._fleet.papers.in_force.papers, self._reloader.clock.wall())
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         return route_rows(self._reloader.config, stats["listeners"])

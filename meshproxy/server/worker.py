@@ -69,7 +69,7 @@ class Worker:
         self._verdicts = Verdicts(clock.now, eject)
         self._rim = Rim(
             loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {},
-            self.overload, {}, self._verdicts,
+            self.overload, {}, self._verdicts, {},
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self._table = Table()
@@ -80,10 +80,11 @@ class Worker:
 
     # Configurations
 
-    async def prepare(self, config: Config, share: Share) -> None:
-        """Raises Invalid, and then nothing has happened."""
+    async def prepare(self, config: Config, share: Share, papers: Mapping[str, str]) -> None:
+        """`papers` is what the files hold that it names.  Raises Invalid, and then nothing has happened."""
         assert not self._preparing, "one preparation at a time"
         self._preparing = True
+        self._rim.papers.update(papers)
         claims = self._table.begin()
         try:
             self._next = claims, await in_slices(compile_config(config, claims, self._rim, share))
@@ -91,6 +92,9 @@ class Worker:
             claims.abort()
             self._settle()
             raise
+        finally:
+            # Keys are among them.
+            self._rim.papers.clear()
 
     def plans(self, began: Mapping[str, float]) -> None:
         """When those began that the next configuration has."""

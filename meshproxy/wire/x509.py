@@ -109,6 +109,13 @@ class Certificate:
     """Of all of it, in hex."""
 
     @property
+    def names(self) -> frozenset[str]:
+        """All that it may be known by: nothing, if its SPIFFE ID leaves doubts."""
+        if not self.identity and self.uris and any(uri[:7].lower() == "spiffe:" for uri in self.uris):
+            return frozenset()
+        return frozenset((*self.dns, *self.uris, *self.ips))
+
+    @property
     def identity(self) -> str:
         """Whom it stands for: a SPIFFE ID, else the first DNS name, else the common name, else nobody.
 

@@ -55,6 +55,9 @@ class FakeProxy:
     async def clusters(self) -> list[dict[str, object]]:
         return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
 
+    def certificates(self) -> list[dict[str, object]]:
+        return [{"file": "web.pem", "subject": "CN=web", "used": [{"listener": "web", "role": "certificate"}]}]
+
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         assert stats["listeners"] == {}
         return [{"name": "web", "rules": [{"name": "web/0", "to": "books"}]}]
@@ -367,7 +370,7 @@ def test_head_works_wherever_get_does(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/routes/", "/certs", "/ready/", "//ready", "/config/", "/config/a/b", "/config/{layer}/x", "/READY"]
+    "path", ["/routes/", "/certs/", "/ready/", "//ready", "/config/", "/config/a/b", "/config/{layer}/x", "/READY"]
 )
 def test_an_unknown_path_is_told_the_known_ones(run: Run, path: str) -> None:
     async def conversation() -> None:

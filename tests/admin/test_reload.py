@@ -25,10 +25,21 @@ A2 = "clusters: {a: {endpoints: ['127.0.0.1:2']}}"
 B = "clusters: {b: {endpoints: ['127.0.0.1:1']}}"
 
 
+class Papers:
+    """Are as they were, unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.replaced = False
+
+    async def stale(self) -> bool:
+        return self.replaced
+
+
 class RecordingFleet:
     """Takes everything, or refuses once when told to; knows what was asked of it."""
 
     def __init__(self) -> None:
+        self.papers = Papers()
         self.calls: list[str] = []
         self.refuse: Invalid | None = None
         self.serving: Config | None = None
@@ -42,6 +53,7 @@ class RecordingFleet:
         self._prepared = config
 
     async def commit(self) -> None:
+        self.papers.replaced = False
         self.calls.append("commit")
         self.serving = self._prepared
 
@@ -402,5 +414,74 @@ def test_a_record_that_this_version_does_not_understand_keeps_no_file_from_servi
         assert s.clusters == {"a": "127.0.0.1:1"}
         assert any("record-skipped" in line and "quantum" in line for line in s.lines)
         assert s.reloader.generation == 8
+
+    run(scenario())
+
+
+def test_what_files_hold_is_renewed_without_a_new_generation(run: Run, scene: Callable[..., Scene]) -> None:
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A)
+        s.fleet.calls.clear()
+        await s.reloader.renew()
+        assert s.fleet.calls == [], "nothing is stale"
+        s.fleet.papers.replaced = True
+        await s.reloader.renew()
+        assert s.fleet.calls == ["prepare", "commit"]
+        assert (s.reloader.generation, len(s.store.history())) == (1, 1)
+        assert s.clusters == {"a": "127.0.0.1:1"}
+
+    run(scenario())
+
+
+def test_a_renewal_that_is_refused_is_told_and_no_reload(run: Run, scene: Callable[..., Scene]) -> None:
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A)
+        s.fleet.papers.replaced = True
+        s.fleet.refuse = Invalid([Problem("listeners.web.tls.key", "is not the key of its certificate")])
+        await s.reloader.renew()
+        assert s.stats.certificate_renewals["refused"] == 1
+        assert s.stats.last_reload_successful
+        assert s.stats.reloads["refused"] == 0
+        assert s.reloader.refusal is not None
+        assert s.reloader.refusal.as_json()["source"] == "certificates"
+        assert any("certificates-refused" in line for line in s.lines)
+        assert any("listeners.web.tls.key: is not the key" in line for line in s.lines)
+        await s.reloader.renew()
+        assert s.reloader.refusal is None
+        s.fleet.papers.replaced = True
+        with pytest.raises(Invalid):
+            await s.put("default", "clusterz: {}")
+        await s.reloader.renew()
+        assert s.reloader.refusal.source == "PUT", "that of a configuration is still true"
+
+    run(scenario())
+
+
+def test_the_same_again_renews_what_files_hold(run: Run, scene: Callable[..., Scene]) -> None:
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A)
+        s.fleet.calls.clear()
+        s.fleet.papers.replaced = True
+        s.fleet.refuse = Invalid([Problem("listeners.web.tls.key", "is not the key of its certificate")])
+        with pytest.raises(Invalid):
+            await s.put("default", A)
+        applied = await s.put("default", A)
+        assert (applied.generation, applied.changes) == (1, ())
+        assert s.fleet.calls == ["prepare", "prepare", "commit"]
+
+    run(scenario())
+
+
+def test_who_drains_renews_nothing(run: Run, scene: Callable[..., Scene]) -> None:
+    async def scenario() -> None:
+        s = scene()
+        await s.begin(A)
+        s.fleet.calls.clear()
+        s.fleet.papers.replaced = s.reloader.closed = True
+        await s.reloader.renew()
+        assert s.fleet.calls == []
 
     run(scenario())

@@ -6,14 +6,16 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
 from meshproxy.cluster import talk
 from meshproxy.cluster.probe import Probe
-from meshproxy.model import Health, decode
+from meshproxy.model import Address, Health, decode
 from meshproxy.model.address import parse
+from meshproxy.net.dial import Dial, Outcome
 from meshproxy.wire.h1 import ResponseCodec
 from tests.conftest import FakeClock
 
@@ -31,10 +33,14 @@ class Look:
         health, where = decode(Health, said), parse(address)
         self.results: list[str] = []
         self.probe = Probe(
-            asyncio.get_running_loop(), clock, where, talk.opening(health, where, None),
+            clock, partial(self.dial, clock, where), talk.opening(health, where, None),
             talk.begin(health, ResponseCodec()), health.timeout, lambda result: self.results.append(str(result)),
         )
         self.probe.begin()
+
+    @staticmethod
+    def dial(clock: FakeClock, where: Address, done: Callable[[Outcome], None]) -> Dial:
+        return Dial(asyncio.get_running_loop(), clock, where, 1.0, done, keepalive=False)
 
     async def result(self) -> str:
         async with asyncio.timeout(10):

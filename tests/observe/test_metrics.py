@@ -42,6 +42,8 @@ def busy_stats() -> Stats:
     web.rejected["limit"] += 2
     web.bytes_received_total += 2**60
     web.malformed["bare_lf"] += 1
+    web.handshakes["full"] += 1
+    web.identified("spiffe://cluster.local/ns/shop/sa/web")
     web.filters["web/0:0:a:B"] = FilterStats()
     mirror = MirrorStats()
     web.mirrors["web/0"] = {"next": mirror}
@@ -54,6 +56,7 @@ def busy_stats() -> Stats:
     books.connect_seconds.observe(0.001)
     books.connect_seconds.observe(99)
     books.malformed["bad_length"] += 1
+    books.handshakes["expired"] += 1
     books.ejections["5xx"] = 1
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
@@ -63,6 +66,7 @@ def busy_stats() -> Stats:
 
 def whole(stats: Stats) -> dict[str, Any]:
     process = ProcessStats("1.2.3")
+    process.certificates = {"web": {"": {"certificate": {"not_after": 1_800_000_000}}}}
     process.reloaded("ok", 7, 1_700_000_000.5)
     process.relaxed = {"web": {"bare_lf": 1}}
     process.health = {"books": HealthStats()}

@@ -42,7 +42,7 @@ def test_which_rule_wins_and_why_each_other_one_lost() -> None:
     rules = answer.pop("rules")
     assert answer == {
         "method": "GET", "host": "shop.local:81", "path": "/v1/books", "listeners": ["in"], "table": "web",
-        "rule": "rest", "answer": "up 3",
+        "identity": None, "rule": "rest", "answer": "up 3", "authorize": None,
     }  # fmt: skip
     assert verdicts({"rules": rules}) == [
         ("rest", "won"),
@@ -64,6 +64,49 @@ def test_in_the_order_as_written() -> None:
         ("web/2", "query page"),
         ("rest", "written after the winner"),
     ]
+
+
+GUARDED: list[dict[str, Any]] = [
+    {"name": "books", "match": {"path": {"prefix": "/v1"}}, "cluster": "up", "authorize": [
+        {"identities": ["shop/web", "audit/*"], "methods": ["GET"]},
+        {"identities": ["shop/*"], "methods": ["GET", "PUT"], "paths": [{"prefix": "/v1/own"}, {"exact": "/v1"}]},
+        {"identities": ["*"], "headers": {"x-open": {"exact": "1"}}, "sources": ["10.0.0.0/8", "fd00::/8"]},
+    ]},
+    {"name": "shut", "match": {"path": {"prefix": "/shut"}}, "cluster": "up", "authorize": []},
+    {"name": "open", "cluster": "up"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "identity", "verdicts", "answer"),
+    [
+        ("/v1", "GET", "shop/web", ["admits", "admits", "header x-open"], "up"),
+        ("/v1/x", "GET", "spiffe://cluster.local/ns/audit/sa/a", ["admits", "path", "header x-open"], "up"),
+        ("/v1/x", "PUT", "shop/web", ["method", "path", "header x-open"], "403 not_authorized"),
+        ("/v1/x", "POST", "shop/web", ["method", "path", "header x-open"], "403 not_authorized"),
+        ("/v1/own", "PUT", "shop/any", ["method", "admits", "header x-open"], "up"),
+        ("/v1/own", "GET", "web.shop", ["identity", "identity", "header x-open"], "403 not_authorized"),
+        ("/v1/own", "GET", None, ["identity", "identity", "header x-open"], "403 not_authorized"),
+        ("/shut", "GET", "shop/web", [], "403 not_authorized"),
+        ("/", "GET", None, None, "up"),
+    ],
+)  # fmt: skip
+def test_who_would_be_let_in_and_by_which_entry(
+    path: str, method: str, identity: str | None, verdicts: list[str] | None, answer: str
+) -> None:
+    found = Explainer()(config(GUARDED), Question(method, "a", path, identity=identity))
+    assert found["answer"] == answer
+    entries: Any = found["authorize"]
+    assert (None if entries is None else [entry["verdict"] for entry in entries]) == verdicts
+    if verdicts:
+        assert entries[0]["identities"] == ("shop/web", "audit/*")
+
+
+def test_an_entry_that_asks_where_one_is_says_where() -> None:
+    found = Explainer()(config(GUARDED), Question("PUT", "a", "/v1/x", ("x-open: 1",), identity="web.shop\x1b"))
+    entries: Any = found["authorize"]
+    assert entries[2]["verdict"] == "admits from 10.0.0.0/8, fd00::/8"
+    assert (found["identity"], found["answer"]) == ("web.shop\\x1b", "up")
 
 
 def test_no_rule_is_for_it() -> None:

@@ -342,7 +342,7 @@ def test_what_is_told_before_there_is_a_configuration_holds_from_its_first_momen
         (cluster,) = decode(Config, said).clusters
         w.worker.hear_health({check_of(cluster) + one.address: False, "gone 0123456789abcdef 10.0.0.1:80": False})
         w.worker.hear_ejected({judge_of(cluster) + two.address: Ejection(w.clock.now() + 9, 2, "5xx")})
-        await w.worker.prepare(decode(Config, {**said, "listeners": []}), lambda _: ())
+        await w.worker.prepare(decode(Config, {**said, "listeners": []}), lambda _: (), {})
         await w.worker.commit()
         assert doubts(w) == [["health"], ["outlier"]]
         assert len(w.worker._verdicts.unfit) == 1, "what nobody checks is forgotten"
@@ -357,7 +357,7 @@ def test_many_verdicts_at_once_are_one_change(run: Run, world: World) -> None:
         w = world()
         addresses = [f"127.0.0.{number}:1" for number in range(1, 201)]
         said = decode(Config, {"clusters": http(*addresses, health={})["clusters"]})
-        await w.worker.prepare(said, lambda _: ())
+        await w.worker.prepare(said, lambda _: (), {})
         await w.worker.commit()
         cluster = w.worker.current.groups["up"].cluster
         build, built = cluster._build, []

@@ -29,7 +29,7 @@ class World:
         self.lines: list[str] = []
         self.process = ProcessStats("test")
         log = Log(self.lines.append, clock=clock.wall)
-        self.checks = Checks(asyncio.get_running_loop(), clock, self.names, self.process, log)
+        self.checks = Checks(asyncio.get_running_loop(), clock, self.names, dict, self.process, log)
         self.checks.told = lambda key: self.told.append(self.checks.known[key])
 
     def server(self, host: str = "127.0.0.1", port: int = 0) -> Checked:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -27,6 +28,7 @@ from meshproxy.server.crew import Crew
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Peer
 from tests.names import Names, resolved_by
+from tests.pki import Pki
 
 WORKERS = 3
 MOMENT = 0.2
@@ -48,6 +50,7 @@ class Hand:
         self.knew: dict[str, list[str]] = {}
         """When it was to prepare."""
         self._prepared: str | None = None
+        self.papers: dict[str, str] = {}
         self.verdicts: dict[str, Any] = {}
         """On checks and on ejections."""
         self._peer = Peer(
@@ -86,7 +89,9 @@ class Hand:
     async def _prepare(self, message: Message) -> None:
         await self._suffer(self._nursery.faults.pop(("prepare", self.number), ""))
         self.knew = dict(self.known)
-        self._prepared = json.loads(message.body)["node"]["zone"]
+        said = json.loads(message.body)
+        self._prepared = said["config"]["node"]["zone"]
+        self.papers = said["papers"]
 
     async def _commit(self, _message: Message) -> None:
         await self._suffer(self._nursery.faults.pop(("commit", self.number), ""))
@@ -396,6 +401,57 @@ def test_checks_of_a_configuration_that_is_refused_are_given_up() -> None:
             await fleet.prepare(checked("127.0.0.1:1"))
         assert fleet.fitness.checks.known == {}
         assert await change(fleet, "1")
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+# The files that a configuration names
+
+
+def believing(path: Path) -> Config:
+    cluster = {"endpoints": ["127.0.0.1:1"], "tls": {"ca": str(path)}}
+    found: Config = decode(Config, {"node": {"zone": "0"}, "clusters": {"up": cluster}})
+    return found
+
+
+def test_all_have_the_same_papers_and_a_successor_those_that_are_in_force(tmp_path: Path) -> None:
+    pki = Pki(tmp_path)
+    first, second, third = (pki.ca().root.read_text() for _ in range(3))
+    path = tmp_path / "mesh-ca.pem"
+    path.write_text(first)
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+
+        def papers() -> list[dict[str, str]]:
+            return [hand.papers for hand in nursery.hands.values()]
+
+        await fleet.prepare(believing(path))
+        await fleet.commit()
+        assert papers() == [{str(path): first}] * WORKERS
+        path.write_text(second)
+        nursery.hands[1].die()
+        await manned(nursery, "0")
+        assert nursery.hands[1].papers == {str(path): first}, "what is on the disk is not in force"
+        nursery.faults = {("prepare", 2): "refuses"}
+        with pytest.raises(Invalid):
+            await fleet.prepare(believing(path))
+        assert fleet.papers.known == {str(path): first}
+        nursery.hands[0].die()
+        await manned(nursery, "0")
+        assert nursery.hands[0].papers == {str(path): first}, "nor is what one of them has refused"
+        await fleet.prepare(believing(path))
+        path.write_text(third)
+        await fleet.commit()
+        assert papers() == [{str(path): second}] * WORKERS
+        path.unlink()
+        with pytest.raises(Invalid, match=r"clusters\.up\.tls\.ca: `ca` .* cannot be read"):
+            await fleet.prepare(believing(path))
+        assert fleet.papers.known == {str(path): second}
+        assert await change(fleet, "1")
+        assert papers() == [{}] * WORKERS
         fleet.close()
 
     asyncio.run(scenario())

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.errors import CannotBind
+from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, decode
 
 World = Callable[[], Any]
@@ -280,5 +280,23 @@ def test_a_reload_freezes_no_garbage(run: Run, world: World) -> None:
         del circle
         await w.apply(config([]))
         assert left() is None
+
+    run(scenario())
+
+
+def test_what_files_hold_is_there_while_it_is_compiled_and_no_longer(run: Run, world: World) -> None:
+    async def scenario() -> None:
+        w = world()
+        papers = w.worker._rim.papers
+        seen = []
+
+        def share(_: object) -> tuple[socket.socket, ...]:
+            seen.append(dict(papers))
+            raise Invalid([Problem("", "no socket")])
+
+        with pytest.raises(Invalid):
+            await w.worker.prepare(decode(Config, config([listener("in", "127.0.0.1:0")], up=[])), share, {"a": "key"})
+        assert seen == [{"a": "key"}]
+        assert papers == {}
 
     run(scenario())

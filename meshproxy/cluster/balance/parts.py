@@ -31,6 +31,10 @@ class Seat:
     zone: str = ""
     priority: int = 0
     labels: Labels = ()
+    host: str = ""
+    """The name by which it is known, if it has one."""
+    identity: str | None = None
+    """Who it must prove to be."""
 
 
 ALL = 1 - 1e-9

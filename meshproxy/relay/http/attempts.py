@@ -25,12 +25,12 @@ from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Timer
 from meshproxy.net.conn import Conn, Feeder
-from meshproxy.relay.entry import Origin
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.filtered import Waiting
 from meshproxy.relay.http.handling import NOTHING
 from meshproxy.relay.http.incoming import Incoming
 from meshproxy.relay.http.upstream import Connecting, Upstream
+from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import ResponseHead
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ class Downstream(Attempts):
         return head.body == CHUNKED and (not x.request.minor or bool(x.handling.pipeline.response_data))
 
     def sink(self, x: Exchange) -> Conn | None:
-        return None if x.handling.pipeline.response_data or self._conn.shaped else self._conn
+        return None if x.handling.pipeline.response_data else self._conn
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head

@@ -152,12 +152,12 @@ class Forwarding(Handling):
 class Answering(Handling):
     """The proxy answers."""
 
-    make: Callable[[RequestHead], Reply]
+    make: Callable[[Exchange], Reply]
     stats: AnswerStats
 
     def begin(self, asked: Asked, x: Exchange) -> None:
         x.stats = self.stats
-        asked.reply(x, self.make(x.request))
+        asked.reply(x, self.make(x))
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -16,9 +16,9 @@ from meshproxy.core.identity import Said
 from meshproxy.core.reply import of_failure
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
-from meshproxy.relay.entry import Origin
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.upstream import Upstream
+from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import BodyReader, Malformed, RequestHead, body_reader, encode
 
 if TYPE_CHECKING:
@@ -160,7 +160,8 @@ class Incoming(ABC):
     def _renew(self) -> bool:
         """The configuration has changed: the next request belongs to the new one, if that still wants it."""
         entry = self._service.state.entry
-        service = entry.choose(self._origin) if entry is not None else None
+        chosen = entry.choose(self._origin) if entry is not None else None
+        service = chosen.behind(self._origin) if chosen is not None else None
         if service is None or type(service) is not type(self._service):
             self._close()
             return False
@@ -223,7 +224,7 @@ class Incoming(ABC):
         """What is left of a body need not come up here, if nobody looks at it, copies it, or keeps it for later."""
         upstream, handling = x.upstream, x.handling
         kept = handling.retry is not None and not x.streamed
-        if kept or handling.pipeline.request_data or handling.mirror is not None or self._conn.shaped:
+        if kept or handling.pipeline.request_data or handling.mirror is not None:
             return
         if body.left and isinstance(upstream, Upstream):
             self._conn.pour(body, upstream.conn, self._site.pipes)

@@ -13,12 +13,12 @@ from meshproxy.core.target import Irregular, Normalise
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
 from meshproxy.observe.metrics import AnswerStats
-from meshproxy.relay.entry import Networks, Origin
 from meshproxy.relay.http.downstream import Downstream
 from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE, NO_TRACE
 from meshproxy.relay.http.handling import Answering, Handling, Refusing
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
+from meshproxy.relay.origin import Networks, Origin
 from meshproxy.wire.h1 import RequestCodec, RequestHead
 
 Decision = tuple[Handling, bytes, bytes]
@@ -134,12 +134,15 @@ class HttpService:
 
     def said_of(self, origin: Origin) -> Said:
         """What is told to upstreams of who connected."""
-        return self.identity.of(origin.client, believed=self._believes(origin), scheme=b"http")
+        return self.identity.of(origin.client, believed=self._believes(origin), peer=origin.peer)
 
     def _believes(self, origin: Origin) -> bool:
         if self.believed is self.front:
             return False
         return self.trust_unix if origin.source is None else origin.within(self.trusted)
+
+    def behind(self, origin: Origin) -> HttpService | None:
+        return self if origin.peer is None else None
 
     def start(self, conn: Conn, origin: Origin) -> None:
         Downstream(self, conn, origin).begin()

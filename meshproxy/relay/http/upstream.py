@@ -6,7 +6,6 @@ and one on which anything went wrong is not used again.
 
 from __future__ import annotations
 
-import socket
 from math import inf
 from typing import Protocol
 
@@ -16,7 +15,7 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
-from meshproxy.net.dial import Dial
+from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.relay.http.failures import OVERFLOW, UPSTREAM_LOST, UPSTREAM_MALFORMED
 from meshproxy.relay.http.site import Site
 from meshproxy.wire.h1 import BodyReader, Malformed, ResponseHead, body_reader
@@ -71,7 +70,7 @@ class Upstream:
         "endpoint",
     )
 
-    def __init__(self, site: Site, cluster: Cluster, endpoint: Endpoint, sock: socket.socket, unit: Stock) -> None:
+    def __init__(self, site: Site, cluster: Cluster, endpoint: Endpoint, conn: Conn, unit: Stock) -> None:
         self._site = site
         self.endpoint = endpoint
         self._unit = unit
@@ -90,7 +89,7 @@ class Upstream:
         self._uses = 0
         self._too_old = site.now() + cluster.reuse.lifetime
         self.deadline = inf
-        self.conn = conn = Conn(site.loop, sock)
+        self.conn = conn
         conn.handler = self
         conn.read_to(self._take)
         site.upstreams.add(self)
@@ -354,7 +353,7 @@ class Connecting:
         self._unit: Stock | None = None
         self._pends = False
         """Whether it has taken one of those who may wait for a connection."""
-        self._dial: Dial | None = None
+        self._dial: Dialling | None = None
 
     def begin(self) -> None:
         self._x.upstream = self
@@ -413,12 +412,8 @@ class Connecting:
         self._fail(OVERFLOW)
 
     def _begin_dial(self) -> None:
-        site, cluster = self._site, self._cluster
-        self._since = site.now()
-        dial = Dial(
-            site.loop, site.clock, self._endpoint.address, cluster.connect_timeout, self._dialled,
-            keepalive=cluster.keepalive,
-        )
+        self._since = self._site.now()
+        dial = self._cluster.dial(self._endpoint.address, self._dialled)
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial
@@ -426,7 +421,7 @@ class Connecting:
         else:
             self._dialled(outcome)
 
-    def _dialled(self, outcome: socket.socket | OSError) -> None:
+    def _dialled(self, outcome: Outcome) -> None:
         if self._dial is not None:
             self._dial = None
             self._endpoint.dialling -= 1

@@ -26,8 +26,8 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | frozenset(
     b"max-forwards cache-control pragma vary age expires date location retry-after authorization proxy-authorization "
     b"proxy-authenticate www-authenticate cookie set-cookie forwarded via x-forwarded-for x-forwarded-host "
     b"x-forwarded-port x-forwarded-proto x-forwarded-prefix x-forwarded-server x-forwarded-scheme x-forwarded-ssl "
-    b"x-original-forwarded-for x-real-ip x-client-ip true-client-ip x-request-id proxy if-match if-none-match "
-    b"if-modified-since if-unmodified-since if-range".split()
+    b"x-original-forwarded-for x-real-ip x-client-ip true-client-ip x-request-id x-forwarded-client-cert "
+    b"proxy if-match if-none-match if-modified-since if-unmodified-since if-range".split()
 )
 """Fields that frame, route, authenticate or modify: RFC 9110 6.5.1 forbids them after a body, because a recipient that
 merges trailers into the head would decide anew what has been decided."""

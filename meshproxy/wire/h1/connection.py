@@ -21,6 +21,7 @@ END_TO_END = frozenset(
     b"content-length transfer-encoding trailer content-type content-encoding content-range range expect "
     # routing, and who asks on whose behalf
     b"host via forwarded x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-port x-real-ip x-request-id "
+    b"x-forwarded-client-cert "
     b"max-forwards location "
     # who may, and who must not
     b"authorization proxy-authorization www-authenticate cookie set-cookie origin strict-transport-security "

@@ -1,0 +1,139 @@
+"""How endpoints are reached: in plain, or by TLS, with the proof of who they are.
+
+    dial = dialling(cluster, 1.0, reach, claims, seats, count)
+    dial(address, done).begin()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from hashlib import sha256
+
+from meshproxy import model
+from meshproxy.cluster.balance import Seat
+from meshproxy.cluster.cluster import DialTo
+from meshproxy.core.table import Claims
+from meshproxy.model import Address
+from meshproxy.model.tls import ClientTls, full_identity
+from meshproxy.net.clock import Clock
+from meshproxy.net.deadlines import Deadlines
+from meshproxy.net.dial import Dial, Dialling, Outcome
+from meshproxy.net.tls import Broken, Session, TlsConn, TlsDial
+from meshproxy.net.tls.proof import proof
+from meshproxy.plan.tls import Papers, client_context_of
+from meshproxy.relay.live import Kept
+
+MOST_SESSIONS = 1024
+"""Kept to be resumed, of those with one cluster."""
+
+Seats = Callable[[], Mapping[Address, Seat]]
+Names = frozenset[str]
+Told = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What it takes to connect."""
+
+    loop: asyncio.AbstractEventLoop
+    clock: Clock
+    deadlines: Deadlines
+    papers: Papers
+    trust_domain: str
+
+
+def demands_of(said: model.Cluster, trust_domain: str, papers: Papers) -> str:
+    """What its endpoints have to prove, in short; nothing, if that is nothing.  Who we are is not a part of it."""
+    tls = said.tls
+    if tls is None:
+        return ""
+    asked = replace(tls, certificate=None, key=None, resume=True)
+    believed = [papers.get(source, "") for source in (tls.ca, tls.crl) if source is not None]
+    return sha256(json.dumps([model.encode(asked), trust_domain, believed], sort_keys=True).encode()).hexdigest()
+
+
+def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, seats: Seats, count: Told) -> DialTo:
+    """`seats` are who is in it now; `count` hears of each handshake that goes well."""
+    loop, clock, keepalive = reach.loop, reach.clock, said.keepalive
+    if said.tls is None:
+        return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive)
+    assured = _Assured(said, said.tls, reach, claims)
+
+    def dial(address: Address, done: Callable[[Outcome], None]) -> Dialling:
+        name, names = assured.expected(address, seats().get(address))
+
+        def check(conn: TlsConn) -> None:
+            assured.check(conn.session, names)
+            count("resumed" if conn.session.ssl.session_reused else "full")
+
+        session = partial(assured.session, address, name, bool(names))
+        return TlsDial(loop, clock, reach.deadlines, address, timeout, done, session, check, keepalive=keepalive)
+
+    return dial
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A context, and the sessions that can be resumed in it, by whom they were with."""
+
+    context: ssl.SSLContext
+    sessions: dict[tuple[Address, str | None], ssl.SSLSession] = field(default_factory=dict)
+
+
+class _Assured:
+    """TLS as a cluster speaks it, and whom it believes."""
+
+    __slots__ = ("_by_name", "_by_names", "_clock", "_said", "_trust_domain")
+
+    def __init__(self, cluster: model.Cluster, said: ClientTls, reach: Reach, claims: Claims) -> None:
+        self._said = said
+        self._clock = reach.clock
+        self._trust_domain = reach.trust_domain
+
+        def known(*, named: bool) -> _Known:
+            context, digest = client_context_of(cluster.name, said, reach.papers, claims, named=named)
+            found: _Known = claims.claim(("sessions", cluster.name, digest), lambda: Kept(_Known(context))).value
+            return found
+
+        self._by_name = known(named=True)
+        """Where OpenSSL compares the certificate with the name that is asked for."""
+        self._by_names = known(named=False)
+        """Where we look for one of several."""
+
+    def expected(self, address: Address, seat: Seat | None) -> tuple[str | None, Names]:
+        """The server name to ask for, and the names of which one must be in its certificate; none: that name."""
+        said = self._said
+        host = said.sni or (seat.host if seat is not None else "") or address.host.partition("%")[0]
+        name = host.removesuffix(".") or None
+        if said.verify != "name":
+            return name, frozenset()
+        if seat is not None and seat.identity is not None:
+            return name, frozenset((full_identity(seat.identity, self._trust_domain),))
+        return name, frozenset(full_identity(each, self._trust_domain) for each in said.names)
+
+    def session(self, address: Address, name: str | None, names: bool, _first: bytes) -> Session:
+        known = self._by_names if names else self._by_name
+        key = (address, name)
+        if not self._said.resume:
+            return Session(known.context, name=name)
+
+        def keep(session: ssl.SSLSession) -> None:
+            sessions = known.sessions
+            if key not in sessions and len(sessions) >= MOST_SESSIONS:
+                del sessions[next(iter(sessions))]
+            sessions[key] = session
+
+        return Session(known.context, name=name, resumed=known.sessions.get(key), keep=keep)
+
+    def check(self, session: Session, names: Names) -> None:
+        """Raises Broken."""
+        if self._said.verify == "off":
+            return
+        certificate = proof(session, self._clock.wall())
+        if names and (certificate is None or names.isdisjoint(certificate.names)):
+            raise Broken("wrong_name")

@@ -1,0 +1,178 @@
+"""TLS, compiled: certificates become contexts, and with them services that end TLS and attempts that begin it.
+
+A context stays as long as everything in it does, over any number of reloads: with it stay the tickets by which clients
+resume their sessions.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+
+from meshproxy import model
+from meshproxy.core.reply import of_failure
+from meshproxy.core.server_name import by_name
+from meshproxy.core.table import Claims
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model.tls import ClientTls, ServerTls, is_inline
+from meshproxy.net.tls.context import Pair, Terms, Unusable, client_context, server_context
+from meshproxy.plan.rim import Rim
+from meshproxy.relay.entry import Service
+from meshproxy.relay.live import Kept, ListenerState
+from meshproxy.relay.secure import Admission, Answer, Certified, TlsService
+from meshproxy.relay.turns import Turns
+from meshproxy.schema.kinds import Secret
+from meshproxy.wire import x509
+
+Papers = Mapping[str, str]
+"""What stands in the files that a configuration names."""
+
+HTTP_ALPN = ("http/1.1",)
+
+
+def needs_hello(said: model.Listener) -> bool:
+    """Whether something is decided by what a hello says, or by whether there is one."""
+    return said.protocol == "tls" or any(
+        chain.match.sni or chain.match.alpn or (chain.tls and (chain.permissive or len(chain.tls) > 1))
+        for chain in said.outcomes
+    )
+
+
+# Who we are -------------------------------------------------------------------------------------------
+
+
+def securing(
+    inner: Service,
+    said: model.Listener,
+    place: int,
+    chain: model.Chain,
+    state: ListenerState,
+    claims: Claims,
+    rim: Rim,
+) -> Service:
+    """TLS ends before this service, if the chain says so, which stands at this place."""
+    if not chain.tls:
+        return inner
+    own = place < len(said.chains) and said.chains[place].tls is not None
+    at = f"listeners.{said.name}.chains[{place}].tls" if own else f"listeners.{said.name}.tls"
+    several = len(chain.tls) > 1
+    certified = [
+        _certified(each, f"{at}[{number}]" if several else at, said.protocol == "http", claims, rim)
+        for number, each in enumerate(chain.tls)
+    ]
+    find = by_name((name, each) for names, each in certified for name in names)
+    first = certified[0][1]
+    turns = claims.claim(
+        ("handshakes", said.name, said.max_handshakes),
+        lambda: Kept(Turns(said.max_handshakes, rim.clock.now, rim.loop.call_soon)),
+    ).value
+    within = chain.timeouts.handshake
+    assert within is not None, "an outcome says everything"
+    return TlsService(
+        inner,
+        state,
+        rim.clock,
+        rim.http.deadlines,
+        within,
+        turns,
+        (lambda name: find(name) or first) if several else lambda _: first,
+        bool(chain.permissive),
+        _answer(rim) if said.protocol == "http" else None,
+    )
+
+
+def _certified(
+    said: ServerTls, where: str, http: bool, claims: Claims, rim: Rim
+) -> tuple[tuple[str, ...], Certified]:
+    """And the server names that it is for."""
+    papers = rim.papers
+    required = said.client == "required" and said.client_ca is not None
+    refusal = 0 if said.without_certificate == "alert" else int(said.without_certificate)
+    terms = Terms(
+        Pair(_text(said.certificate, papers), _text(said.key, papers)),
+        _text_or_none(said.client_ca, papers),
+        _text_or_none(said.crl, papers),
+        said.min_version,
+        said.ciphers,
+        said.alpn or (HTTP_ALPN if http else ()),
+    )
+    with _told_at(where, {"ca": "client_ca"}):
+        at_once = required and not refusal
+        admission = claims.claim(
+            ("admission", where, said.drain, digest(terms, at_once)),
+            lambda: Admission(server_context(terms, required=at_once), rim.clock, drains=said.drain),
+        )
+    names, identity = _own(_text(said.certificate, papers))
+    return said.sni or names, Certified(admission, identity, required, refusal)
+
+
+def _own(pem: str) -> tuple[tuple[str, ...], str]:
+    """The server names that a certificate is for, and who it says that we are."""
+    try:
+        own = x509.read(x509.blocks(pem, "CERTIFICATE")[0])
+    except (x509.Unreadable, IndexError):
+        return (), ""  # OpenSSL has taken it, so it serves; `/certs` says what is odd about it
+    return own.dns, own.identity
+
+
+def _answer(rim: Rim) -> Answer:
+    return lambda status, words: of_failure(status, words).render(rim.http.dates.line() + b"Connection: close\r\n")
+
+
+# Whom we ask ------------------------------------------------------------------------------------------
+
+
+def client_context_of(
+    cluster: str, said: ClientTls, papers: Papers, claims: Claims, *, named: bool
+) -> tuple[ssl.SSLContext, str]:
+    """And its digest."""
+    pair = None
+    if said.certificate is not None and said.key is not None:
+        pair = Pair(_text(said.certificate, papers), _text(said.key, papers))
+    terms = Terms(
+        pair,
+        _text_or_none(said.ca, papers),
+        _text_or_none(said.crl, papers),
+        said.min_version,
+        said.ciphers,
+        said.alpn,
+    )
+    chain, named = said.verify != "off", named and said.verify == "name"
+    with _told_at(f"clusters.{cluster}.tls", {}):
+        known = digest(terms, chain, named)
+        context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
+    return context, known
+
+
+# Both -------------------------------------------------------------------------------------------------
+
+
+def digest(terms: Terms, *more: object) -> str:
+    """By which contexts are known: a key must not stand where keys of the table are shown."""
+    parts = [terms.pair.certificate, terms.pair.key] if terms.pair is not None else []
+    said = repr((replace(terms, pair=None), more))
+    return sha256(json.dumps([*parts, said]).encode()).hexdigest()
+
+
+@contextmanager
+def _told_at(where: str, names: Mapping[str, str]) -> Iterator[None]:
+    try:
+        yield
+    except Unusable as why:
+        part = names.get(why.part, why.part)
+        raise Invalid([Problem(f"{where}.{part}", f"`{part}` {why}")]) from None
+
+
+def _text(source: str | Secret, papers: Papers) -> str:
+    if isinstance(source, Secret):
+        assert source.text is not None, "what is redacted has been filled in"
+        return source.text
+    return source if is_inline(source) else papers[source]
+
+
+def _text_or_none(source: str | Secret | None, papers: Papers) -> str | None:
+    return None if source is None else _text(source, papers)

@@ -1,0 +1,157 @@
+"""Connections of which something has to be read before it is known where they go.
+
+    Introduced(entry, header, conn, origin)     # by a PROXY header
+    Greeted(entry, timeout, conn, origin)       # by a TLS hello, or by anything else: then it is a plain one
+
+What was read beyond that goes on with the connection, in its `Origin`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+from meshproxy.net.conn import Conn
+from meshproxy.relay.origin import Origin
+from meshproxy.wire import client_hello, proxy_protocol
+
+if TYPE_CHECKING:
+    from meshproxy.relay.entry import Entry, ProxyHeader
+
+
+class Arrival(ABC):
+    """Whatever goes wrong, it ends in the same way: nobody comes in whose beginning does not make sense in time."""
+
+    __slots__ = ("_buffer", "_conn", "_entry", "_origin", "_over", "_timer")
+
+    reason: str
+    """Why it is refused."""
+
+    def __init__(self, entry: Entry, timeout: float, conn: Conn, origin: Origin) -> None:
+        self._entry = entry
+        self._conn = conn
+        self._origin = origin
+        self._buffer = b""
+        self._over = False
+        self._timer = entry.clock.after(timeout, self._expired)
+        entry.state.connections.add(self)
+        conn.handler = self
+        conn.read_to(self._read)
+
+    def begin(self) -> None:
+        early, self._origin.early = self._origin.early, b""
+        if early:
+            self._read(early)
+        if not self._over:
+            self._conn.look()
+        if not self._over:
+            self._conn.start()
+
+    def _read(self, data: bytes) -> None:
+        self._buffer += data
+        try:
+            origin = self._understand(self._buffer)
+        except ValueError:
+            self.drain()
+            return
+        if origin is not None:
+            self._conn.stop()
+            self._leave()
+            self._go_on(origin)
+
+    @abstractmethod
+    def _understand(self, data: bytes) -> Origin | None:
+        """Who it is; None as long as more is needed.  Raises ValueError."""
+
+    @abstractmethod
+    def _go_on(self, origin: Origin) -> None: ...
+
+    def on_end(self, conn: Conn) -> None:
+        self._fail("closed")
+
+    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+        self._fail("closed")
+
+    def _expired(self) -> None:
+        self._fail("timeout")
+
+    def _fail(self, _word: str) -> None:
+        self.drain()
+
+    def account(self) -> None:  # noqa: B027 - it is what there is to do
+        """Nothing has been relayed yet."""
+
+    def leave(self) -> None:  # noqa: B027 - it is what there is to do
+        """It has little time as it is."""
+
+    def drain(self) -> None:
+        self._leave()
+        self._entry.refuse(self._conn, self.reason)
+
+    def _leave(self) -> None:
+        self._over = True
+        self._timer.cancel()
+        self._entry.state.connections.discard(self)
+
+
+class Introduced(Arrival):
+    __slots__ = ()
+
+    reason = "proxy_protocol"
+
+    def __init__(self, entry: Entry, header: ProxyHeader, conn: Conn, origin: Origin) -> None:
+        super().__init__(entry, header.timeout, conn, origin)
+        if header.trusts(origin):
+            self.begin()
+        else:
+            self.drain()
+
+    def _understand(self, data: bytes) -> Origin | None:
+        header = proxy_protocol.parse(data)
+        if header is None:
+            return None
+        early = data[header.length :]
+        source, destination = header.source, header.destination
+        if source is None or destination is None:
+            return Origin(self._origin.source, self._origin.port, early=early)
+        return Origin(source, destination[1], destination, early)
+
+    def _go_on(self, origin: Origin) -> None:
+        self._entry.introduced(self._conn, origin)
+
+
+class Greeted(Arrival):
+    __slots__ = ()
+
+    reason = "tls"
+
+    def __init__(self, entry: Entry, timeout: float, conn: Conn, origin: Origin) -> None:
+        super().__init__(entry, timeout, conn, origin)
+        self.begin()
+
+    def _understand(self, data: bytes) -> Origin | None:
+        origin = self._origin
+        try:
+            origin.hello = client_hello.parse(data)
+        except client_hello.NotTls:
+            if self._entry.only_tls:
+                self._count("plain")
+                raise
+            origin.plain = True
+        except client_hello.Malformed as fault:
+            self._count(fault.reason)
+            raise
+        if origin.hello is None and not origin.plain:
+            return None
+        origin.early = data
+        return origin
+
+    def _fail(self, word: str) -> None:
+        self._count(word)
+        super()._fail(word)
+
+    def _count(self, word: str) -> None:
+        self._entry.state.stats.handshakes[word] += 1
+
+    def _go_on(self, origin: Origin) -> None:
+        self._entry.hand_on(self._conn, origin)
