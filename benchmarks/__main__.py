@@ -15,10 +15,12 @@ from benchmarks.harness import Plan, Result
 from benchmarks.micro import balance, conn, exchange, filters, h1, routes
 from benchmarks.peers import PEERS
 from benchmarks.soak import run as soak
+from benchmarks.tls import run as tls
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
     "http": http1.run,
+    "tls": tls.run,
     "idle": idle.run,
     "reload": reload.run,
     "workers": workers.run,
@@ -61,7 +63,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what each name measures")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}"
+    only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; of tls: {','.join(tls.WORKS)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
     carry = "processes of ours that carry traffic, in reload, soak and chaos"
@@ -84,7 +86,7 @@ def positive(text: str) -> int:
 
 
 def works(text: str) -> frozenset[str]:
-    return among(text, {*tcp.WORKS, *http1.NAMES})
+    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS})
 
 
 def peers(text: str) -> frozenset[str]:

@@ -28,13 +28,29 @@ POLICY: dict[str, object] = {
 class HttpMeshproxy(Meshproxy):
     def relay(self) -> dict[str, object]:
         return {
-            "listeners": [{"name": "in", "listen": f"127.0.0.1:{self.port}", "protocol": "http", "routes": "web"}],
+            "listeners": [
+                {
+                    "name": "in",
+                    "listen": f"127.0.0.1:{self.port}",
+                    "protocol": "http",
+                    "routes": "web",
+                    **self.listener(),
+                }
+            ],
             "routes": {"web": [self.rule()]},
-            "clusters": {"up": {"endpoints": [f"127.0.0.1:{self.upstream}"]}},
+            "clusters": {"up": {"endpoints": [f"127.0.0.1:{self.upstream}"], **self.cluster()}},
         }
+
+    def listener(self) -> dict[str, object]:
+        """What else the listener says."""
+        return {}
 
     def rule(self) -> dict[str, object]:
         return {"cluster": "up"}
+
+    def cluster(self) -> dict[str, object]:
+        """What else the cluster says."""
+        return {}
 
 
 class PolicyMeshproxy(HttpMeshproxy):
@@ -42,12 +58,15 @@ class PolicyMeshproxy(HttpMeshproxy):
 
     def relay(self) -> dict[str, object]:
         document = super().relay()
-        cluster = {"endpoints": [f"127.0.0.1:{self.upstream}"], "breaker": BREAKER}
+        cluster = {"endpoints": [f"127.0.0.1:{self.upstream}"], **self.cluster()}
         document["clusters"] = {"up": cluster, "next": cluster}
         return document
 
     def rule(self) -> dict[str, object]:
         return POLICY
+
+    def cluster(self) -> dict[str, object]:
+        return {"breaker": BREAKER}
 
 
 class PlainMeshproxy(HttpMeshproxy):
@@ -102,7 +121,7 @@ class HttpNginx(NginxHttp):
     keepalive_requests 1000000000;
 }}
 server {{
-    listen 127.0.0.1:{self.port} backlog=4096;
+    listen 127.0.0.1:{self.port} backlog=4096{self.listen()};
     location / {{
         proxy_pass http://up;
         proxy_http_version 1.1;
@@ -112,6 +131,10 @@ server {{
         {self.buffers}
     }}
 }}"""
+
+    def listen(self) -> str:
+        """The rest of the directive, and others after it."""
+        return ""
 
 
 class HttpNginxLarge(HttpNginx):
@@ -135,11 +158,15 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend in
-    bind 127.0.0.1:{self.port} backlog 4096
+    bind 127.0.0.1:{self.port} backlog 4096 {self.bind()}
     {self.rule()}
 backend up
     server upstream 127.0.0.1:{self.upstream}
 """
+
+    def bind(self) -> str:
+        """The rest of the line."""
+        return ""
 
     def rule(self) -> str:
         return "default_backend up"

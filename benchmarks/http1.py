@@ -39,7 +39,8 @@ def by_ab(url: str, seconds: float, core: int) -> int:
 
 
 def by_curl(url: str, seconds: float, core: int) -> int:
-    return tools.curl(url + "/1g", seconds, core)
+    # over TLS: the certificate was verified before the run
+    return tools.curl(url + "/1g", seconds, core, "--insecure")
 
 
 FIFTY = ("-t1", "-c50")
@@ -74,28 +75,28 @@ def run(plan: Plan) -> list[Result]:
     with Origin(plan.cores.load) as origin:
         for name in chosen:
             tool, kinds = (WORKS[name].tool, WORKS[name].kinds) if name in WORKS else (latency.TOOL, GATEWAYS)
-            present = [kind for kind in kinds if kind.name in here]
+            peers = [kind(origin.port, plan.cores.proxy) for kind in kinds if kind.name in here]
             if reason := tools.missing(tool):
                 note(f"http {name} skipped: {reason}")
-            elif not present:
+            elif not peers:
                 note(f"http {name} skipped: none of its peers")
             elif name in WORKS:
-                results.append(one(f"http {name}", WORKS[name], present, origin.port, plan))
+                results.append(one(f"http {name}", WORKS[name], peers, plan))
             else:
-                results += latency.run(plan, origin.port, present)
+                results += latency.run("http latency", plan, origin.port, peers)
     return results
 
 
-def one(name: str, work: Work, present: Sequence[type[Peer]], origin: int, plan: Plan) -> Result:
-    note(f"{name}: {plan.rounds} rounds of {plan.seconds:g} s each on {', '.join(peer.name for peer in present)}")
+def one(name: str, work: Work, peers: Sequence[Peer], plan: Plan) -> Result:
+    note(f"{name}: {plan.rounds} rounds of {plan.seconds:g} s each on {', '.join(peer.name for peer in peers)}")
     unit, scale = work.cost
 
     def cost(peer: Peer) -> float:
         pids = peer.pids
         before = process.cpu_ns(pids)
-        done = work.load(f"http://127.0.0.1:{peer.port}", plan.seconds, plan.cores.load)
+        done = work.load(f"{peer.scheme}://127.0.0.1:{peer.port}", plan.seconds, plan.cores.load)
         return (process.cpu_ns(pids) - before) / done * scale
 
     with ExitStack() as stack:
-        peers = {kind.name: stack.enter_context(kind(origin, plan.cores.proxy)) for kind in present}
-        return Result(name, unit, interleave(peers, plan.rounds, cost))
+        running = {peer.name: stack.enter_context(peer) for peer in peers}
+        return Result(name, unit, interleave(running, plan.rounds, cost))

@@ -20,26 +20,26 @@ LEAST_US = 1.0
 BUSY = 0.7
 
 
-def run(plan: Plan, origin: int, present: Sequence[type[Peer]]) -> list[Result]:
+def run(name: str, plan: Plan, origin: int, peers: Sequence[Peer]) -> list[Result]:
     core = plan.cores.load
     with ExitStack() as stack:
-        peers = {kind.name: stack.enter_context(kind(origin, plan.cores.proxy)).port for kind in present}
-        saturation = {who: saturated(port, plan.seconds, core) for who, port in peers.items()}
+        ports = {peer.name: stack.enter_context(peer).port for peer in peers}
+        saturation = {who: saturated(port, plan.seconds, core) for who, port in ports.items()}
         rate = min(saturation.values()) / 2
         found = ", ".join(f"{who} {each:.0f}" for who, each in saturation.items())
-        note(f"http latency: saturated at {found} requests/s; {plan.rounds} rounds of {plan.seconds:g} s at {rate:.0f}")
+        note(f"{name}: saturated at {found} requests/s; {plan.rounds} rounds of {plan.seconds:g} s at {rate:.0f}")
         accounts = interleave(
-            {DIRECT: origin, **peers}, plan.rounds, lambda port: openloop.run(port, GREETING, rate, plan.seconds, core)
+            {DIRECT: origin, **ports}, plan.rounds, lambda port: openloop.run(port, GREETING, rate, plan.seconds, core)
         )
     if (busy := max(each.busy for every in accounts.values() for each in every)) > BUSY:
-        note(f"http latency: the load itself ran {busy:.0%} of the time, so it is part of what was measured")
+        note(f"{name}: the load itself ran {busy:.0%} of the time, so it is part of what was measured")
     p50 = {who: [each.p50_us for each in every] for who, every in accounts.items()}
     p99 = {who: [each.p99_us for each in every] for who, every in accounts.items()}
     return [
-        Result("http latency p50", "µs added", added(p50)),
-        Result("http latency p99", "µs added", added(p99)),
-        Result("http latency p50, nothing between", "µs", {DIRECT: p50[DIRECT]}),
-        Result("http latency p99, nothing between", "µs", {DIRECT: p99[DIRECT]}),
+        Result(f"{name} p50", "µs added", added(p50)),
+        Result(f"{name} p99", "µs added", added(p99)),
+        Result(f"{name} p50, nothing between", "µs", {DIRECT: p50[DIRECT]}),
+        Result(f"{name} p99, nothing between", "µs", {DIRECT: p99[DIRECT]}),
     ]
 
 

@@ -141,13 +141,18 @@ def measure(work: Iterator[int], pids: Sequence[int], seconds: float) -> Sample:
 def run(kind: str, port: int, pids: Sequence[int], seconds: float, core: int, *, tls: bool = False) -> Sample:
     """The load `kind` as its own process on `core`."""
     command = process.module("benchmarks.load", kind, "--port", port, "--seconds", seconds, "--pids", *pids)
-    child = process.start([*command, *["--tls"] * tls], core, output=PIPE, log=PIPE)
+    return sampled([*command, *["--tls"] * tls], seconds, core)
+
+
+def sampled(command: Sequence[str], seconds: float, core: int) -> Sample:
+    """The sample that a load prints."""
+    child = process.start(command, core, output=PIPE, log=PIPE)
     try:
         answer, complaint = child.communicate(timeout=seconds + 2 * STALLED)
     finally:
         process.end(child)
     if child.returncode:
-        raise RuntimeError(f"load {kind} failed: {complaint.strip().splitlines()[-1]}")
+        raise RuntimeError(f"{' '.join(command[1:4])} failed: {complaint.strip().splitlines()[-1]}")
     return Sample(**json.loads(answer))
 
 

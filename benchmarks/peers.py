@@ -27,6 +27,8 @@ class Peer:
     name: ClassVar[str]
     program: ClassVar[str]
     file: ClassVar[str]
+    scheme: ClassVar[str] = "http"
+    """How a gateway is spoken to."""
 
     def __init__(self, upstream: int, core: int) -> None:
         self.upstream, self.core = upstream, core
@@ -256,7 +258,7 @@ class Envoy(Peer):
                         {
                             "name": "relay",
                             "address": envoy_address(self.port),
-                            "filter_chains": [{"filters": [self.filter()]}],
+                            "filter_chains": [{"filters": [self.filter()], **self.chain()}],
                         }
                     ],
                     "clusters": [
@@ -271,11 +273,20 @@ class Envoy(Peer):
                                     {"lb_endpoints": [{"endpoint": {"address": envoy_address(self.upstream)}}]}
                                 ],
                             },
+                            **self.cluster(),
                         }
                     ],
                 }
             }
         )
+
+    def chain(self) -> dict[str, object]:
+        """What else the listener says."""
+        return {}
+
+    def cluster(self) -> dict[str, object]:
+        """What else the cluster says."""
+        return {}
 
     def command(self, config: Path) -> list[str]:
         binary = self.binary()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -31,7 +32,7 @@ def circumstances(command: Sequence[str], load: tuple[float, float, float]) -> d
         "machine": f"{_processor()}, {os.cpu_count()} CPUs, {platform.machine()}",
         "load before": " ".join(f"{each:.2f}" for each in load),
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{platform.python_version()}, {ssl.OPENSSL_VERSION}",
         "uvloop": _installed("uvloop"),
         **{peer.name: peer.version() for peer in PEERS if not peer.missing()},
         **tools.versions(),

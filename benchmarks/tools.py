@@ -1,4 +1,4 @@
-"""The loads that everybody knows, wrk, ab and curl: run on one core, and read for what they did.
+"""The loads that everybody knows, wrk, ab and curl, and openssl: run on one core, and read for what they did.
 
 What failed is not work: a run with one refused, broken or unexpected answer is an error and no figure.
 """
@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 from subprocess import PIPE
 
 from benchmarks import process
@@ -37,7 +38,12 @@ def missing(tool: str) -> str | None:
 
 def versions() -> dict[str, str]:
     """Of those that are here."""
-    asked = {"wrk": ("-v", r"^wrk (?:\w+/)?(\S+)"), "ab": ("-V", r"Version (\S+)"), "curl": ("-V", r"^curl (\S+)")}
+    asked = {
+        "wrk": ("-v", r"^wrk (?:\w+/)?(\S+)"),
+        "ab": ("-V", r"Version (\S+)"),
+        "curl": ("-V", r"^curl (\S+)"),
+        "openssl": ("version", r"^OpenSSL (\S+)"),
+    }
     found = {}
     for tool, (flag, pattern) in asked.items():
         if not missing(tool):
@@ -58,10 +64,16 @@ def ab(url: str, seconds: float, core: int, requests: int) -> int:
     return read_ab(output(["ab", "-q", "-c", "10", "-t", str(ceil(seconds)), "-n", str(requests), url], seconds, core))
 
 
-def curl(url: str, seconds: float, core: int) -> int:
+def curl(url: str, seconds: float, core: int, *options: str) -> int:
     """The bytes of one download, or of as much of it as came in time."""
-    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-m", f"{seconds:f}", url]
-    return read_curl(output(command, seconds, core, (0, TIMED_OUT)))
+    told = ("-s", "-o", "/dev/null", "-w", "%{http_code} %{size_download}", "-m", f"{seconds:f}")
+    return read_curl(output(["curl", *options, *told, url], seconds, core, (0, TIMED_OUT)))
+
+
+def handshake(port: int, ca: Path, core: int) -> str:
+    """What a client that lets the server choose agrees on with it: version, cipher and key exchange."""
+    command = ("s_client", "-connect", f"127.0.0.1:{port}", "-CAfile", str(ca), "-verify_ip", "127.0.0.1")
+    return read_handshake(output(["openssl", *command, "-verify_return_error"], 0, core))
 
 
 def read_wrk(text: str) -> Wrk:
@@ -88,6 +100,14 @@ def read_curl(text: str) -> int:
     if status != "200" or not int(size):
         raise LoadFailed(f"curl: status {status}, {size} bytes")
     return int(size)
+
+
+def read_handshake(text: str) -> str:
+    cipher = re.search(r"^New, (\S+), Cipher is (\S+)$", text, re.MULTILINE)
+    group = re.search(r"^(?:\w+ Temp Key|Negotiated TLS1.3 group): (\w+)", text, re.MULTILINE)
+    if not cipher or not group:
+        raise LoadFailed(f"openssl: no handshake: {text.strip()[-200:]}")
+    return f"{cipher[1]} {cipher[2]} {group[1]}"
 
 
 def output(command: Sequence[str], seconds: float, core: int, good: Sequence[int] = (0,)) -> str:

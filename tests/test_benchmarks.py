@@ -7,18 +7,20 @@ import http.client
 import json
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from benchmarks import http1, idle, latency, load, process, reload, report, steady, tools, upstream, workers
+from benchmarks import http1, idle, latency, load, pki, process, reload, report, steady, tools, upstream, workers
 from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.chaos import load as chaos_load
 from benchmarks.chaos import run as chaos
@@ -31,9 +33,14 @@ from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
 from benchmarks.soak import run as soak
 from benchmarks.tcp import WORKS
+from benchmarks.tls import gateways as secured
+from benchmarks.tls import load as tls_load
+from benchmarks.tls import memory
+from benchmarks.tls import run as tls
 
 CORES = process.Cores.of_this_machine()
 SHORT = 0.1
+Kind = TypeVar("Kind", bound=Peer)
 
 
 WRK = """Running 2s test @ http://127.0.0.1:7777/
@@ -62,12 +69,20 @@ def origin() -> Iterator[Origin]:
 
 
 @pytest.fixture(scope="module")
+def mesh() -> Iterator[pki.Mesh]:
+    if reason := pki.missing():
+        pytest.skip(reason)
+    with pki.mesh() as each:
+        yield each
+
+
+@pytest.fixture(scope="module")
 def ports() -> Iterator[dict[str, int]]:
     with upstream.running(CORES.load) as each:
         yield each
 
 
-def runnable(kind: type[Peer]) -> type[Peer]:
+def runnable(kind: type[Kind]) -> type[Kind]:
     if reason := kind.missing():
         pytest.skip(f"{kind.name}: {reason}")
     return kind
@@ -118,7 +133,9 @@ def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
     assert {against for _, against in BUDGETS} <= {"", workers.ONE, PlainMeshproxy.name, *(peer.name for peer in PEERS)}
     assert all(budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
-    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http}
+    promised = ("small", "full-rsa", "full-ecdsa", "resumed", "policy", "pair p50", "pair p99")
+    over_tls = {f"tls {work}" for work in promised}
+    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http, *over_tls}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -370,6 +387,17 @@ def test_curl_without_the_body_is_no_figure(text: str) -> None:
         tools.read_curl(text)
 
 
+@pytest.mark.parametrize("key", ["Server Temp Key: X25519, 253 bits", "Negotiated TLS1.3 group: X25519"])
+def test_openssl_is_read_for_what_was_agreed_on(key: str) -> None:
+    said = f"{key}\n---\nNew, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384\n"
+    assert tools.read_handshake(said) == "TLSv1.3 TLS_AES_256_GCM_SHA384 X25519"
+
+
+def test_openssl_without_a_handshake_is_no_agreement() -> None:
+    with pytest.raises(tools.LoadFailed, match="no handshake"):
+        tools.read_handshake("New, (NONE), Cipher is (NONE)\n")
+
+
 def test_a_tool_that_fails_says_why() -> None:
     with pytest.raises(tools.LoadFailed, match="sh ended with 3: no such thing"):
         tools.output(["sh", "-c", "echo no such thing >&2; exit 3"], SHORT, CORES.load)
@@ -480,6 +508,154 @@ def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(
         "http direct-ab skipped: no `ab` on this machine",
         "http latency skipped: no `wrk` on this machine",
     ]
+
+
+def spoken(peer: Peer, own: pki.Credential | None, ca: Path) -> http.client.HTTPSConnection:
+    """A client that verifies who is there, and shows `own`."""
+    context = ssl.create_default_context(cafile=ca)
+    if own:
+        context.load_cert_chain(own.certificate, own.key)
+    return http.client.HTTPSConnection("127.0.0.1", peer.port, context=context, timeout=process.DEADLINE)
+
+
+@pytest.mark.parametrize("kind", secured.CARRYING, ids=lambda kind: kind.__name__)
+def test_each_gateway_gives_over_tls_what_the_origin_has(
+    kind: type[secured.Trusted], origin: Origin, mesh: pki.Mesh
+) -> None:
+    with runnable(kind)(origin.port, CORES.proxy, mesh.rsa) as peer, closing(spoken(peer, None, mesh.rsa.ca)) as client:
+        for method, path, body in (("GET", "/", None), ("GET", "/1m", None), ("POST", "/sink", bytes(1 << 20))):
+            client.request(method, path, body)
+            answer = client.getresponse()
+            assert answer.status == 200
+            assert len(answer.read()) == (1 << 20 if path == "/1m" else len(GREETING))
+            assert isinstance(client.sock, ssl.SSLSocket)
+            assert client.sock.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize("kind", [*secured.PAIRS, secured.PolicyTlsMeshproxy], ids=lambda kind: kind.__name__)
+def test_who_knows_its_clients_serves_one_and_nobody_else(
+    kind: type[secured.Trusted], origin: Origin, mesh: pki.Mesh
+) -> None:
+    with runnable(kind)(origin.port, CORES.proxy, mesh.ecdsa) as peer:
+        statuses: list[int | None] = []
+        for own in (mesh.client, mesh.ecdsa, None):
+            with closing(spoken(peer, own, mesh.client.ca)) as client:
+                try:
+                    client.request("GET", "/")
+                    statuses.append(client.getresponse().status)
+                except (OSError, http.client.HTTPException):
+                    statuses.append(None)
+        assert statuses[0] == 200
+        assert statuses[1] in (403, None)
+        assert statuses[2] is None
+
+
+@pytest.mark.parametrize("kind", secured.PAIRS, ids=lambda kind: kind.__name__)
+def test_a_caller_talks_to_the_one_it_knows_and_to_nobody_else(
+    kind: type[secured.Trusted], origin: Origin, mesh: pki.Mesh
+) -> None:
+    for server, expected in ((mesh.ecdsa, 200), (mesh.client, 503)):
+        with (
+            runnable(kind)(origin.port, CORES.proxy, server) as called,
+            secured.PAIRS[kind](called.port, CORES.proxy, mesh.client) as caller,
+            closing(http.client.HTTPConnection("127.0.0.1", caller.port, timeout=process.DEADLINE)) as client,
+        ):
+            client.request("GET", "/")
+            assert client.getresponse().status == expected
+
+
+def test_handshakes_are_of_their_kind_in_the_view_of_the_server(
+    origin: Origin, mesh: pki.Mesh, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+
+    class Telling(secured.TlsNginx):
+        def config(self) -> str:
+            log = f"log_format seen $ssl_session_reused;\naccess_log {seen} seen;"
+            return super().config().replace("access_log off;", log)
+
+    with runnable(Telling)(origin.port, CORES.proxy, mesh.ecdsa) as peer:
+        for kind, reused, first in (("full", ".", 0), ("resumed", "r", 1)):
+            before = len(seen.read_text())
+            sample = tls_load.run(kind, peer.port, mesh.client, GREETING, peer.pids, SHORT, CORES.load)
+            said = seen.read_text()[before:].split()
+            assert len(said) >= sample.work > 5
+            assert set(said[first:]) == {reused}
+
+
+def test_a_handshake_of_the_other_kind_is_no_figure(origin: Origin, mesh: pki.Mesh) -> None:
+    class Forgetful(secured.TlsNginx):
+        def listen(self) -> str:
+            return super().listen() + "; ssl_session_tickets off"
+
+    with runnable(Forgetful)(origin.port, CORES.proxy, mesh.ecdsa) as peer, pytest.raises(RuntimeError, match="full"):
+        tls_load.run("resumed", peer.port, mesh.client, GREETING, peer.pids, SHORT, CORES.load)
+
+
+def test_what_is_not_the_answer_is_no_figure(origin: Origin, mesh: pki.Mesh) -> None:
+    class Refusing(secured.TlsNginx):
+        def listen(self) -> str:
+            return super().listen() + "; if ($uri) { return 403; } ssl_session_tickets on"
+
+    with runnable(Refusing)(origin.port, CORES.proxy, mesh.ecdsa) as peer:
+        for kind in tls_load.KINDS:
+            with pytest.raises(RuntimeError, match=r"not an answer: .*403"):
+                tls_load.run(kind, peer.port, mesh.client, GREETING, peer.pids, SHORT, CORES.load)
+
+
+def test_no_two_requests_of_the_client_with_a_certificate_are_the_same() -> None:
+    several = list(islice(tls_load.heads(), 2 * tls_load.PREPARED))
+    assert len(set(several)) == len(several)
+    assert {head.count(b"\r\n") - 2 for head in several} == {9}
+    assert {head[-4:] for head in several} == {b"\r\n\r\n"}
+
+
+@pytest.mark.parametrize("work", tls.WORKS)
+def test_each_work_over_tls_is_measured(work: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "CONNECTIONS", 30)
+    monkeypatch.setattr(memory, "SETTLE", 0.1)
+    peer = {"policy": OURS, "pair": "envoy"}.get(work, "nginx")
+    runnable(Origin)
+    runnable(next(kind for kind in secured.CARRYING if kind.name == peer))
+    for tool in ("openssl", "wrk", "curl"):
+        if reason := tools.missing(tool):
+            pytest.skip(reason)
+    results = tls.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({peer})))
+    assert results[0].samples[peer]
+    assert all(figure > 0 for result in results for samples in result.samples.values() for figure in samples)
+
+
+def test_tls_is_skipped_with_a_reason_where_a_tool_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runnable(secured.TlsNginx)
+    if reason := pki.missing():
+        pytest.skip(reason)
+    plan = Plan(rounds=1, seconds=SHORT, only=frozenset({"small", "body-1g", "pair"}), peers=frozenset({"nginx"}))
+    absent = {"wrk", "curl"}
+    monkeypatch.setattr(tools, "missing", lambda tool: f"no `{tool}` here" if tool in absent else None)
+    assert tls.run(plan) == []
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "tls small skipped: no `wrk` here",
+        "tls body-1g skipped: no `curl` here",
+        "tls pair skipped: no `wrk` here",
+    ]
+    absent = {"openssl"}
+    assert tls.run(plan) == []
+    assert capsys.readouterr().err == "tls skipped: no `openssl` here\n"
+
+
+def test_proxies_that_do_not_agree_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (secured.TlsNginx, secured.TlsHAProxy):
+        runnable(kind)
+    if reason := pki.missing():
+        pytest.skip(reason)
+    theirs = secured.TlsHAProxy.bind
+    chosen = " ciphersuites TLS_CHACHA20_POLY1305_SHA256"
+    monkeypatch.setattr(secured.TlsHAProxy, "bind", lambda peer: theirs(peer) + chosen)
+    plan = Plan(rounds=1, seconds=SHORT, only=frozenset({"small"}), peers=frozenset({"nginx", "haproxy"}))
+    with pytest.raises(tools.LoadFailed, match=r"nginx TLSv1.3 TLS_AES\w+ \w+, haproxy TLSv1.3 TLS_CHA"):
+        tls.run(plan)
 
 
 def test_chaos_reports_what_clients_saw_and_what_policy_saved(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import socket
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import load, process, upstream
+from benchmarks import load, pki, process, upstream
 from benchmarks.harness import Plan, Result, interleave, note
 
 IDLE = 400
@@ -121,17 +119,13 @@ def running(engine: Engine, upstream: int, certificate: Path | None, core: int) 
 @contextmanager
 def certified() -> Iterator[Path | None]:
     """A certificate and its key for as long as the run lasts; None where there is nothing to make one with."""
-    if not shutil.which("openssl"):
-        note("TLS skipped: no `openssl` on this machine")
+    if reason := pki.missing():
+        note(f"TLS skipped: {reason}")
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="benchmark-certificate-") as directory:
         both, certificate = Path(directory, "both.pem"), Path(directory, "certificate.pem")
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-batch",
-             "-subj", "/CN=localhost", "-days", "2", "-keyout", str(both), "-out", str(certificate)],
-            check=True, capture_output=True,
-        )
+        pki.made(certificate, both, pki.ECDSA, ())
         with both.open("a") as file:
             file.write(certificate.read_text())
         yield both
