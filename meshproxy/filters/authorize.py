@@ -5,7 +5,8 @@ It is the first of all filters, and an entry is matched to the letter, as what `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from meshproxy.core.by_identity import ByIdentity
 from meshproxy.core.client import Who
@@ -19,7 +20,8 @@ from meshproxy.model.filters import AccessMatch
 NOT_AUTHORIZED = Failure("not_authorized", 403, "AZ")
 
 
-def build(said: Sequence[Admission], trust_domain: str, who: Who) -> Hooks:
+def build(said: Sequence[Admission], trust_domain: str, who: Who, tell: Callable[[Any], None]) -> Hooks:
+    """`tell` hears from where those came that are refused."""
     admitting = ByIdentity(
         ((entry.identities, test) for entry in said for test in _tests(entry, who)), trust_domain
     )
@@ -30,6 +32,7 @@ def build(said: Sequence[Admission], trust_domain: str, who: Who) -> Hooks:
             for admits in admitting[peer.identity]:
                 if admits is None or admits(x):
                     return None
+        tell(x.origin)
         return NOT_AUTHORIZED
 
     return Hooks(request=request)

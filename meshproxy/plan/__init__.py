@@ -25,6 +25,7 @@ from meshproxy.plan.bounds import pending_of, requests_of
 from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
+from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.tls import needs_hello, securing
 from meshproxy.relay.authorized import Authorized, admitting
@@ -180,7 +181,9 @@ def _tcp_doors(
             assert chain.cluster is not None
             inner = _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
             if chain.authorize is not None:
-                inner = Authorized(admitting(chain.authorize, trust_domain), inner, state)
+                inner = Authorized(
+                    admitting(chain.authorize, trust_domain), inner, state, of_identity(rim.log, said.name)
+                )
         return securing(inner, said, place, chain, state, claims, rim)
 
     # What a request is worth is only known when it has been read.

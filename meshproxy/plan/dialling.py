@@ -25,6 +25,8 @@ from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.dial import Dial, Dialling, Outcome
 from meshproxy.net.tls import Broken, Session, TlsConn, TlsDial
 from meshproxy.net.tls.proof import proof
+from meshproxy.observe.log import Log
+from meshproxy.plan.refusals import of_endpoint
 from meshproxy.plan.tls import Papers, client_context_of
 from meshproxy.relay.live import Kept
 
@@ -43,6 +45,7 @@ class Reach:
     loop: asyncio.AbstractEventLoop
     clock: Clock
     deadlines: Deadlines
+    log: Log
     papers: Papers
     trust_domain: str
 
@@ -63,6 +66,7 @@ def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, 
     if said.tls is None:
         return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive)
     assured = _Assured(said, said.tls, reach, claims)
+    tell = of_endpoint(reach.log, said.name)
 
     def dial(address: Address, done: Callable[[Outcome], None]) -> Dialling:
         name, names = assured.expected(address, seats().get(address))
@@ -71,8 +75,13 @@ def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, 
             assured.check(conn.session, names)
             count("resumed" if conn.session.ssl.session_reused else "full")
 
+        def told(outcome: Outcome) -> None:
+            if isinstance(outcome, Broken):
+                tell(address, outcome)
+            done(outcome)
+
         session = partial(assured.session, address, name, bool(names))
-        return TlsDial(loop, clock, reach.deadlines, address, timeout, done, session, check, keepalive=keepalive)
+        return TlsDial(loop, clock, reach.deadlines, address, timeout, told, session, check, keepalive=keepalive)
 
     return dial
 

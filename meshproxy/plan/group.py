@@ -98,7 +98,7 @@ class Group:
             dial=dialling(
                 said,
                 said.connect_timeout,
-                Reach(rim.loop, rim.clock, rim.http.deadlines, rim.papers, node.trust_domain),
+                Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain),
                 claims,
                 lambda: self._members.seats,
                 self._shaken,

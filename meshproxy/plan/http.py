@@ -28,6 +28,7 @@ from meshproxy.plan.answer import edited, fixed
 from meshproxy.plan.codec import request_codec, request_limits
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
+from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.split import compile_split
 from meshproxy.relay.http.fallback import Elsewhere, Instead
@@ -86,7 +87,9 @@ def http_service(
     def compiled(place: int, name: str, rule: model.Rule) -> Handling:
         mirror = _mirror(rule.mirror, said.name, name, clusters, state, claims, rim) if rule.mirror else None
         room = _room(overload, said, claims, rim) if overload is not None and rule.priority == "low" else None
-        own = [authorize.build(rule.authorize, trust_domain, who)] if rule.authorize is not None else []
+        own = []
+        if rule.authorize is not None:
+            own.append(authorize.build(rule.authorize, trust_domain, who, of_identity(rim.log, said.name)))
         if mirror is not None:
             own.append(Hooks(done=original_over))
         if room is not None:

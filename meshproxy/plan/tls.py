@@ -20,6 +20,7 @@ from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.tls import ClientTls, ServerTls, is_inline
 from meshproxy.net.tls.context import Pair, Terms, Unusable, client_context, server_context
+from meshproxy.plan.refusals import of_client
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.entry import Service
 from meshproxy.relay.live import Kept, ListenerState
@@ -82,6 +83,7 @@ def securing(
         (lambda name: find(name) or first) if several else lambda _: first,
         bool(chain.permissive),
         _answer(rim) if said.protocol == "http" else None,
+        of_client(rim.log, said.name),
     )
 
 

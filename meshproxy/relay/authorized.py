@@ -5,7 +5,7 @@ It stands before a service for whole connections, and is asked once, before anyb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from meshproxy.core.by_identity import ByIdentity
@@ -29,6 +29,8 @@ class Authorized:
     admitting: ByIdentity[Within | None]
     service: Service
     state: ListenerState
+    tell: Callable[[Origin], None]
+    """Of those who are refused."""
 
     def behind(self, origin: Origin) -> None:
         """Who was admitted goes on as it was: nothing in it is ever begun anew."""
@@ -37,5 +39,6 @@ class Authorized:
         if any(here is None or here(origin.address) for here in self.admitting[origin.identity or ""]):
             self.service.start(conn, origin)
         else:
+            self.tell(origin)
             conn.abort()
             self.state.rejected("authorize")

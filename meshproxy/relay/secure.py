@@ -94,6 +94,8 @@ class TlsService:
     permissive: bool
     answer: Answer | None
     """None: it is not HTTP."""
+    tell: Callable[[Origin, Broken], None]
+    """Of those with whom no TLS comes about."""
 
     def start(self, conn: Conn, origin: Origin) -> None:
         if origin.plain and self.permissive:
@@ -171,7 +173,7 @@ class Securing:
         if isinstance(outcome, TlsConn):
             self._secure(outcome)
         else:
-            self._refuse(self._conn, outcome.word, 400 if outcome.word == "plain" else 0)
+            self._refuse(self._conn, outcome, 400 if outcome.word == "plain" else 0)
 
     def _end(self) -> None:
         service = self._service
@@ -187,10 +189,10 @@ class Securing:
         try:
             origin.peer = peer = self._peer(conn.session, certified)
         except Broken as error:
-            self._refuse(conn, error.word, 0)
+            self._refuse(conn, error, 0)
             return
         if certified.required and peer.certificate is None:
-            self._refuse(conn, "no_certificate", certified.refusal)
+            self._refuse(conn, Broken("no_certificate"), certified.refusal)
             return
         service.state.stats.handshakes["resumed" if conn.session.ssl.session_reused else "full"] += 1
         certified.admission.admit(conn)
@@ -208,12 +210,13 @@ class Securing:
             session.ssl,
         )
 
-    def _refuse(self, conn: Conn, word: str, status: int) -> None:
+    def _refuse(self, conn: Conn, why: Broken, status: int) -> None:
         """With an answer of HTTP, if there is a status for it."""
         service = self._service
-        service.state.stats.handshakes[word] += 1
+        service.state.stats.handshakes[why.word] += 1
+        service.tell(self._origin, why)
         if service.answer is not None and status:
-            Farewell(service.clock, service.state, conn, service.answer(status, IN_WORDS[word]), "tls")
+            Farewell(service.clock, service.state, conn, service.answer(status, IN_WORDS[why.word]), "tls")
         else:
             conn.close()
             service.state.rejected("tls")
@@ -225,11 +228,11 @@ class Securing:
             self._handshake.expired()
         else:
             self._end()
-            self._refuse(self._conn, "timeout", 0)
+            self._refuse(self._conn, Broken("timeout"), 0)
 
     def on_end(self, conn: Conn) -> None:
         self._end()
-        self._refuse(conn, "closed", 0)
+        self._refuse(conn, Broken("closed"), 0)
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None:
         self.on_end(conn)

@@ -92,7 +92,7 @@ class Checks:
     async def prepare(self, config: Config) -> None:
         self._next = {check: cluster for cluster in config.clusters if (check := check_of(cluster))}
         self._claims = claims = self._table.begin()
-        reach = Reach(self._loop, self._clock, self._deadlines, self._papers(), config.node.trust_domain)
+        reach = Reach(self._loop, self._clock, self._deadlines, self._log, self._papers(), config.node.trust_domain)
         self._next_dials = {
             check: self._dial_of(check, cluster, reach, claims) for check, cluster in self._next.items()
         }

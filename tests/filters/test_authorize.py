@@ -47,6 +47,24 @@ def check(run: Run, world: World, proof: Proof, said: dict[str, Any], asked: lis
     run(scenario())
 
 
+def test_the_log_says_who_was_refused_and_says_it_seldom(run: Run, world: World, proof: Proof) -> None:
+    async def scenario() -> None:
+        w = world()
+        await w.apply(guarded({"identities": ["shop/bookbuyer"]}))
+        for who in (BUYER, THIEF, THIEF, None):
+            proof.peer = who
+            client = await w.connect()
+            await ask(client, get())
+            client.close()
+        said = [line.partition(" INFO ")[2] for line in w.logged if "not-authorized" in line]
+        assert said == [
+            f"not-authorized listener=in client=127.0.0.1 identity={BOOKTHIEF}\n",
+            "not-authorized listener=in client=127.0.0.1 identity=null\n",
+        ]
+
+    run(scenario())
+
+
 BUYER, THIEF = peer(BOOKBUYER), peer(BOOKTHIEF)
 NOBODY = [None, shown(None), peer(common_name="")]
 
@@ -188,7 +206,7 @@ def test_what_is_compiled_decides_as_the_entries_say(
     said: list[dict[str, Any]], identity: str | None, method: str, path: str, header: str | None, source: str | None
 ) -> None:
     address = ip_address(source) if source else None
-    hooks = build(tuple(decode(Admission, entry) for entry in said), "td", lambda _: address)
+    hooks = build(tuple(decode(Admission, entry) for entry in said), "td", lambda _: address, lambda _: None)
     fields = {b"x": header.encode()} if header else {}
     request = SimpleNamespace(method=method.encode(), get=fields.get, target=path.encode())
     whom = None if identity is None else SimpleNamespace(identity=identity)

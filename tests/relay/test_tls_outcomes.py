@@ -204,6 +204,8 @@ def test_certificates_of_clients(
                 await peer.send(GET)
                 await peer.recv()
             await w.until(lambda: w.stats.listeners["in"].rejected["tls"] == 1)
+            (line,) = [line for line in w.logged if "handshake-failed" in line]
+            assert f'listener=in client=127.0.0.1 why="TLS: {case.word.replace("_", " ")}' in line
         assert counted == {case.word: 1}
 
     run(scenario())
@@ -242,6 +244,8 @@ def test_certificates_of_servers(
                 assert not await peer.recv(), "not a byte of a request goes to whom nobody trusts"
                 raise EOFError
             assert (await asking.recv()).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+            (line,) = [line for line in w.logged if "handshake-failed" in line]
+            assert f'cluster=up endpoint={up.address} why="TLS: {case.word.replace("_", " ")}' in line
         assert counted == {case.word: 1}
 
     run(scenario())

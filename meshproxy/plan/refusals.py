@@ -1,0 +1,43 @@
+"""What the log says of those who are refused for who they are: seldom, and never what a client said of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from meshproxy.model import Address
+from meshproxy.net.tls import Broken
+from meshproxy.observe.log import Log
+from meshproxy.relay.origin import Origin
+
+EVERY = 10.0
+"""Seconds between two lines that say the same."""
+
+
+def of_identity(log: Log, listener: str) -> Callable[[Origin], None]:
+    """No entry of `authorize` admits it."""
+
+    def tell(origin: Origin) -> None:
+        said = {"listener": listener, "client": origin.client, "identity": origin.identity}
+        log.limited(f"identity {listener} {origin.identity}", EVERY, "info", "not-authorized", **said)
+
+    return tell
+
+
+def of_client(log: Log, listener: str) -> Callable[[Origin, Broken], None]:
+    """No TLS came about with it."""
+
+    def tell(origin: Origin, why: Broken) -> None:
+        said = {"listener": listener, "client": origin.client, "why": why.strerror}
+        log.limited(f"client {listener} {why.word}", EVERY, "info", "handshake-failed", **said)
+
+    return tell
+
+
+def of_endpoint(log: Log, cluster: str) -> Callable[[Address, Broken], None]:
+    """No TLS came about with it, or it is somebody else."""
+
+    def tell(address: Address, why: Broken) -> None:
+        said = {"cluster": cluster, "endpoint": address, "why": why.strerror}
+        log.limited(f"endpoint {cluster} {address} {why.word}", EVERY, "warning", "handshake-failed", **said)
+
+    return tell
