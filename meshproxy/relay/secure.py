@@ -134,11 +134,10 @@ class Securing:
         if early:
             self._hello(early)
             return
+        # A hello takes longer to make than we take to get here: there is no use in looking at once.
         conn.read_to(self._hello)
-        conn.look()
-        if not self._first and not self.over:
-            self._wait()
-            conn.start()
+        self._wait()
+        conn.start()
 
     def _wait(self) -> None:
         service = self._service

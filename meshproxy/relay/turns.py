@@ -42,7 +42,7 @@ class Turns:
         self._now = now
         self._soon = soon
         self._begun = 0
-        """In this go."""
+        """In this go, or in several of which none was full."""
         self._under_way: dict[Waiting, float] = {}
         """When each has had its turn; the first one is the oldest."""
         self._waiting: deque[Waiting] = deque()
@@ -80,9 +80,9 @@ class Turns:
         self._giving = False
 
     def _begin(self, who: Waiting) -> None:
-        if not self._begun:
-            self._soon(self._go_on)
         self._begun += 1
+        if self._begun == IN_ONE_GO:
+            self._soon(self._go_on)
         self._under_way[who] = self._now()
 
     def _go_on(self) -> None:

@@ -70,9 +70,10 @@ def test_each_certificate_is_there_once_with_all_who_use_it(tmp_path: Path) -> N
 
 def test_no_key_is_shown_wherever_it_stands(tmp_path: Path) -> None:
     web = Pki(tmp_path).ca().issue("shop/web")
-    both = web.certificate.read_text() + web.key.read_text()
+    alone = web.certificate.read_text()
+    both = alone + web.key.read_text()
     web.certificate.write_text(both)
-    papers = papers_of([("web", {"tls": [server(web), {"certificate": both, "key": both}]})], {})
+    papers = papers_of([("web", {"tls": [server(web), {"certificate": alone, "key": both}]})], {})
     rows = certificate_rows(papers, time.time())
     shown = json.dumps(rows) + text_table(rows) + repr(rows)
     assert len(rows) == 2

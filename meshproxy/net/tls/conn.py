@@ -30,6 +30,11 @@ class TlsConn(Conn):
 
     # Reading
 
+    def look(self) -> None:
+        """What has come with the handshake; the loop tells of all else, as it did of that."""
+        if self.session.early or self._paused:
+            super().look()
+
     def _resume(self, reason: int) -> None:
         super()._resume(reason)
         if self.session.early or self.session.ended:
