@@ -44,8 +44,10 @@ from meshproxy.net.alarm import Alarm, alarm_of
 from meshproxy.net.splice import PIPE_BYTES, Pipe, Pipes
 
 SMALL_READ = 16 * 1024
-LARGE_READ = 256 * 1024
-"""A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest."""
+LARGE_READ = 120 * 1024
+"""A read that fills the small buffer is followed by large ones: far fewer calls for bulk, nothing lost for the rest.
+
+It is below the size from which malloc asks the kernel for each piece anew, which would cost more than all else."""
 
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 NO_BYTES = bytes(struct.calcsize("i"))
