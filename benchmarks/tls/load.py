@@ -146,25 +146,29 @@ def heads() -> Iterator[bytes]:
         yield b"".join((head, identity, trace_id, identity, tail))
 
 
+OVER = object()
+
+
 def crowd(client: Client, many: int, talk: Callable[[ssl.SSLSocket], Talk]) -> Iterator[int]:
     """So many talks at a time, and a new one for each that is over: what was done since it was last asked."""
     poll = select.epoll()
     talks: dict[int, Talk] = {}
 
     def another() -> None:
-        connection = client.connect()
-        poll.register(connection, select.EPOLLIN)
-        talks[connection.fileno()] = talking = talk(connection)
-        next(talking)
+        over = True
+        while over:
+            connection = client.connect()
+            poll.register(connection, select.EPOLLIN)
+            talks[connection.fileno()] = talking = talk(connection)
+            # A talk may be over before it has waited for anything.
+            over = next(talking, OVER) is OVER
 
     for _ in range(many):
         another()
     while ready := poll.poll(STALLED):
         before = client.done
         for fd, _ in ready:
-            try:
-                next(talks[fd])
-            except StopIteration:
+            if next(talks[fd], OVER) is OVER:
                 another()
         yield client.done - before
     raise TimeoutError("no answer came")
