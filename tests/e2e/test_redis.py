@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Start, poll
-from tests.e2e.test_limits import RATE, ask, hammered, limited
+from tests.e2e.test_limits import RATE, ask, hammered, limited, within
 
 PASSWORD = "nobody-may-read-this"
 
@@ -121,10 +121,9 @@ def test_proxies_have_one_limit_together(start: Start, redis: Redis, tmp_path: P
         return start(shared(redis))
 
     proxies = [proxy("a"), proxy("b")]
-    found: list[Counter[str]] = [Counter(), Counter()]
     barrier = threading.Barrier(2)
 
-    def work(number: int) -> None:
+    def work(found: list[Counter[str]], number: int) -> None:
         crowd = [proxies[number].connect() for _ in range(8)]
         barrier.wait()
         began, turn = time.monotonic(), 0
@@ -134,15 +133,18 @@ def test_proxies_have_one_limit_together(start: Start, redis: Redis, tmp_path: P
         for sock in crowd:
             sock.close()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    inside = found[0]["204"] + found[1]["204"]
-    due = RATE * 4 + 20
-    assert 0.95 * due <= inside <= 1.05 * due, (found, due)
-    assert min(each["204"] for each in found) > 0.2 * due, "both have a part"
+    def measure() -> tuple[int, float]:
+        found: list[Counter[str]] = [Counter(), Counter()]
+        threads = [threading.Thread(target=work, args=(found, number)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        due = RATE * 4 + 20
+        assert min(each["204"] for each in found) > 0.2 * due, "both have a part"
+        return found[0]["204"] + found[1]["204"], due
+
+    within(measure)
     assert PASSWORD not in proxies[0].ask("GET", "/config")[1].__repr__()
     assert PASSWORD not in proxies[0].log.read_text()
 
@@ -238,8 +240,12 @@ def test_its_clock_is_set_back_or_its_memory_is_wrong(start: Start, redis: Redis
     """A bucket that is to be full in a year is taken for an empty one; one that is none costs nobody anything."""
     redis.ask("SET", "meshproxy/limit/web", str((time.time() + 31e6) * 1e6))
     proxy = start(shared(redis))
-    found, took = hammered(proxy, 2)
-    assert 0.9 * RATE * took - 20 <= found["", "204"] <= 1.05 * RATE * took + 40, found
+
+    def measure() -> tuple[int, float]:
+        found, took = hammered(proxy, 2)
+        return found["", "204"], RATE * took
+
+    within(measure, 0.85, 1.15)
     redis.ask("DEL", "meshproxy/limit/web")
     redis.ask("LPUSH", "meshproxy/limit/web", "x")
     found, took = hammered(proxy, 1)
