@@ -144,7 +144,7 @@ def test_what_is_slow_is_neither_cut_nor_idle(run: Run, world: World, upstream: 
 def test_a_slow_exchange_is_not_idle_either(run: Run, world: World, upstream: Upstream, way: str) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        listener = {"timeouts": {"idle": "100ms"}, "filters": [{"bandwidth": {way: "8KiB"}}]}
+        listener = {"timeouts": {"idle": "1s"}, "filters": [{"bandwidth": {way: "8KiB"}}]}
         await w.apply(config(up.address, listener=listener))
         client = await w.connect()
         body = b"x" * 40_000
