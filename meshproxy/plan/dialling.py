@@ -97,7 +97,7 @@ class _Known:
 class _Assured:
     """TLS as a cluster speaks it, and whom it believes."""
 
-    __slots__ = ("_by_name", "_by_names", "_clock", "_said", "_trust_domain")
+    __slots__ = ("_clock", "_known", "_said", "_trust_domain")
 
     def __init__(self, cluster: model.Cluster, said: ClientTls, reach: Reach, claims: Claims) -> None:
         self._said = said
@@ -109,10 +109,11 @@ class _Assured:
             found: _Known = claims.claim(("sessions", cluster.name, digest), lambda: Kept(_Known(context))).value
             return found
 
-        self._by_name = known(named=True)
-        """Where OpenSSL compares the certificate with the name that is asked for."""
-        self._by_names = known(named=False)
-        """Where we look for one of several."""
+        named = {not said.names}
+        if any(endpoint.identity is not None for endpoint in cluster.endpoints):
+            named.add(False)
+        self._known = {each: known(named=each) for each in named}
+        """By whether OpenSSL compares a certificate with the name that is asked for, or we look for one of several."""
 
     def expected(self, address: Address, seat: Seat | None) -> tuple[str | None, Names]:
         """The server name to ask for, and the names of which one must be in its certificate; none: that name."""
@@ -126,7 +127,7 @@ class _Assured:
         return name, frozenset(full_identity(each, self._trust_domain) for each in said.names)
 
     def session(self, address: Address, name: str | None, names: bool, _first: bytes) -> Session:
-        known = self._by_names if names else self._by_name
+        known = self._known[not names]
         key = (address, name)
         if not self._said.resume:
             return Session(known.context, name=name)
