@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from meshproxy.certs import Refused, pem
 from meshproxy.certs.authority import Authority
+from meshproxy.sources.durable import sync
 
 CA, CA_KEY, REVOKED = "ca.pem", "ca.key", "crl.pem"
 CERTIFICATE, KEY, REQUEST = "cert.pem", "key.pem", "csr.pem"
@@ -59,7 +60,7 @@ def write(directory: Path, files: Mapping[str, bytes], *, replace: bool) -> list
                 os.link(temporary, path)
                 undone.callback(path.unlink)
         undone.pop_all()
-    _sync(directory)
+    sync(directory)
     return paths
 
 
@@ -77,14 +78,6 @@ def _temporary(path: Path, data: bytes) -> Iterator[str]:
     finally:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from meshproxy.errors import Problem
+from meshproxy.sources.durable import sync
 from meshproxy.sources.regular import open_regular
 
 KEEP = 20
@@ -221,7 +222,7 @@ def _make_directory(directory: Path) -> None:
     if not directory.is_dir():
         directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700, exist_ok=True)
-        _sync(directory.parent)
+        sync(directory.parent)
     directory.chmod(0o700)
 
 
@@ -240,12 +241,4 @@ def _write(path: Path, data: bytes) -> None:
         with suppress(OSError):
             temporary.unlink()
         raise
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(path.parent)

@@ -25,16 +25,6 @@ GET = b"GET / HTTP/1.1\r\nHost: books.shop\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-@pytest.fixture
-def ca(pki: Pki) -> Ca:
-    return pki.ca()
-
-
-@pytest.fixture
-def books(ca: Ca) -> Pair:
-    return ca.issue("shop/books", dns=["books.shop"])
-
-
 def inline(pair: Pair) -> dict[str, str]:
     return {"certificate": pair.certificate.read_text(), "key": pair.key.read_text()}
 
