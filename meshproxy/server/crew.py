@@ -24,8 +24,9 @@ from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Doors, Place
+from meshproxy.observe.exposition import merged, without_gauges
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import ProcessStats, Stats, merged, without_gauges
+from meshproxy.observe.metrics import ProcessStats, Stats
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import ABSENT, present

@@ -16,8 +16,9 @@ from meshproxy.cluster.balance import Seat, standing
 from meshproxy.core.overload import STAGES
 from meshproxy.model import Address, Cluster, Listener, Named, encode
 from meshproxy.net.clock import in_slices
+from meshproxy.observe.exposition import expose, families
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import EndpointStats, ProcessStats, expose, families
+from meshproxy.observe.metrics import EndpointStats, ProcessStats
 from meshproxy.plan import places
 from meshproxy.plan.explain import Explainer, Question
 from meshproxy.plan.group import addresses, seats

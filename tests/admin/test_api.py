@@ -19,8 +19,9 @@ from meshproxy.admin.http import Server
 from meshproxy.admin.reload import Applied, Conflict, Missing
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.address import parse
+from meshproxy.observe.exposition import expose, families
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, Stats, expose, families
+from meshproxy.observe.metrics import ProcessStats, Stats
 from meshproxy.plan.explain import Question, Unclear
 
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -11,25 +11,19 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from meshproxy.observe.exposition import METRICS, Family, Sample, expose, families, merged, without_gauges
 from meshproxy.observe.metrics import (
     CLOSED,
-    METRICS,
     AnswerStats,
     ClusterStats,
     EndpointStats,
-    Family,
     FilterStats,
     HealthStats,
     Histogram,
     ListenerStats,
     MirrorStats,
     ProcessStats,
-    Sample,
     Stats,
-    expose,
-    families,
-    merged,
-    without_gauges,
 )
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"

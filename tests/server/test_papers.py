@@ -13,8 +13,9 @@ import pytest
 
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, decode
+from meshproxy.observe.exposition import expose, families
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, Stats, expose, families
+from meshproxy.observe.metrics import ProcessStats, Stats
 from meshproxy.server.papers import Papers
 from meshproxy.sources.papers import LARGEST_PAPER
 from tests.conftest import FakeClock
