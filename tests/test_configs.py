@@ -45,10 +45,13 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
     absent_by_default = (
         "status.",
         "overload.",
+        "sources[].",
+        "compat.plugin_filters.",
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",
         "listeners[].tls[].",
         "listeners[].chains[].tls[].",
+        "listeners[].chains[].filters[].",
         *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
         *(f"{rule}.{key}." for key in ("split[]", "split_by", "fallback", "redirect", "reply", "retry", "filters[]")),
         *(f"{place}.authorize[]." for place in ("listeners[]", "listeners[].chains[]", rule)),

@@ -9,7 +9,8 @@ import pytest
 
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, Document, combine, decode, encode
-from meshproxy.model.authorize import MOST_ENTRIES, MOST_IDENTITIES
+from meshproxy.model.authorize import MOST_ENTRIES
+from meshproxy.model.whom import MOST_IDENTITIES
 from meshproxy.schema import json_schema
 
 SCHEMA = jsonschema.Draft202012Validator(json_schema(Config))

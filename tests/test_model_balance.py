@@ -76,6 +76,7 @@ def test_bad_endpoints(said: dict[str, Any], path: str, message: str) -> None:
         ({"hash": {"source": True}}, "hash", "`hash` needs `balance: ring_hash` or maglev, not round_robin"),
         ({"balance": "ring_hash"}, "balance", "`balance` ring_hash needs `hash`, which says what is hashed"),
         ({"balance": "maglev", "hash": []}, "balance", "`balance` maglev needs `hash`"),
+        ({"stay": True, "sticky": "sid"}, "stay", "`stay` and `sticky` are two answers to one question"),
         (
             {"balance": "maglev", "hash": {"path": True}, "slow_start": "5s"},
             "slow_start",
@@ -109,6 +110,7 @@ def test_bad_clusters(said: dict[str, Any], path: str, message: str) -> None:
         ({"balance": "maglev", "hash": {"header": "x-user"}}, "hashes by header"),
         ({"balance": "ring_hash", "hash": [{"source": True}, {"path": True}]}, "hashes by path"),
         ({"sticky": "sid"}, "is sticky by a cookie"),
+        ({"stay": True}, "has `stay`"),
     ],
 )
 def test_a_connection_has_nothing_that_a_request_has(protocol: str, said: dict[str, Any], asks: str) -> None:

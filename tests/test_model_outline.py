@@ -14,14 +14,15 @@ def test_what_a_rule_matches() -> None:
     match = {
         "hosts": ["a", "*.b"], "path": {"exact": "/x"}, "methods": ["GET", "PUT"],
         "headers": {"x": {"exact": "1"}, "y": {"present": True}, "z": {"present": False}},
-        "query": {"p": {"regex": "1*"}},
+        "query": {"p": {"regex": "1*"}, "q": {"begins": "2"}}, "identities": ["shop/web", "*.b"],
     }  # fmt: skip
     assert outline(decode(Rule, {"match": match, "cluster": "c"})) == {
         "hosts": ("a", "*.b"), "path": "exact /x", "methods": ("GET", "PUT"),
-        "headers": ("x exact 1", "y present", "z absent"), "query": ("p regex 1*",), "to": "c",
+        "headers": ("x exact 1", "y present", "z absent"), "query": ("p regex 1*", "q begins 2"),
+        "identities": ("shop/web", "*.b"), "to": "c",
     }  # fmt: skip
     assert outline(decode(Rule, {"cluster": "c"})) == {
-        "hosts": (), "path": None, "methods": (), "headers": (), "query": (), "to": "c",
+        "hosts": (), "path": None, "methods": (), "headers": (), "query": (), "identities": (), "to": "c",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, Document, combine, decode, encode
-from meshproxy.model.regex import LONGEST, check, matcher
+from meshproxy.model.regex import LONGEST, beginner, check, matcher
 from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, problems
 from meshproxy.model.split import Share
 from meshproxy.schema import json_schema
@@ -127,15 +127,18 @@ def test_one_way_to_look_at_a_path_or_a_value() -> None:
         "query": {"y": {"exact": "1", "present": True}},
     }
     assert undecoded(said(match)) == {
-        "rules[0].match.path": "`path` must say exactly one of exact, prefix, regex",
-        "rules[0].match.headers.x": "`x` must say exactly one of exact, prefix, regex, present",
-        "rules[0].match.query.y": "`y` must say exactly one of exact, prefix, regex, present",
+        "rules[0].match.path": "`path` must say exactly one of exact, prefix, regex, begins",
+        "rules[0].match.headers.x": "`x` must say exactly one of exact, prefix, regex, begins, present",
+        "rules[0].match.query.y": "`y` must say exactly one of exact, prefix, regex, begins, present",
     }
 
 
 @pytest.mark.parametrize(
     ("rule", "path", "why"),
     [
+        (said({"identities": ["a/b/c"]}), "match.identities[0]", "must be `namespace/service-account`"),
+        (said({"path": {"begins": "(a+)+"}}), "match.path.begins", "takes linear time"),
+        (said({"headers": {"x": {"begins": ".*[ab].*b"}}}), "match.headers.x.begins", "takes linear time"),
         (said({"methods": ["get"]}), "match.methods[0]", "must be a method such as GET"),
         (said({"headers": {"x": {"exact": "a\r\nb"}}}), "match.headers.x.exact", "must be printable ASCII"),
         ({"split": [{"cluster": "a", "weight": 65536}]}, "split[0].weight", "must be a whole number from 0 to 65535"),
@@ -227,6 +230,7 @@ def test_what_a_wrong_value_is_told(rule: dict[str, Any], path: str, why: str) -
             "`x-a` is there twice: first as `X-A`",
         ),
         (said({"headers": {"a:b": {"present": True}}}), '.match.headers["a:b"]', "is not the name of a header"),
+        (said({"identities": ["a"] * 1025}), ".match.identities", "`identities` has 1025 entries, more than 1024"),
         (said({"methods": ["GET"] * 65}), ".match.methods", "`methods` has 65 entries, more than 64"),
     ],
 )
@@ -247,6 +251,10 @@ def test_tables_are_bounded() -> None:
     expressions = [said({"path": {"regex": f"/{number}"}}) for number in range(MOST_REGEXES + 1)]
     assert list(wrong(*expressions[1:])) == []
     assert list(wrong(*expressions)) == ["rules"]
+    of_two_hosts = [
+        said({**each["match"], "hosts": [f"shop{number % 2}"]}) for number, each in enumerate(expressions)
+    ]
+    assert list(wrong(*of_two_hosts)) == []
 
 
 # Regular expressions
@@ -275,6 +283,27 @@ def test_tables_are_bounded() -> None:
 def test_expressions_that_are_linear(pattern: str, text: str) -> None:
     check(pattern)
     assert matcher(pattern)(text.encode())
+    assert beginner(pattern)(text.encode() + b"more") or pattern.endswith("$")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "begun", "not_begun"),
+    [
+        ("/v[0-9]+", [b"/v1", b"/v12/x", b"/v1x"], [b"/v", b"x/v1", b"/w1"]),
+        ("^/v[0-9]+", [b"/v1", b"/v12/x"], [b"x/v1"]),
+        ("/v1$", [b"/v1"], [b"/v1/", b"/v1\n", b"x/v1"]),
+        ("^/v[0-9]$", [b"/v1"], [b"/v12", b"/v1\n"]),
+        (r"/v1\$", [b"/v1$", b"/v1$/x"], [b"/v1"]),
+        (r"/v1\\$", [b"/v1\\"], [b"/v1\\x", b"/v1\\\n"]),
+        ("/v1[$]", [b"/v1$x"], [b"/v1"]),
+        ("/a|/b", [b"/a", b"/bc"], [b"x/b"]),
+        ("", [b"", b"x"], []),
+    ],
+)
+def test_a_beginning_that_matches(pattern: str, begun: list[bytes], not_begun: list[bytes]) -> None:
+    check(pattern)
+    matches = beginner(pattern)
+    assert [text for text in begun + not_begun if matches(text)] == begun
 
 
 AMBIGUOUS = "two parts of it can match the same text, which could take more than linear time"
@@ -283,7 +312,6 @@ AMBIGUOUS = "two parts of it can match the same text, which could take more than
 @pytest.mark.parametrize(
     ("pattern", "why"),
     [
-        (".*a.*b.*c.*d$", AMBIGUOUS),
         ("(a+)+", AMBIGUOUS),
         ("(a*)*", AMBIGUOUS),
         ("(a?)*", AMBIGUOUS),
@@ -324,6 +352,23 @@ def test_expressions_that_are_refused(pattern: str, why: str) -> None:
         check(pattern)
 
 
+@pytest.mark.parametrize("pattern", [".*a-b.*c", "^/a.*b.*c$", ".*.*a", r"/v1\..*x.*?y", "", "^.*$"])
+@given(text=st.text("/ab-c.v1xy\n", max_size=16))
+def test_text_with_gaps_is_looked_for_piece_by_piece_and_found_as_by_re(pattern: str, text: str) -> None:
+    check(pattern)
+    data, bare = text.encode(), pattern.removesuffix("$").encode()
+    assert bool(matcher(pattern)(data)) is bool(re.compile(bare, re.DOTALL).fullmatch(data))
+    whole = re.compile(bare, re.DOTALL).fullmatch if pattern.endswith("$") else re.compile(bare, re.DOTALL).match
+    assert bool(beginner(pattern)(data)) is bool(whole(data))
+
+
+def test_many_gaps_take_linear_time() -> None:
+    began = time.process_time()
+    for matches in (matcher(".*a.*b.*c.*d$"), beginner(".*a.*b.*c.*d"), matcher("^(.*?;)?(type=x)(;.*)?$")):
+        assert not matches(b"abc;type=y" * 10_000)
+    assert time.process_time() - began < 0.5
+
+
 def test_a_refused_expression_is_a_problem_that_says_why() -> None:
     assert undecoded(said({"path": {"regex": "(a+)+"}})) == {
         "rules[0].match.path.regex": "`regex` must be a regular expression that takes linear time, "
@@ -360,9 +405,10 @@ def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
         check(pattern)
     except ValueError:
         return
-    matches, long = matcher(pattern), (text * 2000 + end).encode()
+    long = (text * 2000 + end).encode()
     began = time.process_time()
-    matches(long)
+    for matches in (matcher(pattern), beginner(pattern), beginner(f"{pattern}$")):
+        matches(long)
     # Quadratic would be some seconds, exponential for ever.
     assert time.process_time() - began < 0.3
 
@@ -388,6 +434,23 @@ def test_what_of_limits_does_not_go_together() -> None:
         ("filters", 0, "rate_limit", "by"): "`by` and `redis` do not go together in this version",
         ("filters", 1, "bandwidth"): "`bandwidth` needs `up`, `down` or both",
     }
+
+
+def test_rules_that_share_a_limit_say_the_same_of_it() -> None:
+    def shared(**more: Any) -> dict[str, Any]:
+        return {"cluster": "a", "filters": [{"max_body": 1}, {"rate_limit": {"shared": "all", "requests": 5, **more}}]}
+
+    assert list(problems(table(shared(), {"cluster": "a"}, shared(status=503, announce=False)))) == []
+    by_source = shared(by="source")
+    assert list(problems(table(by_source, by_source))) == []
+    others: list[dict[str, Any]] = [{"requests": 6}, {"per": "2s"}, {"burst": 9}, {"by": "source"}]
+    found = dict(problems(table(shared(), *(shared(**other) for other in others))))
+    assert {path[1]: path[-1] for path in found} == {1: "requests", 2: "per", 3: "burst", 4: "by"}
+    assert set(found.values()) >= {"`burst` must be as in `rules[0]`: they share the limit all"}
+    redis = {"address": "10.0.0.5:6379", "key": "a"}
+    ((path, message),) = problems(table(shared(redis=redis)))
+    assert path[-1] == "shared"
+    assert "who says the same `key` of a Redis shares a limit" in message
 
 
 # What a document makes of it

@@ -66,6 +66,9 @@ def test_a_chain_has_the_tls_of_its_listener_or_its_own_or_none() -> None:
         ({**PAIR, "alpn": [f"p{n}" for n in range(65)]}, "`alpn` has 65 entries, more than 64"),
         ({**PAIR, "client": "optional"}, "`client` needs `client_ca`"),
         ({**PAIR, "crl": "a"}, "`crl` needs `client_ca`"),
+        ({**PAIR, "identity": "cn"}, "`identity` needs `client_ca`"),
+        ({**PAIR, "client_ca": "ca", "identity": "uri"}, "`identity` must be san or cn"),
+        ([{**PAIR, "client_ca": "ca"}, {**PAIR, "client_ca": "ca", "identity": "cn"}], "`identity` must be as in"),
         ({**PAIR, "without_certificate": "400"}, "`without_certificate` needs `client_ca`"),
         (
             {**PAIR, "client_ca": "ca", "client": "optional", "without_certificate": "403"},

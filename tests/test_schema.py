@@ -21,6 +21,7 @@ from meshproxy.schema.kinds import (
     Network,
     Port,
     PositiveDuration,
+    Scalar,
     Secret,
     SecretText,
     Size,
@@ -31,8 +32,9 @@ from meshproxy.schema.kinds import (
     show_duration,
     show_size,
     shown,
+    whole,
 )
-from meshproxy.schema.shapes import AT_LEAST_ONE, MOST_PROBLEMS, ONE_OR_MANY, Keyed, path_text
+from meshproxy.schema.shapes import AT_LEAST_ONE, MOST_PROBLEMS, ONE_OR_MANY, Key, Keyed, path_text
 
 Mood = Annotated[str, choice("calm", "wild", reserved={"cross": "bad temper"})]
 
@@ -53,6 +55,15 @@ class Tree:
     name: Annotated[Name, "its name"]
     birds: Annotated[tuple[Bird, ...], "who sits in it"] = ()
     ports: Annotated[tuple[Port, ...], ONE_OR_MANY, "its ports"] = (1,)
+
+
+def _read_number(value: object) -> int:
+    if not isinstance(value, str) or not value.isdigit():
+        raise ValueError("must be a number")
+    return int(value)
+
+
+_NUMBER = Scalar("number", _read_number, str, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,3 +354,67 @@ def test_a_type_that_is_no_part_of_a_format_is_refused() -> None:
     Odd.__annotations__["what"] = complex
     with pytest.raises(TypeError, match="cannot hold"):
         decode(Odd, {})
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """As others write it."""
+
+    FOREIGN: ClassVar[bool] = True
+
+    bird_name: Annotated[Name, Key("birdName"), "whose it is"]
+    egg_count: Annotated[int, Key("eggCount"), whole(0, 9), "how many"] = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hedge:
+    FOREIGN: ClassVar[bool] = True
+    OPEN: ClassVar[bool] = True
+
+    nests: Annotated[tuple[Nest, ...], "who lives there"] = ()
+
+
+def refused(cls: type[Any], value: object) -> list[str]:
+    with pytest.raises(Invalid) as caught:
+        decode(cls, value)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_keys_are_as_others_spell_them() -> None:
+    said = {"birdName": "wren", "eggCount": 5}
+    assert decode(Nest, said) == Nest("wren", 5)
+    assert encode(Nest("wren", 5)) == said
+    assert "`birdName`" in reference(Nest)
+
+
+def test_null_is_absent_in_a_foreign_format() -> None:
+    assert decode(Nest, {"birdName": "wren", "eggCount": None}) == Nest("wren", 3)
+    assert refused(Nest, {"birdName": None}) == ["birdName: `birdName` is missing"]
+
+
+def test_an_open_class_passes_over_what_it_does_not_know_and_tells() -> None:
+    told: list[object] = []
+    value = {"nests": [{"birdName": "wren"}], "height": 2}
+    assert decode(Hedge, value, passed_over=told.append) == decode(Hedge, value) == Hedge((Nest("wren"),))
+    assert told == [("height",)]
+
+
+def test_a_foreign_class_that_is_not_open_has_no_unknown_keys() -> None:
+    value = {"nests": [{"birdNam": "wren"}]}
+    assert refused(Hedge, value) == [
+        "nests[0].birdNam: unknown key `birdNam`; did you mean `birdName`?",
+        "nests[0].birdName: `birdName` is missing",
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Forest:
+    trees: Annotated[tuple[tuple[Annotated[int, _NUMBER], Annotated[int | None, whole(0, 9)]], ...], "by number"] = ()
+
+
+def test_keys_of_a_kind_and_values_that_may_be_null() -> None:
+    assert decode(Forest, {"trees": {"10": None, "9": 3}}) == Forest(((9, 3), (10, None)))
+    assert refused(Forest, {"trees": {"x": 1, "9": "a"}}) == [
+        "trees.x: `x` must be a number",
+        'trees["9"]: `["9"]` must be a whole number from 0 to 9, not "a"',
+    ]

@@ -18,6 +18,7 @@ from meshproxy.admin.large import Workshop
 from meshproxy.admin.page import page_response
 from meshproxy.admin.reload import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.admin.tables import text_table
+from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid
 from meshproxy.plan.explain import Question, Unclear
 
@@ -31,7 +32,7 @@ class Proxy(Protocol):
     """What the API asks of the process.  Dicts are plain JSON data with every secret redacted."""
 
     def state(self) -> str:
-        """`starting`, `LIVE` or `draining`."""
+        """`starting`, `waiting`, `LIVE` or `draining`."""
 
     def server_info(self) -> dict[str, object]:
         """Among others `version`, `state`, `generation`, `uptime_seconds`, and `last_refused`: null, or the last
@@ -49,6 +50,11 @@ class Proxy(Protocol):
 
     def certificates(self) -> list[dict[str, object]]:
         """Those that are in force, never a key; asked in a thread."""
+
+    async def traffic_metrics(self) -> TrafficMetrics: ...
+
+    def sources(self) -> list[dict[str, object]]:
+        """Where documents are asked for, without what is secret."""
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         """Each table with its `rules`, a list of dicts; asked in a thread."""
@@ -133,6 +139,10 @@ def certs(proxy: Proxy, request: Request) -> Later:
     return lambda: _table(request, proxy.certificates())
 
 
+def sources(proxy: Proxy, request: Request) -> Response:
+    return _table(request, proxy.sources())
+
+
 async def routes(proxy: Proxy, request: Request) -> Later:
     stats = await proxy.stats()
     return lambda: _table(request, proxy.routes(stats))
@@ -148,6 +158,29 @@ def explain(proxy: Proxy, request: Request) -> Later:
             raise Refusal(400, str(unclear)) from None
 
     return explained
+
+
+async def traffic_metrics(proxy: Proxy, request: Request) -> Later:
+    found = await proxy.traffic_metrics()
+    path = request.path.removeprefix(BASE)
+
+    def shown() -> Response:
+        match path.strip("/").split("/"):
+            case [""]:
+                return _json(found.resources())
+            case ["namespaces", namespace, plural]:
+                row = found.all(plural, namespace)
+            case ["namespaces", namespace, plural, name]:
+                row = found.of(plural, namespace, name)
+            case ["namespaces", namespace, plural, name, "edges"]:
+                row = found.edges(plural, namespace, name)
+            case _:
+                row = None
+        if row is None:
+            raise Missing(f"there are no metrics of {path[:200]!r}: this proxy knows those of its own service")
+        return _json(row)
+
+    return shown
 
 
 def config_dump(proxy: Proxy, _request: Request) -> Later:
@@ -320,9 +353,11 @@ ADMIN_ROUTES = (
     Route("GET", "/listeners", listeners),
     Route("GET", "/clusters", clusters),
     Route("GET", "/certs", certs),
+    Route("GET", "/sources", sources),
     Route("GET", "/routes", routes),
     Route("GET", "/routes/explain", explain),
     Route("GET", "/server_info", server_info),
+    Route("GET", BASE, traffic_metrics),
     Route("GET", "/config_dump", config_dump),
     Route("GET", "/config", get_layer),
     Route("PUT", "/config", put_layer),
@@ -400,6 +435,8 @@ class ApiSite:
     def _by_method(self, path: str) -> Mapping[str, Route]:
         if path not in self._paths and LAYER_PATH.fullmatch(path):
             path = "/config/{layer}"
+        if path.startswith(BASE + "/"):
+            path = BASE
         return self._paths.get(path, {})
 
 

@@ -1,6 +1,6 @@
 """The one road by which a configuration comes into force.
 
-    documents of a layer -> combined with the other layers -> prepared -> committed -> kept
+    documents of a layer -> in our words -> combined with the other layers -> prepared -> committed -> kept
 
 Every step may refuse, and then nothing has happened: the refusal is told to whoever asked, logged, counted and shown in
 `/server_info`.  Two changes never overlap; the second one waits.
@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
-from meshproxy.dialects import read
+from meshproxy.dialects import read, translated
+from meshproxy.dialects.translation import NOTHING_SAID, Note, Setting, Translation
 from meshproxy.errors import CannotBind, Invalid, Problem
-from meshproxy.model import Config, Document, combine, decode, diff, encode, restore, version
+from meshproxy.model import Config, Document, Foreign, combine, decode, diff, encode, restore, version
 from meshproxy.model.relaxed import relaxed
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics import NOTES, ProcessStats
 from meshproxy.sources.store import Record, Store
 
 DEFAULT_LAYER = "default"
@@ -70,9 +71,23 @@ class Fleet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says."""
+    """What one source says. Policy in the words of a mesh is put in ours for a setting, and again for another one."""
 
-    documents: tuple[Document, ...]
+    said: tuple[Document, ...]
+    setting: Setting | None = None
+    ours: Translation = NOTHING_SAID
+    revision: str = ""
+    """What its source calls it."""
+
+    def within(self, setting: Setting) -> Layer:
+        """With all of it in our words."""
+        if setting == self.setting:
+            return self
+        return replace(self, setting=setting, ours=translated(self.said, setting))
+
+    @property
+    def documents(self) -> tuple[Document, ...]:
+        return self.ours.documents
 
     @property
     def data(self) -> dict[str, Any]:
@@ -89,7 +104,14 @@ class Layer:
 
     def settled(self) -> Layer:
         """Without the texts, which are as large as their sources like; they were for finding lines while it was new."""
-        return Layer(tuple(replace(document, line_of=lambda _: None) for document in self.documents))
+        if all(document.foreign is None for document in self.said):
+            bare = tuple(replace(document, line_of=lambda _: None) for document in self.said)
+            return replace(self, said=bare, ours=Translation(bare))
+        said = tuple(replace(document, line_of=lambda _: None, foreign=_packed(document)) for document in self.said)
+        ours = tuple(
+            Document(document.source, document.config, document.said, lambda _: None) for document in self.documents
+        )
+        return replace(self, said=said, ours=Translation(ours, self.ours.notes))
 
     def _merged(self, *, redact: bool) -> dict[str, Any]:
         merged: dict[str, Any] = {}
@@ -102,6 +124,10 @@ class Layer:
                 else:
                     merged[key] = value
         return merged
+
+
+def _packed(document: Document) -> Foreign | None:
+    return None if document.foreign is None else replace(document.foreign, value=None)
 
 
 def layer_of(data: Mapping[str, Any], source: str) -> Layer:
@@ -118,15 +144,20 @@ class Change:
     version: str
     words: tuple[str, ...]
     data: dict[str, dict[str, Any]]
+    notes: tuple[Note, ...]
 
     @classmethod
-    def of(cls, layers: Mapping[str, Layer], config: Config, running: Config) -> Change:
+    def of(cls, layers: Mapping[str, Layer], running: Config, joined: Callable[[Sequence[Document]], Config]) -> Change:
+        setting = Setting.of([document for layer in layers.values() for document in layer.said])
+        meant = {name: layer.within(setting) for name, layer in layers.items()}
+        config = joined([document for layer in meant.values() for document in layer.documents])
         return cls(
-            {name: layer.settled() for name, layer in layers.items()},
+            {name: layer.settled() for name, layer in meant.items()},
             config,
             version(config),
             tuple(diff(running, config)),
-            {name: layer.data for name, layer in layers.items()},
+            {name: layer.data for name, layer in meant.items()},
+            tuple(note for layer in meant.values() for note in layer.ours.notes),
         )
 
 
@@ -154,6 +185,7 @@ class Reloader:
         self.config = Config()
         self.version = version(self.config)
         self.generation = 0
+        self.notes: tuple[Note, ...] = ()
         self.refusal: Refusal | None = None
         self.closed = False
         """Set while the process drains, or a successor is coming up: neither takes anything new."""
@@ -199,8 +231,7 @@ class Reloader:
 
     async def _first(self, layers: Mapping[str, Layer], source: str, last: Record | None) -> None:
         # A secret that is known by its digest only is none at all here: nothing is in force that has it in clear.
-        config = restore(combine(_documents(layers)), Config())
-        change = Change.of(layers, config, Config())
+        change = Change.of(layers, Config(), lambda documents: restore(combine(documents), Config()))
         if last is not None and last.version == change.version:
             self.generation = last.generation - 1
             await self._take(change, last.source)
@@ -210,13 +241,22 @@ class Reloader:
     # While running
 
     async def put(
-        self, name: str, body: bytes, *, dry_run: bool = False, if_match: str | None = None, source: str
+        self,
+        name: str,
+        body: bytes,
+        *,
+        dry_run: bool = False,
+        if_match: str | None = None,
+        source: str,
+        revision: str = "",
     ) -> Applied:
         def document() -> list[Document]:
             found = read(body, source)
             return [replace(found, config=restore(found.config, self.config))]
 
-        return await self.put_documents(name, document, dry_run=dry_run, if_match=if_match, source=source)
+        return await self.put_documents(
+            name, document, dry_run=dry_run, if_match=if_match, source=source, revision=revision
+        )
 
     async def put_documents(
         self,
@@ -226,15 +266,27 @@ class Reloader:
         dry_run: bool = False,
         if_match: str | None = None,
         source: str,
+        revision: str = "",
     ) -> Applied:
         """Replace a layer as a whole.  `documents` reads them, in a thread: a large one must not hold up traffic."""
 
         def layers() -> dict[str, Layer]:
-            return {**self.layers, name: Layer(tuple(documents()))}
+            return {**self.layers, name: Layer(tuple(documents()), revision=revision)}
 
         async with self._turn:
             self._expect(name, if_match)
             return await self._change(layers, source, dry_run=dry_run)
+
+    def revision(self, name: str) -> str | None:
+        """What its source calls the layer in force; empty where another put it, None where there is none."""
+        layer = self.layers.get(name)
+        return layer.revision if layer is not None else None
+
+    async def called(self, name: str, before: str, revision: str) -> None:
+        """The same layer has another name from now on."""
+        async with self._turn:
+            if self.revision(name) == before:
+                self.layers = {**self.layers, name: replace(self.layers[name], revision=revision)}
 
     async def delete(self, name: str, *, if_match: str | None = None, source: str) -> Applied:
         async with self._turn:
@@ -292,7 +344,7 @@ class Reloader:
             found = layers()
             if len(found) > MOST_LAYERS:
                 raise Invalid([Problem("", f"more than {MOST_LAYERS} layers")])
-            return Change.of(found, combine(_documents(found), self.config), self.config)
+            return Change.of(found, self.config, lambda documents: combine(documents, self.config))
 
         try:
             self._expect_open()
@@ -306,6 +358,7 @@ class Reloader:
                 if await self._fleet.papers.stale():
                     await self._serve(self.config)
                 self.layers = change.layers
+                self._note(change.notes)
                 self._stats.reloaded("unchanged", self.generation, self.clock.wall())
         except Invalid as invalid:
             if not dry_run:
@@ -329,6 +382,7 @@ class Reloader:
     async def _take(self, change: Change, source: str) -> Record:
         await self._serve(change.config)
         self.layers = change.layers
+        self._note(change.notes)
         self.config = change.config
         self.version = change.version
         self.generation += 1
@@ -339,6 +393,13 @@ class Reloader:
         changes = "; ".join(change.words[:MOST_LOGGED])
         self._log.info("config-in-force", generation=self.generation, source=source, changes=changes)
         return Record(self.generation, change.version, now, source, change.words, change.data)
+
+    def _note(self, notes: tuple[Note, ...]) -> None:
+        """Each is told once, as long as it holds."""
+        for note in [note for note in notes if note not in self.notes][:MOST_LOGGED]:
+            self._log.warning("config-note", kind=note.kind, problem=note.problem)
+        self.notes = notes
+        self._stats.notes = {kind: sum(note.kind == kind for note in notes) for kind in NOTES}
 
     def _keep(self, record: Record) -> None:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""
@@ -362,7 +423,3 @@ class Reloader:
 
 def _layers(record: Record) -> dict[str, Layer]:
     return {name: layer_of(data, f"generation {record.generation}") for name, data in record.layers.items()}
-
-
-def _documents(layers: Mapping[str, Layer]) -> list[Document]:
-    return [document for layer in layers.values() for document in layer.documents]

@@ -32,7 +32,14 @@ def parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve until told to end")
     run.set_defaults(command=_run)
-    run.add_argument("-c", "--config", action="append", default=[], metavar="FILE", help="file or directory")
+    run.add_argument(
+        "-c",
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="file or directory; or the address of a source that is asked again and again",
+    )
     run.add_argument(
         "--take-over", action="store_true", help="take the sockets of the proxy that runs on this state directory"
     )

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from meshproxy.cli import INVALID, OK
+from meshproxy.dialects import translated
+from meshproxy.dialects.translation import Note, Setting
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, Document, combine
 from meshproxy.model.relaxed import relaxations
@@ -22,9 +24,10 @@ TRUSTING = {"chain": "whoever has a certificate of its CA", "off": "anybody who 
 
 def check(arguments: argparse.Namespace) -> int:
     try:
-        documents = Files(arguments.files, os.environ).read()
+        documents, notes = in_our_words(Files(arguments.files, os.environ).read())
         config = combine(documents)
-        warnings = [*_warnings(documents), *(_files(documents) if arguments.look_at_files else ())]
+        warnings = [note.problem for note in notes]
+        warnings += [*_warnings(documents), *(_files(documents) if arguments.look_at_files else ())]
     except Invalid as invalid:
         if arguments.output == "json":
             print(json.dumps({"problems": [problem.as_json() for problem in invalid.problems]}, indent=1))
@@ -39,6 +42,12 @@ def check(arguments: argparse.Namespace) -> int:
             print(f"warning: {warning}", file=sys.stderr)
         print(f"valid: {_count(len(config.listeners), 'listener')}, {_count(len(config.clusters), 'cluster')}")
     return OK
+
+
+def in_our_words(documents: Sequence[Document]) -> tuple[tuple[Document, ...], tuple[Note, ...]]:
+    """Policy in the words of a mesh means what it means for the workload that the other documents name."""
+    found = translated(documents, Setting.of(documents))
+    return found.documents, found.notes
 
 
 def _warnings(documents: Sequence[Document]) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ import sys
 
 from meshproxy.admin.tables import text_table
 from meshproxy.cli import INVALID, OK, USAGE
+from meshproxy.cli.check import in_our_words
 from meshproxy.errors import Invalid
 from meshproxy.model import combine
 from meshproxy.plan.explain import Explainer, Question, Unclear
@@ -26,7 +27,8 @@ def explain(arguments: argparse.Namespace) -> int:
         arguments.identity,
     )
     try:
-        answer = Explainer()(combine(Files(arguments.files, os.environ).read()), question)
+        documents, _ = in_our_words(Files(arguments.files, os.environ).read())
+        answer = Explainer()(combine(documents), question)
     except Invalid as invalid:
         for problem in invalid.problems:
             print(problem, file=sys.stderr)

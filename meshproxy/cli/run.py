@@ -12,7 +12,8 @@ from typing import Any
 
 from meshproxy.cli import CANNOT_BIND, FAILED, INVALID, OK, USAGE
 from meshproxy.errors import CannotBind, Invalid
-from meshproxy.model import Document, combine
+from meshproxy.model import Config, Document
+from meshproxy.model.source import is_url, sources_of
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors, Inherited, place_of
 from meshproxy.observe.log import Log
@@ -31,7 +32,13 @@ HANDOVER = "handover.sock"
 
 def run(arguments: argparse.Namespace) -> int:
     log = Log(level=arguments.log_level, format=arguments.log_format)
-    files = Files(arguments.config, os.environ)
+    urls = [each for each in arguments.config if is_url(each)]
+    try:
+        beside = [_saying(urls)] if urls else []
+    except ValueError as error:
+        print(f"meshproxy: {error}", file=sys.stderr)
+        return USAGE
+    files = Files([each for each in arguments.config if each not in urls], os.environ, beside)
     documents = _first_reading(files)
     directory = _state_directory(arguments.state_dir, documents)
     if arguments.take_over and directory is None:
@@ -75,7 +82,7 @@ def demo(arguments: argparse.Namespace) -> int:
 def _workers(documents: Callable[[], list[Document]], store: Store) -> int:
     """The number is needed before anything else begins: by what the files say, or else the last good configuration."""
     try:
-        said = combine(documents()).workers
+        said = next((found.config.workers for found in documents() if "workers" in found.said), 1)
     except Invalid:
         last = store.last()
         layers = last.layers.values() if last is not None else ()
@@ -99,6 +106,12 @@ def _fleet(
     nursery = Nursery.begin(hand(loop_factory, board, shelves, log), inherited.sockets)
     doors = Doors(workers, inherited)
     return lambda stats: Crew(nursery, board, shelves, doors, stats, log, LoopClock(asyncio.get_running_loop()))
+
+
+def _saying(urls: list[str]) -> Document:
+    """What asks for policy at these addresses."""
+    config = Config(sources=sources_of(urls))
+    return Document("the command line", config, frozenset(("sources",)), lambda _: None)
 
 
 def _first_reading(files: Files) -> Callable[[], list[Document]]:

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from meshproxy.model.authorize import ANYBODY
 from meshproxy.model.tls import full_identity
+from meshproxy.model.whom import ANYBODY
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
-from meshproxy.model.matching import RouteMatch, ValueMatch
-from meshproxy.model.regex import matcher
+from meshproxy.model.matching import RouteMatch, ValueMatch, expression
 
 
 class Head(Protocol):
@@ -82,8 +81,8 @@ def fitting(match: ValueMatch) -> Callable[[bytes | None], bool]:
     if match.prefix is not None:
         prefix = match.prefix.encode("ascii")
         return lambda value: value is not None and value.startswith(prefix)
-    if match.regex is not None:
-        matches = matcher(match.regex)
+    matches = expression(match)
+    if matches is not None:
         return lambda value: value is not None and matches(value) is not None
     return lambda value: (value is not None) is match.present
 

@@ -29,6 +29,10 @@ class Origin(Protocol):
     def peer(self) -> Peer | None:
         """Who it is at the other end of TLS; None: it is a plain connection."""
 
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """What was chosen for its first request and holds for those after it."""
+
 
 class Changes:
     """What filters want different in a head: names that are left out, in lower case, and lines that are written."""
@@ -74,6 +78,7 @@ class Exchange:
         "copy",
         "failure",
         "handling",
+        "held",
         "noted",
         "opening",
         "origin",
@@ -130,6 +135,11 @@ class Exchange:
 
     copy: Any
     """What the mirror gets; None for a request that was not drawn."""
+
+    # Where its rule holds answers, once there is one
+
+    held: bytearray
+    """What has come of its body."""
 
     # At its end
 

@@ -10,13 +10,12 @@ routes for one path that differ in their conditions only.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from meshproxy.core.condition import Head, Holds
-from meshproxy.model.matching import PathMatch, RouteMatch
-from meshproxy.model.regex import matcher
+from meshproxy.model.matching import PathMatch, RouteMatch, expression
 
 Outcome = TypeVar("Outcome")
 
@@ -57,19 +56,19 @@ class Paths(Generic[Outcome]):
 
     def __init__(self, routes: Iterable[Route[Outcome]]) -> None:
         exact: dict[bytes, list[Route[Outcome]]] = {}
-        expressions: dict[str, list[Route[Outcome]]] = {}
+        expressions: dict[PathMatch, tuple[Callable[[bytes], object], list[Route[Outcome]]]] = {}
         prefixes: dict[bytes, list[Route[Outcome]]] = {}
         for route in routes:
             path = route.match.path or PathMatch(prefix="/")
             if path.exact is not None:
                 exact.setdefault(path.exact.encode("ascii"), []).append(route)
-            elif path.regex is not None:
-                expressions.setdefault(path.regex, []).append(route)
+            elif (matches := expression(path)) is not None:
+                expressions.setdefault(path, (matches, []))[1].append(route)
             else:
                 prefixes.setdefault(prefix_key(path), []).append(route)
         self._root = Prefix(tuple(prefixes.pop(b"", ())))
         self._exact = {key: tuple(of_it) for key, of_it in exact.items()} or NONE
-        self._expressions = tuple((matcher(expression), tuple(of_it)) for expression, of_it in expressions.items())
+        self._expressions = tuple((matches, tuple(of_it)) for matches, of_it in expressions.values())
         self._prefixes: dict[bytes, Prefix[Outcome]] = {
             key: Prefix(tuple(of_it)) for key, of_it in prefixes.items()
         } or NONE
@@ -157,7 +156,8 @@ def leads_to(path: bytes, match: PathMatch | None) -> bool:
         return True
     if match.exact is not None:
         return path == match.exact.encode("ascii")
-    if match.regex is not None:
-        return matcher(match.regex)(path) is not None
+    matches = expression(match)
+    if matches is not None:
+        return matches(path) is not None
     key = prefix_key(match)
     return path == key or path.startswith(key + b"/") or not key

@@ -36,13 +36,16 @@ class Peer:
     own: str
     """Who we have shown to be."""
     agreed: Agreement
+    by_subject: bool = False
+    """Whether the common name alone says who it is."""
     identity: str = field(init=False, default="")
     """Nothing, if it has shown nothing."""
 
     def __post_init__(self) -> None:
         # Asked for with every request: found once.
         if self.certificate is not None:
-            object.__setattr__(self, "identity", self.certificate.identity)
+            said = self.certificate.by_subject if self.by_subject else self.certificate.identity
+            object.__setattr__(self, "identity", said)
 
 
 @lru_cache(maxsize=1024)

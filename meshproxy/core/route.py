@@ -8,20 +8,20 @@
 
 Of the rules whose every condition holds, the most specific decides: by host (a name, then the longest suffix, then any;
 with a port before without), then by path (exact, then expressions as they were first written, then the longest prefix),
-then one that names methods, then the number of headers, then of query parameters, then what was written first.
-In `written` order only the last of these counts.
+then one that names methods, then the number of headers, then of query parameters, then one that names identities, then
+what was written first.  In `written` order only the last of these counts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
 from meshproxy.core.condition import Head, Holds, conditions, together
 from meshproxy.core.host import ANY, labels, rank, spellings
 from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
-from meshproxy.model.matching import RouteMatch
+from meshproxy.model.matching import PathMatch, RouteMatch, expression
 
 MOST_REMEMBERED = 1024
 LONGEST_REMEMBERED = 255
@@ -37,7 +37,15 @@ class Verdict(Generic[Outcome]):
 
 
 def compile_routes(rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool = False) -> Router[Outcome]:
-    """The rules of a table in the order in which they are written, each with what it is to lead to."""
+    """The rules of a table in the order in which they are written, each with what it is to lead to.
+
+    Those for some clients only are there for everybody: `core.clientele` makes a router for each kind of client.
+    """
+    return router_of(routes_of(rules), written=written)
+
+
+def routes_of(rules: Iterable[tuple[RouteMatch, Outcome]]) -> list[Route[Outcome]]:
+    """As they are written."""
     # Rules that ask for the same share the function that looks, which then stays in the processor's cache.
     shared: dict[Hashable, Holds | None] = {}
     routes = []
@@ -46,7 +54,15 @@ def compile_routes(rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool
         if asked not in shared:
             shared[asked] = together(conditions(match))
         routes.append(Route(outcome, match, place, shared[asked]))
-    return WrittenRouter(routes) if written else Router(by_specificity(routes))
+    return routes
+
+
+def router_of(
+    routes: Sequence[Route[Outcome]], absent: Collection[int] = (), *, written: bool = False
+) -> Router[Outcome]:
+    """Among all routes but those whose places are absent: they are not for who asks."""
+    there = [route for route in routes if route.place not in absent] if absent else routes
+    return WrittenRouter(routes, there) if written else Router(routes, by_specificity(there))
 
 
 def considered(
@@ -67,17 +83,18 @@ def considered(
 
 def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:
     """The most specific first, for one host."""
-    first_written: dict[str, int] = {}
+    first_written: dict[PathMatch, int] = {}
 
     def key(route: Route[Outcome]) -> tuple[int, ...]:
         match = route.match
         if match.path and match.path.exact is not None:
             path = (0, 0)
-        elif match.path and match.path.regex is not None:
-            path = (1, first_written.setdefault(match.path.regex, route.place))
+        elif match.path and expression(match.path) is not None:
+            path = (1, first_written.setdefault(match.path, route.place))
         else:
             path = (2, -len(prefix_key(match.path)) if match.path else 0)
-        return (*path, not match.methods, -len(match.headers), -len(match.query), route.place)
+        counted = not match.methods, -len(match.headers), -len(match.query), not match.identities
+        return (*path, *counted, route.place)
 
     return sorted(routes, key=key)
 
@@ -85,14 +102,16 @@ def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:
 class Router(Generic[Outcome]):
     """The most specific rule decides."""
 
-    __slots__ = ("_for_any", "_hosts", "_most_labels", "_named", "_others", "_routes")
+    __slots__ = ("_for_any", "_hosts", "_most_labels", "_named", "_others", "_routes", "_there")
 
     lost = "less specific than the winner"
 
-    def __init__(self, routes: Sequence[Route[Outcome]]) -> None:
+    def __init__(self, routes: Sequence[Route[Outcome]], there: Sequence[Route[Outcome]]) -> None:
+        """`routes` are all as they are written, `there` those among which it finds one, the best first."""
         self._routes = routes
+        self._there = there
         by_host: dict[bytes, list[Route[Outcome]]] = {}
-        for route in routes:
+        for route in there:
             for host in hosts(route):
                 by_host.setdefault(host, []).append(route)
         self._hosts = {host: Paths(of_it) for host, of_it in by_host.items()}
@@ -115,16 +134,20 @@ class Router(Generic[Outcome]):
         """A verdict for every rule, in the order in which they are considered."""
         asked = {spelling: rank for rank, spelling in reversed([*enumerate(spellings(host, self._most_labels))])}
         winner = self.find(host, path, method, head)
+        there = {route.place for route in self._there}
         verdicts = []
         for route in self._considered(asked):
             reason = self._why_not(route, asked, path, method, head)
+            if reason is None and route.place not in there:
+                reason = "identity"
             won = route is winner
             verdicts.append(Verdict(route, won, "won" if won else reason or self.lost))
         return verdicts
 
     def _considered(self, asked: dict[bytes, int]) -> Sequence[Route[Outcome]]:
         """By host, then as sorted; those for other hosts at the end."""
-        return sorted(self._routes, key=lambda route: min(asked.get(host, len(asked)) for host in hosts(route)))
+        routes = by_specificity(self._routes)
+        return sorted(routes, key=lambda route: min(asked.get(host, len(asked)) for host in hosts(route)))
 
     @staticmethod
     def _why_not(route: Route[Outcome], asked: dict[bytes, int], path: bytes, method: bytes, head: Head) -> str | None:

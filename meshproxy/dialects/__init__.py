@@ -1,32 +1,64 @@
-"""Any document -> the model. Pure: bytes, a name for messages and an environment in, a `Document` out."""
+"""Any document -> the model. Pure: bytes, a name for messages and an environment in, a `Document` out.
+
+    document = read(data, "mesh.yaml", os.environ)
+    found = translated([document], Setting.of([document]))      # policy in the words of a mesh, put in ours
+    config = combine(found.documents)
+
+What a policy means depends on whose proxy this is, and that may stand in another document: so it is put in our words
+when all documents are at hand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
 from types import ModuleType
+from typing import Any
 
 from meshproxy.dialects import native, text, variables
-from meshproxy.errors import Invalid
-from meshproxy.model import Document
+from meshproxy.dialects.translation import Note, Setting, Sheet, Translation
+from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, Document, Foreign
 from meshproxy.schema.shapes import Path
 
 
 def read(data: bytes, source: str, environment: Mapping[str, str] | None = None) -> Document:
     """The document in the bytes, or `Invalid`. Files get an environment; without one, the text is literal, and
-    cannot include files."""
-    content = text.decode(data, source)
+    cannot include files. Policy in the words of a mesh is always literal."""
+    content = text.decode(text.unzipped(data, source), source)
     syntax = _syntax(content)
-    value = syntax.parse(content, source, None if environment is None else variables.expander(environment))
-    if not isinstance(value, dict):
-        raise text.refusal(source, "the document must be a mapping", 1)
-    if "apiVersion" in value and "kind" in value:
-        raise text.refusal(source, "looks like a Kubernetes resource, which is not in this version", 1)
+    values = _parsed(syntax, content, source)
+    dialect = _dialect(values, source, lambda number: syntax.lines_of_all(content).of((number,)))
+    if dialect is not None:
+        foreign = Foreign(dialect, zlib.compress(content.encode(), 1), values)
+        return Document(source, Config(), frozenset(), lambda _: None, foreign)
+    value = values[0]
+    if environment is not None and "${" in content:
+        value = syntax.parse(content, source, variables.expander(environment))
     document = native.load(value, source, _finder(syntax, content))
     if environment is None and "include" in document.said:
         problem = document.problem(("include",), "`include` names files: it is for files only")
         raise Invalid([problem])
     return document
+
+
+def translated(documents: Sequence[Document], setting: Setting) -> Translation:
+    """All of them in our words: those of one dialect are one policy. `Invalid` has the problems of all dialects."""
+    ours = [document for document in documents if document.foreign is None]
+    notes: list[Note] = []
+    problems: list[Problem] = []
+    for dialect in dict.fromkeys(document.foreign.dialect for document in documents if document.foreign):
+        theirs = [document for document in documents if document.foreign and document.foreign.dialect == dialect]
+        try:
+            words = _translator(dialect).translate([*_sheets(theirs)], setting)
+            ours.append(words.document(", ".join(dict.fromkeys(document.source for document in theirs))))
+            notes += words.notes
+        except Invalid as invalid:
+            problems += invalid.problems
+    if problems:
+        raise Invalid(problems)
+    return Translation(tuple(ours), tuple(notes))
 
 
 def _syntax(content: str) -> ModuleType:
@@ -40,6 +72,55 @@ def _syntax(content: str) -> ModuleType:
     from meshproxy.dialects import yaml12
 
     return yaml12
+
+
+def _parsed(syntax: ModuleType, content: str, source: str) -> list[Any]:
+    values: list[Any] = syntax.parse_all(content, source)
+    said = [value for value in values if value is not None]
+    if not said:
+        raise text.refusal(source, "the document is empty")
+    for number, value in enumerate(values):
+        if value is not None and not isinstance(value, dict):
+            raise text.refusal(source, "the document must be a mapping", syntax.lines_of_all(content).of((number,)))
+    return values
+
+
+def _dialect(values: list[Any], source: str, line_of: Callable[[int], int]) -> str | None:
+    """Whose words they are; None: ours."""
+    from meshproxy.dialects import fsm, smi
+
+    for name, module in (("smi", smi), ("fsm", fsm)):
+        others = [number for number, value in enumerate(values) if value is not None and not module.recognises(value)]
+        if not others:
+            return name
+        if len(others) < sum(value is not None for value in values):
+            raise text.refusal(source, "other documents of this text are of another kind", line_of(others[0]))
+    if len(values) > 1:
+        raise text.refusal(source, "a second document begins; one is expected", line_of(1))
+    return None
+
+
+def _translator(dialect: str) -> Any:
+    from meshproxy.dialects import fsm, smi
+
+    return {"fsm": fsm, "smi": smi}[dialect]
+
+
+def _sheets(documents: Iterable[Document]) -> Iterable[Sheet]:
+    for document in documents:
+        assert document.foreign is not None
+        content = zlib.decompress(document.foreign.text).decode()
+        syntax = _syntax(content)
+        values = document.foreign.value or syntax.parse_all(content, document.source)
+        lines = cache(partial(syntax.lines_of_all, content))
+        for number, value in enumerate(values):
+            if value is not None:
+                yield Sheet(document.source, value, partial(_line, lines, number))
+
+
+def _line(lines: Callable[[], Any], number: int, path: Path) -> int:
+    found: int = lines().of((number, *path))
+    return found
 
 
 def _finder(syntax: ModuleType, content: str) -> Callable[[Path], int]:

@@ -7,6 +7,7 @@ nothing looks at a whole document in one call, but only at a piece of it.
 from __future__ import annotations
 
 import re
+import zlib
 from codecs import BOM_UTF8, utf_8_decode
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ DEEPEST = 64
 LONGEST_TEXT = 64 * 1024
 LONGEST_KEY = 1024
 PIECE = 64 * 1024
+GZIP = b"\x1f\x8b"
 
 _CONTROL = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 BLANKS = re.compile(rf"[ \t\n\r]{{1,{PIECE}}}+")
@@ -31,6 +33,20 @@ def decode(data: bytes, source: str) -> str:
     if past_blanks(text, 0) == len(text):
         raise refusal(source, "the document is empty")
     return text
+
+
+def unzipped(data: bytes, source: str) -> bytes:
+    """What may have come compressed by gzip; no more of it than may be read."""
+    if not data.startswith(GZIP):
+        return data
+    unzip = zlib.decompressobj(wbits=31)
+    try:
+        found = unzip.decompress(data, LARGEST_DOCUMENT + 1)
+    except zlib.error as error:
+        raise refusal(source, f"not gzip, although it begins like it: {error}") from None
+    if not unzip.eof and len(found) <= LARGEST_DOCUMENT:
+        raise refusal(source, "the gzip data is cut off")
+    return found
 
 
 def _pieces(data: bytes, source: str) -> Iterator[str]:

@@ -66,6 +66,7 @@ _FLOAT = re.compile(
 )
 _LONGEST_NUMBER = 1000
 LONGEST_STRETCH = 128 * 1024
+SECOND = "a second document begins; one is expected"
 _TAG = "tag:yaml.org,2002:"
 _CORE: dict[str, type] = {"null": type(None), "bool": bool, "int": int, "float": float}
 
@@ -75,10 +76,22 @@ def parse(text: str, source: str, expand: Expand | None = None) -> Any:
     return _Builder(text, source, expand, Trail()).document()
 
 
+def parse_all(text: str, source: str) -> list[Any]:
+    """Every document in the text that says anything, by its number in the stream, or `Invalid`."""
+    return _Builder(text, source, None, Trail()).documents()
+
+
 def lines(text: str) -> Lines:
     """The line of every place. It costs another parse, and is for the day when there is a problem to place."""
     found = Lines()
     _Builder(text, "", None, found).document()
+    return found
+
+
+def lines_of_all(text: str) -> Lines:
+    """The same of a stream of documents: each path begins with the number of its document."""
+    found = Lines()
+    _Builder(text, "", None, found).documents()
     return found
 
 
@@ -130,10 +143,26 @@ class _Builder:
         except yaml.YAMLError as error:
             raise self._syntax(error) from None
         if not isinstance(event, yaml.StreamEndEvent):
-            raise refusal(self.source, "a second document begins; one is expected", _line(event))
+            raise refusal(self.source, SECOND, _line(event))
         if self.problems:
             raise Invalid(self.problems)
         return value
+
+    def documents(self) -> list[Any]:
+        found: list[Any] = []
+        try:
+            self._next()  # the start of the stream
+            while not isinstance(event := self._next(), yaml.StreamEndEvent):
+                self.anchors.clear()
+                self.trail.enter(len(found), _line(event))
+                found.append(self._node(self._next(), 1))
+                self.trail.leave()
+                self._next()
+        except yaml.YAMLError as error:
+            raise self._syntax(error) from None
+        if self.problems:
+            raise Invalid(self.problems)
+        return found
 
     def _next(self) -> Any:
         event = self.parser.get_event()

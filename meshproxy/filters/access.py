@@ -15,8 +15,7 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Hooks
 from meshproxy.errors import Failure
 from meshproxy.model.filters import Access, AccessMatch
-from meshproxy.model.matching import PathMatch, RouteMatch
-from meshproxy.model.regex import matcher
+from meshproxy.model.matching import PathMatch, RouteMatch, expression
 
 Test = Callable[[Exchange], bool]
 
@@ -74,8 +73,8 @@ def test_of(match: AccessMatch, who: Who, *, loosely: bool) -> Test:
 
 
 def _of_path(match: PathMatch, *, loosely: bool) -> Test:
-    if match.regex is not None:
-        matches = matcher(match.regex)
+    matches = expression(match)
+    if matches is not None:
         return lambda x: matches(x.path) is not None
     said = (match.exact or match.prefix or "/").encode("ascii")
     if not loosely:

@@ -11,17 +11,16 @@ from collections.abc import Iterable
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Hooks
 from meshproxy.errors import Failure
-from meshproxy.model.routes import RouteFilter
-
-TOO_LARGE = Failure("body_too_large", 413, "DPE")
+from meshproxy.relay.http.failures import BODY_TOO_LARGE
 
 
 def build(most: int) -> Hooks:
     def request(x: Exchange) -> Failure | None:
-        return TOO_LARGE if x.request.body > most else None
+        return BODY_TOO_LARGE if x.request.body > most else None
 
     return Hooks(request=request)
 
 
-def smallest(filters: Iterable[RouteFilter]) -> int | None:
-    return min((each.max_body for each in filters if each.max_body is not None), default=None)
+def smallest(sizes: Iterable[int | None]) -> int | None:
+    """Of those that are said."""
+    return min((size for size in sizes if size is not None), default=None)

@@ -8,6 +8,7 @@ from meshproxy.model.balance import HashKey as HashKey
 from meshproxy.model.balance import Sticky as Sticky
 from meshproxy.model.breaker import Breaker as Breaker
 from meshproxy.model.combine import Document as Document
+from meshproxy.model.combine import Foreign as Foreign
 from meshproxy.model.combine import combine as combine
 from meshproxy.model.compare import diff as diff
 from meshproxy.model.compare import restore as restore
@@ -16,6 +17,7 @@ from meshproxy.model.config import IDLE as IDLE
 from meshproxy.model.config import PROCESS as PROCESS
 from meshproxy.model.config import Admin as Admin
 from meshproxy.model.config import Chain as Chain
+from meshproxy.model.config import ChainFilter as ChainFilter
 from meshproxy.model.config import Cluster as Cluster
 from meshproxy.model.config import Config as Config
 from meshproxy.model.config import Dns as Dns
@@ -47,6 +49,9 @@ from meshproxy.model.routes import RequestRate as RequestRate
 from meshproxy.model.routes import Rewrite as Rewrite
 from meshproxy.model.routes import RouteTable as RouteTable
 from meshproxy.model.routes import Rule as Rule
+from meshproxy.model.sidecar import Compat as Compat
+from meshproxy.model.sidecar import Sidecar as Sidecar
+from meshproxy.model.source import Source as Source
 from meshproxy.model.split import Share as Share
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode

@@ -7,7 +7,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_address
 from typing import Annotated, Literal
 
 from meshproxy.model.host import labels
-from meshproxy.schema.kinds import Scalar, shown
+from meshproxy.schema.kinds import Scalar, refuse, same, shown
 
 LONGEST = 260  # the longest name and a port
 DNS_PORT = 53
@@ -177,6 +177,19 @@ def _read_server(value: object) -> Address:
     return address
 
 
+def _read_source(value: object) -> str:
+    """An address to connect from, of this host as far as that can be known."""
+    try:
+        if not isinstance(value, str) or len(value) > LONGEST:
+            raise ValueError
+        ip = ip_address(value)
+    except ValueError:
+        raise refuse("an IP address such as 127.0.0.6", value) from None
+    if ip.is_unspecified or ip.is_multicast:
+        raise ValueError(f"must be one address of this host, not {shown(value)}")
+    return str(ip)
+
+
 _LISTEN_JSON = r"unix:[/@].+|\[[0-9a-fA-F:.%a-z]+\]:[0-9]{1,5}|[0-9.]+:[0-9]{1,5}"
 _ENDPOINT_JSON = _LISTEN_JSON + r"|[A-Za-z0-9_.-]+:[0-9]{1,5}"
 _SERVER_JSON = r"[0-9a-fA-F:.%a-z]+|\[[0-9a-fA-F:.%a-z]+\]:[0-9]{1,5}"
@@ -189,3 +202,4 @@ def _json(pattern: str) -> dict[str, object]:
 ListenAddress = Annotated[Address, Scalar("address", _read_listen, str, _json(_LISTEN_JSON))]
 EndpointAddress = Annotated[Address | Named, Scalar("address or name", _read_endpoint, str, _json(_ENDPOINT_JSON))]
 ServerAddress = Annotated[Address, Scalar("address", _read_server, str, _json(_SERVER_JSON))]
+SourceAddress = Annotated[str, Scalar("IP address", _read_source, same, _json(r"[0-9a-fA-F:.%a-z]+"))]

@@ -22,31 +22,12 @@ from meshproxy.model.matching import (
     below,
     header_names,
 )
-from meshproxy.schema.kinds import Network, string
+from meshproxy.model.whom import MOST_IDENTITIES, Whom
+from meshproxy.schema.kinds import Network
 from meshproxy.schema.shapes import AT_LEAST_ONE
 
-ANYBODY = "*"
-"""Whoever has proved an identity, whichever."""
-MOST_ENTRIES = 256
-MOST_IDENTITIES = 1024
+MOST_ENTRIES = 4096
 MOST_SOURCES = 1024
-
-# Trust domains, paths and namespaces as SPIFFE and Kubernetes write them: what is spelt in another way is nobody's.
-_SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
-_SPIFFE = rf"spiffe://[a-z0-9._-]{{1,255}}(?:/{_SEGMENT})*(?:/\*)?"
-_NAME = r"[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?"
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
-
-Whom = Annotated[
-    str,
-    string(
-        "identity \\| `*`",
-        "`namespace/service-account`, an id such as spiffe://cluster.local/ns/shop/sa/books, either with `*` as its "
-        "last part, a host name, or `*`",
-        rf"\*|{_SPIFFE}|{_NAME}/(?:{_NAME}|\*)|(?:\*\.)?{_LABEL}(?:\.{_LABEL})*",
-        2048,
-    ),
-]
 
 
 @dataclass(frozen=True, slots=True)

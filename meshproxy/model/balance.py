@@ -77,9 +77,11 @@ def problems(said: Cluster) -> Iterator[tuple[Path, str]]:
         yield ("balance",), f"`balance` {said.balance} needs `hash`, which says what is hashed"
     if said.balance in BY_KEY and said.slow_start:
         yield ("slow_start",), f"`slow_start` would move keys step by step: it is not for `balance: {said.balance}`"
+    if said.stay and said.sticky is not None:
+        yield ("stay",), "`stay` and `sticky` are two answers to one question: say one of them"
     if len(said.hash) > MOST_KEYS:
         yield ("hash",), f"`hash` has {len(said.hash)} entries, more than {MOST_KEYS}"
-    for index, endpoint in enumerate(said.endpoints):
+    for index, endpoint in enumerate(said.members):
         if len(endpoint.labels) > MOST_LABELS:
             what = f"`labels` has {len(endpoint.labels)} entries, more than {MOST_LABELS}"
             yield ("endpoints", index, "labels"), what
@@ -89,6 +91,8 @@ def of_requests(said: Cluster) -> str:
     """What only requests of HTTP have, and this cluster asks for; nothing if it serves connections as well."""
     if said.sticky:
         return "is sticky by a cookie"
+    if said.stay:
+        return "has `stay`"
     for key in said.hash:
         for kind in ("header", "cookie", "query", "path"):
             if getattr(key, kind):

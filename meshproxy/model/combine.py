@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import balance, breaker, health, routes
+from meshproxy.model import balance, breaker, health, onward, routes
 from meshproxy.model.address import Address, Named
 from meshproxy.model.authorize import Callers, admission_problems
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
@@ -20,10 +20,23 @@ from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.model.loops import loops
 from meshproxy.model.routes import RouteTable
+from meshproxy.model.sidecar import sidecar_problems
+from meshproxy.model.source import source_problems
 from meshproxy.model.tls import ServerTls, client_problems, demands_of, server_problems
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
-SECTIONS = ("node", *PROCESS, "drain", "overload", "dns")
+SECTIONS = ("node", *PROCESS, "drain", "overload", "dns", "sidecar", "compat")
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A policy in the words of a mesh, before it is put in ours."""
+
+    dialect: str
+    text: bytes
+    """Compressed."""
+    value: Any = field(default=None, compare=False, repr=False)
+    """What stands in the text, as plain data, while it is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +47,8 @@ class Document:
     config: Config
     said: frozenset[str]
     line_of: Callable[[Path], int | None]
+    foreign: Foreign | None = None
+    """What it says in other words than ours; then `config` says nothing."""
 
     def problem(self, path: Path, message: str) -> Problem:
         return Problem(path_text(path), message, self.source, self.line_of(path))
@@ -80,6 +95,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_disagreements(documents),
         *(_restarts(documents, running) if running else ()),
         *_token(documents, config),
+        *_section_problems(documents),
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
         *_duplicates("table of routes", tables),
@@ -131,6 +147,14 @@ def _token(documents: Sequence[Document], config: Config) -> Iterator[Problem]:
                 yield document.problem(
                     ("admin", "listen"), f"`listen` {config.admin.listen} is not on loopback: `admin.token` is required"
                 )
+
+
+def _section_problems(documents: Sequence[Document]) -> Iterator[Problem]:
+    for document in documents:
+        for path, message in sidecar_problems(document.config.sidecar):
+            yield document.problem(("sidecar", *path), message)
+        for path, message in source_problems(document.config.sources):
+            yield document.problem(("sources", *path), message)
 
 
 def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:
@@ -198,48 +222,49 @@ class Known:
         self.unix = {
             cluster.name
             for cluster in self.by_name.values()
-            if any(isinstance(it.address, Address) and it.address.kind == "unix" for it in cluster.endpoints)
+            if any(isinstance(it.address, Address) and it.address.kind == "unix" for it in cluster.members)
         }
 
 
 def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Problem]:
     for item in listeners:
         listener: Listener = item.value
-        key = _target_key(listener)
+        key = _target_key(listener.protocol)
         if not getattr(listener, key) and not listener.chains:
             yield item.problem((), f"listener `{listener.name}` needs `{key}` or `chains`")
-        yield from _targets(item, (), listener, known)
+        yield from _targets(item, (), listener, listener.protocol, known)
         if listener.protocol == "udp":
             yield from _udp_problems(item)
+        yield from _transparency_problems(item)
         yield from _filter_problems(item)
         yield from _tls_problems(item)
         yield from _authorize_problems(item)
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
-            yield from _targets(item, path, chain, known)
-            if not getattr(chain, key) and not getattr(listener, key):
-                yield item.problem(path, f"the chain needs `{key}`, for its listener has none")
-            if chain.protocol not in (None, listener.protocol):
-                yield item.problem(
-                    (*path, "protocol"), f"`protocol` {chain.protocol} differs from the listener's, {listener.protocol}"
-                )
-        if listener.protocol != "http" and listener.http != PLAIN_HTTP:
+            whole = chain.of(listener)
+            assert whole.protocol is not None, "an outcome says everything"
+            yield from _targets(item, path, chain, whole.protocol, known)
+            needed = _target_key(whole.protocol)
+            if not getattr(whole, needed):
+                yield item.problem(path, f"the chain needs `{needed}`, for its listener has none")
+            if whole.protocol == "udp" and listener.protocol != "udp":
+                yield item.problem((*path, "protocol"), "`protocol` udp needs a listener of its own")
+        if not listener.speaks_http and listener.http != PLAIN_HTTP:
             yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
-        if listener.protocol != "http" and listener.codec != "own":
+        if not listener.speaks_http and listener.codec != "own":
             yield item.problem(("codec",), f"`codec` needs `protocol: http`, not {listener.protocol}")
 
 
-def _target_key(listener: Listener) -> str:
+def _target_key(protocol: str) -> str:
     """Where HTTP goes is decided for each request, where others go for each connection."""
-    return "routes" if listener.protocol == "http" else "cluster"
+    return "routes" if protocol == "http" else "cluster"
 
 
-def _targets(item: Item, path: Path, said: Listener | Chain, known: Known) -> Iterator[Problem]:
-    protocol = item.value.protocol
+def _targets(item: Item, path: Path, said: Listener | Chain, protocol: str, known: Known) -> Iterator[Problem]:
     if said.cluster and protocol == "http":
         yield item.problem((*path, "cluster"), "`cluster` is for other protocols: `protocol: http` takes `routes`")
     elif said.cluster:
-        yield from _target(item, (*path, "cluster"), said.cluster, known)
+        yield from _target(item, (*path, "cluster"), said.cluster, protocol, known)
     if said.routes and protocol != "http":
         yield item.problem((*path, "routes"), f"`routes` need `protocol: http`, not {protocol}")
     elif said.routes and said.routes not in known.tables:
@@ -257,6 +282,9 @@ def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
                 if cluster not in known.by_name:
                     hint = known.names.nearest(cluster)
                     yield item.problem(("rules", index, *below), f"no cluster `{cluster}`{hint}")
+                elif known.by_name[cluster].original:
+                    message = f"cluster `{cluster}` is `original`, which is for chains of `protocol` tcp or tls"
+                    yield item.problem(("rules", index, *below), message)
                 elif known.by_name[cluster].proxy_protocol:
                     message = f"cluster `{cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
                     yield item.problem(("rules", index, *below), message)
@@ -277,14 +305,17 @@ def _priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Probl
 def _limit_problems(tables: Iterable[Item]) -> Iterator[Problem]:
     """What is bounded for all tables together, and what two of them say of one thing in Redis."""
     by_key = 0
+    shared: set[tuple[str, str]] = set()
     in_redis: dict[tuple[object, ...], tuple[object, ...]] = {}
     for item in tables:
         for index, rule in enumerate(item.value.rules):
             for place, each in enumerate(rule.filters):
                 rate = each.rate_limit
                 below: Path = ("rules", index, "filters", place, "rate_limit")
-                if rate is not None and rate.by is not None:
+                if rate is not None and rate.by is not None and (item.value.name, rate.shared) not in shared:
                     by_key += 1
+                    if rate.shared is not None:
+                        shared.add((item.value.name, rate.shared))
                     if by_key == MOST_BY_KEY + 1:
                         yield item.problem((*below, "by"), f"`by` stands in more than {MOST_BY_KEY} limits")
                 if rate is not None and rate.redis is not None:
@@ -306,6 +337,9 @@ def _filter_problems(item: Item) -> Iterator[Problem]:
         if each.kind in seen:
             yield item.problem(("filters", index), f"`{each.kind}` is there twice")
         seen.add(each.kind)
+    for index, chain in enumerate(item.value.chains):
+        for again in range(1, len(chain.filters)):
+            yield item.problem(("chains", index, "filters", again), "`rate_limit` is there twice")
 
 
 def _tls_problems(item: Item) -> Iterator[Problem]:
@@ -314,13 +348,18 @@ def _tls_problems(item: Item) -> Iterator[Problem]:
         if listener.tls:
             yield item.problem(("tls",), "`tls` needs a connection: `protocol` http, tcp or tls, not udp")
         return
-    said: list[tuple[Path, tuple[ServerTls, ...]]] = [((), listener.tls)]
-    said += [(("chains", index), chain.tls or ()) for index, chain in enumerate(listener.chains)]
-    for path, several in said:
-        for below, message in server_problems(several, listener.protocol):
+    inheriting = (chain.protocol for chain in listener.chains if chain.tls is None)
+    spoken = "http" if "http" in (listener.protocol, *inheriting) else listener.protocol
+    said: list[tuple[Path, tuple[ServerTls, ...], str]] = [((), listener.tls, spoken)]
+    said += [
+        (("chains", index), chain.tls or (), chain.protocol or listener.protocol)
+        for index, chain in enumerate(listener.chains)
+    ]
+    for path, several, protocol in said:
+        for below, message in server_problems(several, protocol):
             yield item.problem((*path, "tls", *below), message)
     yield from _confusions(item)
-    if listener.permissive and not any(several for _, several in said):
+    if listener.permissive and not any(several for _, several, _ in said):
         yield item.problem(("permissive",), "`permissive` needs `tls`")
     for index, chain in enumerate(listener.chains):
         if chain.permissive and not chain.tls and (chain.tls is not None or not listener.tls):
@@ -330,16 +369,26 @@ def _tls_problems(item: Item) -> Iterator[Problem]:
 def _authorize_problems(item: Item) -> Iterator[Problem]:
     listener: Listener = item.value
     servers = (*listener.tls, *(server for chain in listener.chains for server in chain.tls or ()))
-    said: list[tuple[Path, tuple[Callers, ...] | None, tuple[ServerTls, ...]]] = [((), listener.authorize, servers)]
+    said: list[tuple[Path, str, tuple[Callers, ...] | None, tuple[ServerTls, ...]]] = [
+        ((), listener.protocol, listener.authorize, servers)
+    ]
     for index, chain in enumerate(listener.chains):
-        said.append((("chains", index), chain.authorize, listener.tls if chain.tls is None else chain.tls))
-    for path, entries, servers in said:
+        whole = chain.of(listener)
+        assert whole.protocol is not None, "an outcome says everything"
+        said.append((("chains", index), whole.protocol, chain.authorize, whole.tls or ()))
+        if whole.protocol == "http" != listener.protocol and listener.authorize is not None:
+            yield item.problem(
+                ("chains", index, "protocol"),
+                "`authorize` of the listener would not hold for this chain: `protocol: http` has it on rules of "
+                "`routes`, so say it on the chains of other protocols",
+            )
+    for path, protocol, entries, servers in said:
         at = (*path, "authorize")
         if entries is None:
             continue
-        if listener.protocol == "http":
+        if protocol == "http":
             yield item.problem(at, "`authorize` is for other protocols: `protocol: http` has it on rules of `routes`")
-        elif listener.protocol == "udp":
+        elif protocol == "udp":
             yield item.problem(at, "`authorize` needs a connection: `protocol` tcp or tls, or http on rules, not udp")
         elif entries and not any(server.client_ca for server in servers):
             yield item.problem(at, "`authorize` needs `tls` with `client_ca`: nobody could prove who they are")
@@ -375,15 +424,32 @@ def _udp_problems(item: Item) -> Iterator[Problem]:
             yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")
 
 
-def _target(item: Item, below: Path, name: str, clusters: Known) -> Iterator[Problem]:
+def _transparency_problems(item: Item) -> Iterator[Problem]:
+    listener: Listener = item.value
+    if listener.transparent and listener.protocol == "udp":
+        yield item.problem(("transparent",), "`transparent` needs a connection: `protocol` http, tcp or tls, not udp")
+    for address in listener.listen if listener.transparent else ():
+        if address.kind == "unix":
+            message = f"`listen` {address} is never redirected to: `transparent` needs IP addresses"
+            yield item.problem(("listen",), message)
+
+
+def _target(item: Item, below: Path, name: str, protocol: str, clusters: Known) -> Iterator[Problem]:
     cluster = clusters.by_name.get(name)
     if cluster is None:
         yield item.problem(below, f"no cluster `{name}`{clusters.names.nearest(name)}")
         return
     if asks := balance.of_requests(cluster):
-        protocol = item.value.protocol
         yield item.problem(below, f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}")
-    if item.value.protocol == "udp":
+    if cluster.original and protocol == "udp":
+        yield item.problem(below, f"cluster `{name}` is `original`, which needs `protocol` tcp or tls, not udp")
+    elif cluster.original and not (item.value.transparent or item.value.proxy_protocol):
+        yield item.problem(
+            below,
+            f"cluster `{name}` is `original`, which needs `transparent: true` or `proxy_protocol` on the listener: "
+            "else every connection was made to the listener itself",
+        )
+    if protocol == "udp":
         if cluster.tls:
             yield item.problem(below, f"cluster `{name}` speaks TLS, which needs `protocol` http, tcp or tls, not udp")
         if cluster.proxy_protocol:
@@ -399,8 +465,10 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
         cluster: Cluster = item.value
         for path, message in breaker.problems(cluster.breaker):
             yield item.problem(("breaker", *path), message)
+        for path, message in onward.problems(cluster):
+            yield item.problem(path, message)
         first: dict[Address | Named, int] = {}
-        for index, endpoint in enumerate(cluster.endpoints):
+        for index, endpoint in enumerate(cluster.members):
             before = first.setdefault(endpoint.address, index)
             if before != index:
                 yield item.problem(
@@ -440,7 +508,7 @@ def _loop_problems(
     }
     found = loops([item.value for item in listeners], targets, [item.value for item in clusters])
     for number, index, listener in found:
-        name, address = clusters[number].value.name, clusters[number].value.endpoints[index].address
+        name, address = clusters[number].value.name, clusters[number].value.members[index].address
         yield clusters[number].problem(
             ("endpoints", index),
             f"endpoint {address} is listener `{listener.name}`, which leads back to cluster `{name}`: "

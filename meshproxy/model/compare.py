@@ -81,6 +81,13 @@ class _Held(NamedTuple):
 def _secrets(config: Config) -> Iterator[_Held]:
     if config.admin.token is not None:
         yield _Held("admin.token", "admin", config.admin.token)
+    for source in config.sources:
+        if source.token is not None:
+            yield _Held(f"sources.{source.name}.token", source.url, source.token)
+        if source.tls is not None and isinstance(source.tls.key, Secret):
+            yield _Held(f"sources.{source.name}.tls.key", source.tls.certificate, source.tls.key)
+    if isinstance(config.sidecar.key, Secret):
+        yield _Held("sidecar.key", config.sidecar.certificate, config.sidecar.key)
     for listener in config.listeners:
         servers = [("tls", listener.tls)]
         servers += [(f"chains[{place}].tls", chain.tls or ()) for place, chain in enumerate(listener.chains)]

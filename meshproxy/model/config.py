@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
-from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress
+from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress, SourceAddress
 from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
@@ -20,6 +20,8 @@ from meshproxy.model.http import PLAIN_HTTP, Http, Peer
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
+from meshproxy.model.sidecar import PLAIN_COMPAT, PLAIN_SIDECAR, Compat, Sidecar
+from meshproxy.model.source import Source
 from meshproxy.model.tls import AlpnName, ClientTls, Identity, ServerName, ServerTls
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
@@ -191,23 +193,35 @@ class Filter:
 class Match:
     """What a chain applies to; everything that is said must hold."""
 
-    ports: Annotated[tuple[Port, ...], "any of these local ports; empty: any port"] = ()
+    ports: Annotated[
+        tuple[Port, ...], "any of these ports, of what was connected to (see `transparent`); empty: any port"
+    ] = ()
     sources: Annotated[tuple[Network, ...], "any of these client networks; empty: any client"] = ()
     sni: Annotated[
         tuple[ServerName, ...], "any of these server names in a TLS hello, `name` or `*.suffix`; empty: any, or none"
     ] = ()
     alpn: Annotated[tuple[AlpnName, ...], "a TLS hello offers any of these protocols; empty: any, or none"] = ()
+    destinations: Annotated[
+        tuple[Network, ...], "any of these networks, of what was connected to (see `transparent`); empty: any address"
+    ] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFilter:
+    """One thing that is done to all connections of a chain, called by its only key."""
+
+    CHOICE: ClassVar[bool] = True
+
+    rate_limit: Annotated[RateLimit | None, "refuses what comes too fast, whatever the number of workers"] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Chain:
     """Where a part of a listener's connections goes."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"filters": "the filter chain"}
-
     match: Annotated[Match, "which connections; empty: all of them"] = Match()
-    protocol: Annotated[Protocol | None, "absent: the listener's, and for now it can be no other"] = None
-    cluster: Annotated[Name | None, "where they go; absent: the listener's cluster"] = None
+    protocol: Annotated[Protocol | None, "what is spoken on them: http, tcp or tls; absent: as on the listener"] = None
+    cluster: Annotated[Name | None, "for tcp and tls: where they go; absent: the listener's cluster"] = None
     routes: Annotated[Name | None, "for http: the table that decides; absent: the listener's"] = None
     tls: Annotated[
         Annotated[tuple[ServerTls, ...], Items(one=True)] | None,
@@ -218,19 +232,34 @@ class Chain:
     authorize: Annotated[
         tuple[Callers, ...] | None, "for tcp and tls: who is let in, by identity; absent: as on the listener"
     ] = None
+    filters: Annotated[tuple[ChainFilter, ...], "what is done to every connection; each kind once"] = ()
+
+    def of(self, listener: Listener) -> Chain:
+        """In full: what is absent is taken from its listener, where the protocol has a use for it."""
+        protocol = self.protocol or listener.protocol
+        http = protocol == "http"
+        own = Timeouts(IDLE[protocol], 0.0, HEAD_WITHIN, 0.0, HANDSHAKE_WITHIN)
+        return replace(
+            self,
+            protocol=protocol,
+            cluster=self.cluster if http else self.cluster or listener.cluster,
+            routes=self.routes or listener.routes if http else self.routes,
+            tls=listener.tls if self.tls is None else self.tls,
+            permissive=listener.permissive if self.permissive is None else self.permissive,
+            timeouts=self.timeouts.over(listener.timeouts).over(own),
+            authorize=listener.authorize if self.authorize is None and not http else self.authorize,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
     """An address, or several, on which connections or datagrams are accepted."""
 
-    RESERVED: ClassVar[Mapping[str, str]] = {"transparent": "the original destination"}
-
     name: Annotated[Name, "a unique name, used in logs and metrics"]
     listen: Annotated[
         tuple[ListenAddress, ...], ONE_OR_MANY, "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`, or a list"
     ]
-    protocol: Annotated[Protocol, "what is spoken"]
+    protocol: Annotated[Protocol, "what is spoken; a chain may differ"]
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
     routes: Annotated[Name | None, "for http: the table of routes that decides, a name under `routes`"] = None
     tls: Annotated[
@@ -247,31 +276,28 @@ class Listener:
     filters: Annotated[tuple[Filter, ...], "what is done to every connection; each kind once"] = ()
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
-    http: Annotated[Http, "how HTTP is spoken"] = PLAIN_HTTP
+    http: Annotated[Http, "how HTTP is spoken, on chains of http as well"] = PLAIN_HTTP
     codec: Annotated[Codec, "for http: who reads the requests; `h11` is slow, and there for comparison"] = "own"
     authorize: Annotated[
         tuple[Callers, ...] | None,
         "for tcp and tls: who is let in, by identity; what any of these admits, and nobody else; absent: everybody",
     ] = None
+    transparent: Annotated[
+        Bool,
+        "connections are redirected to it: chains match where they were made to; else, and where the kernel knows of "
+        "no redirection, the local address",
+    ] = False
 
     @property
     def outcomes(self) -> tuple[Chain, ...]:
         """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
-        own = Timeouts(IDLE[self.protocol], 0.0, HEAD_WITHIN, 0.0, HANDSHAKE_WITHIN)
         last = (Chain(),) if self.cluster or self.routes else ()
-        return tuple(
-            replace(
-                chain,
-                protocol=self.protocol,
-                cluster=chain.cluster or self.cluster,
-                routes=chain.routes or self.routes,
-                tls=self.tls if chain.tls is None else chain.tls,
-                permissive=self.permissive if chain.permissive is None else chain.permissive,
-                timeouts=chain.timeouts.over(self.timeouts).over(own),
-                authorize=self.authorize if chain.authorize is None else chain.authorize,
-            )
-            for chain in (*self.chains, *last)
-        )
+        return tuple(chain.of(self) for chain in (*self.chains, *last))
+
+    @property
+    def speaks_http(self) -> bool:
+        """Itself, or on any chain."""
+        return "http" in (self.protocol, *(chain.protocol for chain in self.chains))
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,7 +338,10 @@ class Cluster:
     }
 
     name: Annotated[Name, "the key under `clusters`"]
-    endpoints: Annotated[tuple[Endpoint, ...], "who serves it; an empty list is allowed, and serves nobody"]
+    endpoints: Annotated[
+        tuple[Endpoint, ...] | None,
+        "who serves it; an empty list is allowed, and serves nobody; absent only with `original`",
+    ] = None
     balance: Annotated[
         Balance,
         "who is next: by turns, who has the fewest connections, who answers fastest, by a key on a ring or in a table, "
@@ -327,17 +356,31 @@ class Cluster:
         tuple[HashKey, ...], Items(one=True), "for `ring_hash` and `maglev`: the key, the first of these that is there"
     ] = ()
     sticky: Annotated[Sticky | None, "for http: a client keeps its endpoint while that is fit"] = None
+    stay: Annotated[
+        Bool, "for http: a connection of a client keeps the endpoint that it was given first, while that is fit"
+    ] = False
     panic: Annotated[Ratio, "the share of fit endpoints below which all are used, fit or not; 0: never"] = 0.5
     slow_start: Annotated[Duration, "for so long the weight of an endpoint that is new or fit again grows"] = 0.0
     health: Annotated[Health | None, "how endpoints are checked; absent: they are not"] = None
     outlier: Annotated[Outlier | None, "how endpoints are judged by the traffic; absent: they are not"] = None
     tls: Annotated[ClientTls | None, "TLS is spoken to endpoints, and how; absent: it is not"] = None
+    original: Annotated[
+        Bool, "each connection goes on to where it was made to (see `transparent`), in the place of `endpoints`"
+    ] = False
+    source: Annotated[
+        SourceAddress | None, "the local address from which endpoints are connected to; absent: the system chooses"
+    ] = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """The hosts that have to be resolved, each once."""
-        found = (endpoint.address.host for endpoint in self.endpoints if isinstance(endpoint.address, Named))
+        found = (endpoint.address.host for endpoint in self.members if isinstance(endpoint.address, Named))
         return tuple(dict.fromkeys(found))
+
+    @property
+    def members(self) -> tuple[Endpoint, ...]:
+        """The endpoints that are written."""
+        return self.endpoints or ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +391,6 @@ class Config:
         "tracing": "tracing",
         "access_log": "the access log",
         "tunnels": "the tunnel",
-        "compat": "the compatibility section",
     }
 
     node: Annotated[Node, "who this proxy is"] = Node()
@@ -361,6 +403,9 @@ class Config:
     drain: Annotated[Drain, "how connections end that have no future"] = Drain()
     overload: Annotated[Overload | None, "when there is too much to do; absent: never"] = None
     dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
+    sources: Annotated[tuple[Source, ...], "control planes that are asked for more, each for a layer of its own"] = ()
+    sidecar: Annotated[Sidecar, "where policy in the words of a mesh is put in force, and by whom"] = PLAIN_SIDECAR
+    compat: Annotated[Compat, "the ways of other sidecars"] = PLAIN_COMPAT
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
     routes: Annotated[tuple[RouteTable, ...], Keyed("name"), "which HTTP request goes where, by name"] = ()
@@ -376,5 +421,5 @@ class Config:
                 yield from redis.names
 
 
-PROCESS = ("workers", "admin", "status", "state")
+PROCESS = ("workers", "admin", "status", "state", "sources")
 """The sections that belong to the process: a running one keeps them."""

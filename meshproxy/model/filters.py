@@ -23,11 +23,25 @@ from meshproxy.model.matching import (
     token,
 )
 from meshproxy.model.regex import matcher
-from meshproxy.schema.kinds import Bool, Duration, Network, PositiveDuration, Ratio, Scalar, refuse, same, shown, whole
+from meshproxy.schema.kinds import (
+    Bool,
+    Duration,
+    Network,
+    PositiveDuration,
+    Ratio,
+    Scalar,
+    Size,
+    refuse,
+    same,
+    show_size,
+    shown,
+    whole,
+)
 
 MOST_SOURCES = 1024
 LONGEST_DELAY = 3600.0
 LONGEST_AGE = 86400.0 * 7
+LARGEST_BUFFER = 256 << 20
 
 # Kinds --------------------------------------------------------------------------------------------
 
@@ -52,9 +66,16 @@ def _read_field_name(value: object) -> str:
     return value
 
 
+def _read_header(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 253 or not token(value):
+        raise refuse("the name of a header", value)
+    return value
+
+
 _ORIGIN_JSON = {"type": "string", "maxLength": 300}
 
 Origin = Annotated[str, Scalar("origin", _read_origin, same, _ORIGIN_JSON)]
+HeaderName = Annotated[str, Scalar("header", _read_header, same, {"type": "string", "maxLength": 253})]
 FieldName = Annotated[str, Scalar("header", _read_field_name, same, {"type": "string", "maxLength": 253})]
 
 # Who may ask --------------------------------------------------------------------------------------
@@ -134,6 +155,30 @@ class Fault:
     headers: Annotated[tuple[tuple[str, ValueMatch], ...], "only requests with all of these"] = ()
 
 
+# What is made sure of -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A name that a client gives itself must be the one that it has proved."""
+
+    header: Annotated[
+        HeaderName,
+        "`ACCOUNT.NAMESPACE` in it, if it is there, is `ACCOUNT.NAMESPACE.TRUST_DOMAIN` as a name, or the SPIFFE id of "
+        "that account",
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Bodies go on when all of them is there."""
+
+    request: Annotated[Size | None, "of requests, at most; a larger one is refused with 413; absent: as it comes"] = (
+        None
+    )
+    response: Annotated[Size | None, "of answers, at most; 502 instead of a larger one; absent: as it comes"] = None
+
+
 # What does not fit together -----------------------------------------------------------------------
 
 
@@ -182,6 +227,14 @@ def fault_problems(said: Fault) -> Found:
     if said.delay is not None and said.delay.duration > LONGEST_DELAY:
         yield ("delay", "duration"), "`duration` is longer than 1h"
     yield from _header_problems(said.headers)
+
+
+def buffer_problems(said: Buffer) -> Found:
+    if said.request is None and said.response is None:
+        yield (), "`buffer` says nothing: it needs `request` or `response`"
+    for key in ("request", "response"):
+        if (getattr(said, key) or 0) > LARGEST_BUFFER:
+            yield (key,), f"`{key}` must be at most {show_size(LARGEST_BUFFER)}: it is kept in memory"
 
 
 def _header_problems(headers: tuple[tuple[str, ValueMatch], ...]) -> Found:

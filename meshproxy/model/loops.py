@@ -31,7 +31,7 @@ def _loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Clu
     steps = [
         (number, index, at[address])
         for number, cluster in enumerate(clusters)
-        for index, endpoint in enumerate(cluster.endpoints)
+        for index, endpoint in enumerate(cluster.members)
         if endpoint.weight and isinstance(where := endpoint.address, Address) and (where.port, where.path) in doors
         for address in _answering(where)
         if address in at

@@ -8,11 +8,12 @@ list(match_problems(match)) # [], or the place of each thing that does not fit, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from meshproxy.model import regex
+from meshproxy.model.whom import MOST_IDENTITIES, Whom
 from meshproxy.schema.kinds import Bool, Scalar, refuse, same, shown, string
 from meshproxy.schema.shapes import Path
 
@@ -75,6 +76,7 @@ class PathMatch:
     exact: Annotated[MatchedPath | None, "this path and no other"] = None
     prefix: Annotated[MatchedPath | None, "this path and all below it: `/v1` takes `/v1/x`, and not `/v12`"] = None
     regex: Annotated[Regex | None, "the whole path matches; linear expressions only"] = None
+    begins: Annotated[Regex | None, "a beginning of the path matches, as in SMI; linear expressions only"] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class ValueMatch:
     exact: Annotated[Value | None, "this value"] = None
     prefix: Annotated[Value | None, "values that begin like this"] = None
     regex: Annotated[Regex | None, "the whole value matches; linear expressions only"] = None
+    begins: Annotated[Regex | None, "a beginning of the value matches, as in SMI; linear expressions only"] = None
     present: Annotated[Bool | None, "whether it is there, with any value"] = None
 
 
@@ -101,9 +104,21 @@ class RouteMatch:
     methods: Annotated[tuple[Method, ...], "any of these; empty: any method"] = ()
     headers: Annotated[tuple[tuple[str, ValueMatch], ...], "all of these; a repeated header is one list"] = ()
     query: Annotated[tuple[tuple[str, ValueMatch], ...], "all of these; of a repeated parameter the first counts"] = ()
+    identities: Annotated[
+        tuple[Whom, ...],
+        "for these clients only, as named in `authorize`; for all others the rule is not there; empty: for anybody",
+    ] = ()
 
 
 EVERYTHING = RouteMatch()
+
+
+def expression(match: PathMatch | ValueMatch) -> Callable[[bytes], object] | None:
+    """Tells whether a text is one that the expression is for; None: it is none."""
+    if match.regex is not None:
+        return regex.matcher(match.regex)
+    return regex.beginner(match.begins) if match.begins is not None else None
+
 
 # What does not fit together -----------------------------------------------------------------------
 
@@ -114,6 +129,7 @@ Found = Iterator[tuple[Path, str]]
 def match_problems(match: RouteMatch) -> Found:
     for name in ("hosts", "methods", "headers", "query"):
         yield from at_most(MOST_OF_ANYTHING, name, getattr(match, name))
+    yield from at_most(MOST_IDENTITIES, "identities", match.identities)
     yield from below("headers", header_names(name for name, _ in match.headers))
 
 

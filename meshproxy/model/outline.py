@@ -21,6 +21,7 @@ def outline(rule: Rule) -> dict[str, object]:
         "methods": match.methods,
         "headers": tuple([f"{name} {_choice(value)}" for name, value in match.headers]),
         "query": tuple([f"{name} {_choice(value)}" for name, value in match.query]),
+        "identities": match.identities,
         "to": destination(rule),
     }
 

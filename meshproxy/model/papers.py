@@ -22,7 +22,7 @@ ROLES: tuple[Role, ...] = ("certificate", "key", "client_ca", "ca", "crl")
 @dataclass(frozen=True, slots=True)
 class Use:
     name: str
-    """Of the listener or the cluster."""
+    """Of the listener, the cluster or the source."""
     path: Path
     """In its document."""
     role: Role
@@ -30,7 +30,7 @@ class Use:
 
     @property
     def key(self) -> str:
-        """The path with the name of the listener: its number says nothing where several documents are one."""
+        """The path with the name of the listener or source: its number says nothing where several documents are one."""
         section, _, *below = self.path
         return path_text((section, self.name, *below))
 
@@ -60,6 +60,9 @@ def uses(config: Config) -> Iterator[Use]:
     for cluster in config.clusters:
         if cluster.tls is not None:
             yield from _of(cluster.name, ("clusters", cluster.name, "tls"), (cluster.tls,))
+    for number, source in enumerate(config.sources):
+        if source.tls is not None:
+            yield from _of(source.name, ("sources", number, "tls"), (source.tls,))
 
 
 def _of(name: str, path: Path, several: tuple[ServerTls | ClientTls, ...]) -> Iterator[Use]:

@@ -2,13 +2,15 @@
 
     matches = matcher("/api/v[0-9]+/.*")
     matches(b"/api/v1/books")       # the whole text must match, as bytes
+    beginner("/api/v[0-9]+")(b"/api/v1/books")      # a beginning of it must
     check(".*a.*b")                 # ValueError: two parts of it can match the same text, ...
 
 Python's `re` tries one way through an expression after the other, so it is as slow as there are ways. `check` reads the
 tree that `re` itself has parsed, makes an automaton of it, with a state for each character that is matched, and accepts
 it only if no text leads to the same state in two ways. Then, for each place in a text, the matcher is in each state at
 most once: its steps are bounded by the length of the text times that of the expression. This refuses some that are
-harmless, and none that is accepted can be slow.
+harmless, and none that is accepted can be slow.  Where the matcher may stop does not count for that: it holds for a
+beginning as for the whole.
 """
 
 from __future__ import annotations
@@ -38,25 +40,54 @@ _REFUSED = {
     "GROUPREF_EXISTS": "conditions on groups are not supported",
     "ASSERT": "lookarounds are not supported",
     "ASSERT_NOT": "lookarounds are not supported",
-    "AT": "`^` may only stand first, `$` last, and no other anchor anywhere: the whole text is matched",
+    "AT": "`^` may only stand first, `$` last, and no other anchor anywhere",
     "ATOMIC_GROUP": "atomic groups are not supported",
     "POSSESSIVE_REPEAT": "possessive repetitions are not supported",
     "FAILURE": "it can match nothing",
 }
 # Of these `re` only warns that a later version may read them as operations on sets.
+_TEXT = r"[A-Za-z0-9/_~%=;:@, -]|\\[./?+$]"
+_gap = re.compile(r"\.\*\??")
+_gapped = re.compile(rf"\^?(?P<body>(?:{_TEXT}|{_gap.pattern})*)\$?").fullmatch
+"""Most expressions are text, perhaps with gaps: no dot in their text is followed by a star."""
+_SEGMENT = r"(?:\[(?:\^/|(?:a-z|A-Z|0-9|[A-Za-z0-9_.])+-?)\]|\\[dw])[+*](?=/|\$?\Z)"
+_segmented = re.compile(rf"\^?(?:{_TEXT}|{_SEGMENT})*\$?").fullmatch
+"""Or text with segments of a path, of which each ends where a slash is: what comes next is never in doubt."""
 _operation_on_sets = re.compile(r"\[\^?\]?[^\]]*(?:\[|--|&&|~~|\|\|)").search
 
 
 @lru_cache(maxsize=MOST_REMEMBERED)
 def matcher(pattern: str) -> Callable[[bytes], object]:
     """Tells whether the whole of a text matches an expression that `check` has accepted."""
-    return re.compile(pattern.encode("ascii"), _FLAGS).fullmatch
+    return re.compile(_woven(pattern, whole=True).encode("ascii"), _FLAGS).fullmatch
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def beginner(pattern: str) -> Callable[[bytes], object]:
+    """Tells whether a beginning of a text matches; with `$` as its last sign the expression means all of the text."""
+    if _ends(list(_parser.parse(pattern.encode("ascii"), _FLAGS))):
+        # By itself `$` would let a line feed follow.
+        return matcher(pattern)
+    return re.compile(_woven(pattern, whole=False).encode("ascii"), _FLAGS).match
+
+
+def _woven(pattern: str, *, whole: bool) -> str:
+    """Text with gaps, such as `.*/a.*b`: where a piece is found first the rest has most room, so no other place need be
+    tried, and none is. By itself `re` would try them all, for each piece anew."""
+    found = _gapped(pattern)
+    if found is None:
+        return pattern
+    first, *others = _gap.split(found["body"])
+    last = f".*{others.pop()}" if whole and others else ""
+    return first + "".join(f"(?>.*?{piece})" for piece in others) + last
 
 
 def check(pattern: str) -> None:
     """Nothing, or `ValueError` with the reason why the expression is refused."""
     if len(pattern) > LONGEST:
         raise ValueError(f"it is longer than {LONGEST} characters")
+    if _gapped(pattern) or _segmented(pattern):
+        return
     if not pattern.isascii() or not pattern.isprintable():
         raise ValueError(r"it must be printable ASCII; write any other byte as \xNN")
     if pattern.count("(") > MOST_GROUPS:
@@ -81,9 +112,11 @@ def _essence(nodes: list[Node]) -> list[Node]:
     """What decides whether the text matches: less the outer anchors, and less a last `.*`, which cannot fail."""
     if nodes and nodes[0] == (_constants.AT, _constants.AT_BEGINNING):
         nodes = nodes[1:]
-    if nodes and nodes[-1] == (_constants.AT, _constants.AT_END):
-        nodes = nodes[:-1]
-    return _without_tail(nodes)
+    return _without_tail(nodes[:-1] if _ends(nodes) else nodes)
+
+
+def _ends(nodes: list[Node]) -> bool:
+    return bool(nodes) and nodes[-1] == (_constants.AT, _constants.AT_END)
 
 
 def _without_tail(nodes: list[Node]) -> list[Node]:
@@ -97,6 +130,8 @@ def _without_tail(nodes: list[Node]) -> list[Node]:
         low, high, body = value
         if high is _constants.MAXREPEAT and list(body) == [(_constants.ANY, None)]:
             return [*before, (op, (low, low, body))]
+        if (low, high) == (0, 1):
+            return [*before, (op, (low, high, _without_tail(list(body))))]
     return nodes
 
 

@@ -17,7 +17,17 @@ from typing import Annotated, Any, ClassVar, Literal
 from meshproxy.model import retry
 from meshproxy.model.authorize import Admission, admission_problems
 from meshproxy.model.balance import Labels, NoSubset
-from meshproxy.model.filters import Access, Cors, Fault, access_problems, cors_problems, fault_problems
+from meshproxy.model.filters import (
+    Access,
+    Buffer,
+    Claim,
+    Cors,
+    Fault,
+    access_problems,
+    buffer_problems,
+    cors_problems,
+    fault_problems,
+)
 from meshproxy.model.limits import By, Count, Redis, RouteBandwidth
 from meshproxy.model.matching import (
     EVERYTHING,
@@ -25,6 +35,7 @@ from meshproxy.model.matching import (
     Authority,
     Found,
     MatchedPath,
+    PathMatch,
     RouteMatch,
     Value,
     at_most,
@@ -56,7 +67,7 @@ from meshproxy.schema.shapes import Path
 
 MOST_RULES = 20_000
 MOST_REGEXES = 1000
-"""Different ones for the paths of a table: they are tried one after the other."""
+"""Different ones for the paths of one host: they are tried one after the other."""
 LONGEST_BODY = 65_536
 
 NOT_TO_CHANGE = frozenset(
@@ -196,6 +207,9 @@ class RequestRate:
     headers: Annotated[tuple[tuple[str, Value], ...], "more header fields of a refusal"] = ()
     announce: Annotated[Bool, "whether a refusal has `RateLimit-*` and `Retry-After`"] = True
     redis: Annotated[Redis | None, "who counts for many proxies; absent: this one counts for itself"] = None
+    shared: Annotated[
+        Name | None, "rules of the table that say the same name here have one limit together; absent: one of its own"
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +238,11 @@ class RouteFilter:
     max_body: Annotated[Size | None, "refuses larger bodies, with 413; beside the listener's own limit"] = None
     fault: Annotated[Fault | None, "delays requests, or has them fail, on purpose"] = None
     bandwidth: Annotated[RouteBandwidth | None, "so many bytes each second and no more"] = None
+    claim: Annotated[Claim | None, "refuses who calls itself by a name that it has not proved, with 403"] = None
+    buffer: Annotated[Buffer | None, "bodies go on when all of them is there"] = None
+    repeated: Annotated[
+        Literal["last"] | None, choice("last"), "of repeated header fields but cookies only the last one goes on"
+    ] = None
     extension: Annotated[Extension | None, "a class of your own"] = None
 
     @property
@@ -335,12 +354,35 @@ def split_variables(value: str) -> Iterator[tuple[str, bool]]:
 def problems(table: RouteTable) -> Found:
     """What is wrong between the keys of a table, each with its place in it. Clusters are for others to look up."""
     yield from at_most(MOST_RULES, "rules", table.rules)
-    expressions = {rule.match.path.regex for rule in table.rules if rule.match.path and rule.match.path.regex}
-    if len(expressions) > MOST_REGEXES:
-        yield ("rules",), f"`rules` have more than {MOST_REGEXES} different regular expressions for paths"
+    expressions: dict[str, set[PathMatch]] = {}
+    for rule in table.rules:
+        said = rule.match.path
+        if said is not None and (said.regex is not None or said.begins is not None):
+            for host in rule.match.hosts or ("*",):
+                expressions.setdefault(host, set()).add(said)
+    if any(len(of_host) > MOST_REGEXES for of_host in expressions.values()):
+        yield ("rules",), f"`rules` have more than {MOST_REGEXES} different regular expressions for paths of one host"
     for index, rule in enumerate(table.rules):
         for path, message in _rule_problems(rule):
             yield ("rules", index, *path), message
+    yield from _shared_problems(table)
+
+
+def _shared_problems(table: RouteTable) -> Found:
+    """Those who share a limit say the same of it."""
+    first: dict[str, tuple[int, RequestRate]] = {}
+    for index, rule in enumerate(table.rules):
+        for place, each in enumerate(rule.filters):
+            rate = each.rate_limit
+            if rate is None or rate.shared is None:
+                continue
+            before, said = first.setdefault(rate.shared, (index, rate))
+            for key in ("requests", "per", "burst", "by"):
+                if getattr(rate, key) != getattr(said, key):
+                    yield (
+                        ("rules", index, "filters", place, "rate_limit", key),
+                        f"`{key}` must be as in `rules[{before}]`: they share the limit {rate.shared}",
+                    )
 
 
 def _rule_problems(rule: Rule) -> Found:
@@ -407,6 +449,8 @@ def _rate_problems(rate: RequestRate) -> Found:
     yield from field_problems("headers", rate.headers)
     if rate.by is not None and rate.redis is not None:
         yield ("by",), "`by` and `redis` do not go together in this version: Redis counts for the whole rule"
+    if rate.shared is not None and rate.redis is not None:
+        yield ("shared",), "`shared` and `redis` do not go together: who says the same `key` of a Redis shares a limit"
 
 
 def _bandwidth_problems(said: RouteBandwidth) -> Found:
@@ -420,6 +464,7 @@ PROBLEMS: Mapping[str, Callable[[Any], Found]] = {
     "access": access_problems,
     "cors": cors_problems,
     "fault": fault_problems,
+    "buffer": buffer_problems,
 }
 """What can be wrong within a filter."""
 

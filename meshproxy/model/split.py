@@ -61,6 +61,7 @@ class SplitBy:
     cookie: Annotated[Name | None, "the value of this cookie"] = None
     client: Annotated[Bool | None, "the address of who asks"] = None
     identity: Annotated[Bool | None, "what the client has proved to be"] = None
+    connection: Annotated[Bool | None, "the connection of who asks: all its requests draw the same share"] = None
 
 
 def moments(shares: Iterable[Share]) -> list[float]:
@@ -111,7 +112,7 @@ def _cookie_names(names: Iterable[str]) -> Found:
 
 
 def _by_problems(by: SplitBy) -> Found:
-    for key in ("client", "identity"):
+    for key in ("client", "identity", "connection"):
         if getattr(by, key) is False:
             yield (key,), f"`{key}` can only be true: leave `split_by` away to draw by chance"
     for key, name in (("header", by.header), ("cookie", by.cookie)):

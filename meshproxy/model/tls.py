@@ -122,6 +122,12 @@ class ServerTls:
         choice("alert", "400", "403"),
         "what a client gets that has to show one and has none: a TLS alert, or for http an answer with this status",
     ] = "alert"
+    identity: Annotated[
+        Literal["san", "cn"],
+        choice("san", "cn"),
+        "which name is the identity of a client: its SPIFFE id, else its first DNS name, else its common name; or its "
+        "common name alone",
+    ] = "san"
     crl: Annotated[
         Pem | None, "revocation lists; then each CA above a client's certificate must have one that is valid"
     ] = None
@@ -172,7 +178,7 @@ class ClientTls:
 # What does not fit together -----------------------------------------------------------------------
 
 
-_OF_CLIENTS = "client_ca", "client", "without_certificate", "crl"
+_OF_CLIENTS = "client_ca", "client", "without_certificate", "identity", "crl"
 
 
 def demands_of(several: tuple[ServerTls, ...] | None) -> object:
@@ -202,8 +208,9 @@ def server_problems(several: tuple[ServerTls, ...], protocol: str) -> Found:
 def _server_problems(said: ServerTls, protocol: str) -> Found:
     yield from _bounded(said)
     if said.client_ca is None:
-        for key, absent in (("client", "required"), ("without_certificate", "alert"), ("crl", None)):
-            if getattr(said, key) != absent:
+        absent = {"client": "required", "without_certificate": "alert", "identity": "san", "crl": None}
+        for key, default in absent.items():
+            if getattr(said, key) != default:
                 yield (key,), f"`{key}` needs `client_ca`"
     elif said.client == "optional" and said.without_certificate != "alert":
         yield ("without_certificate",), "`without_certificate` needs `client: required`"

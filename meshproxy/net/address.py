@@ -11,6 +11,8 @@ from meshproxy.model import Address
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_UNIX}
 NO_WAY = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
+IP_BIND_ADDRESS_NO_PORT = 24
+"""Python has no name for it before 3.12; it holds for IPv6 as well."""
 KEEPALIVE_IDLE = 60
 """Seconds of silence before a probe.  How many probes, and how often, the system says: each option is a call."""
 
@@ -41,6 +43,13 @@ def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
     if keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+
+
+def leave_from(sock: socket.socket, source: str, towards: Address) -> None:
+    """The port is left to `connect`: then one does for many destinations.  The other family knows no such source."""
+    if towards.kind == ("ipv6" if ":" in source else "ipv4"):
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        sock.bind((source, 0))
 
 
 class Credentials(NamedTuple):

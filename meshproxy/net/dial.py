@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from meshproxy.model import Address
-from meshproxy.net.address import new_socket, sockaddr, tune_tcp
+from meshproxy.net.address import leave_from, new_socket, sockaddr, tune_tcp
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 
@@ -45,7 +45,7 @@ def bare(error: OSError) -> OSError:
 class Dial:
     """One attempt.  A timeout is a `TimeoutError`; after `cancel` nothing is heard of it."""
 
-    __slots__ = ("_address", "_clock", "_done", "_keepalive", "_loop", "_sock", "_timeout", "_timer")
+    __slots__ = ("_address", "_clock", "_done", "_keepalive", "_loop", "_sock", "_source", "_timeout", "_timer")
 
     def __init__(
         self,
@@ -56,13 +56,16 @@ class Dial:
         done: Callable[[Outcome], None],
         *,
         keepalive: bool,
+        source: str | None = None,
     ) -> None:
+        """`source` is the local address to connect from, where that is one of the same family."""
         self._loop = loop
         self._clock = clock
         self._address = address
         self._timeout = timeout
         self._done = done
         self._keepalive = keepalive
+        self._source = source
 
     def begin(self) -> Outcome | None:
         try:
@@ -84,6 +87,8 @@ class Dial:
         """Whether it is made already.  An address may be refused before it is tried: a zone that this host has not."""
         if self._address.kind != "unix":
             tune_tcp(sock, keepalive=self._keepalive)
+        if self._source is not None:
+            leave_from(sock, self._source, self._address)
         name = sockaddr(self._address)
         code = sock.connect_ex(name)
         if code in PENDING:

@@ -18,8 +18,8 @@ class Metric(NamedTuple):
     name: str
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
-        "process", "config", "certificate", "health", "worker", "stage", "listener", "answers", "code", "filter",
-        "mirror", "cluster", "endpoint", "doubt",
+        "process", "config", "source", "certificate", "health", "worker", "stage", "listener", "answers", "code",
+        "filter", "mirror", "cluster", "endpoint", "doubt",
     ]
     field: str
     help: str
@@ -33,6 +33,7 @@ class Metric(NamedTuple):
 SCOPE_LABELS = {
     "process": (),
     "config": ("listener",),
+    "source": ("source",),
     "certificate": ("listener", "cluster", "role"),
     "health": ("cluster",),
     "worker": (),
@@ -59,6 +60,14 @@ METRICS = (
            "1 unless the last config offered was refused."),
     Metric("meshproxy_config_last_reload_ok_timestamp_seconds", "gauge", "process", "last_reload_ok_seconds",
            "Unix time of the last config that was accepted."),
+    Metric("meshproxy_config_notes", "gauge", "process", "notes",
+           "Settings of the policy in force that are left away or not yet done, by why.", "kind"),
+    Metric("meshproxy_source_up", "gauge", "source", "up",
+           "1 while the source answers, whatever becomes of what it says."),
+    Metric("meshproxy_source_polls_total", "counter", "source", "polls",
+           "Times that the source was asked, by what came of it.", "result"),
+    Metric("meshproxy_source_last_success_timestamp_seconds", "gauge", "source", "last_success_seconds",
+           "Unix time of its last answer that could be made use of; 0: none has come."),
     Metric("meshproxy_listener_relaxed", "gauge", "config", "relaxed",
            "1 for each switch by which the listener is less strict than by default.", "switch"),
     Metric("meshproxy_certificate_renewals_total", "counter", "process", "certificate_renewals",
@@ -246,6 +255,7 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
+        "source": [((name,), held) for name, held in snapshot["process"]["sources"].items()],
         "certificate": [
             ((listener, cluster, role), held)
             for listener, of_listener in snapshot["process"]["certificates"].items()

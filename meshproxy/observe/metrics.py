@@ -15,11 +15,14 @@ from typing import Any, Literal
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
 REJECTED = (
     "limit", "rate_limit", "proxy_protocol", "tls", "no_chain", "no_endpoint", "breaker_open", "overload", "authorize",
+    "loop",
 )
 CLOSED = ("done", "reset", "idle", "lifetime", "drain", "connect", "error")
 OVERLOADS = ("keep_alive", "low", "connections")
 RELOADS = ("ok", "refused", "unchanged")
 RENEWALS = ("ok", "refused")
+POLLS = ("changed", "unchanged", "refused", "gone", "denied", "failed")
+NOTES = ("ignored", "not-in-force", "plugin", "compat")
 CHECKED = ("ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch")
 EJECTED = ("connect", "gateway", "5xx", "success_rate")
 
@@ -265,6 +268,17 @@ class HealthStats(Counters):
         self.fit = 0
 
 
+class SourceStats(Counters):
+    """How it goes with one source of documents."""
+
+    __slots__ = ("last_success_seconds", "polls", "up")
+
+    def __init__(self) -> None:
+        self.up = 0
+        self.polls = dict.fromkeys(POLLS, 0)
+        self.last_success_seconds = 0.0
+
+
 class ProcessStats(Counters):
     """What concerns the whole process, whatever the number of its workers."""
 
@@ -275,11 +289,13 @@ class ProcessStats(Counters):
         "health",
         "last_reload_ok_seconds",
         "last_reload_successful",
+        "notes",
         "redis_failures_total",
         "redis_up",
         "relaxed",
         "reloads",
         "resolutions_failed_total",
+        "sources",
         "version",
         "worker_deaths_total",
         "workers",
@@ -291,6 +307,8 @@ class ProcessStats(Counters):
         self.config_generation = 0
         self.last_reload_ok_seconds = 0.0
         self.last_reload_successful = 0
+        self.notes = dict.fromkeys(NOTES, 0)
+        """Of the policy in force, by kind: what is not done as it is said."""
         self.relaxed: dict[str, dict[str, int]] = {}
         """By listener, the switches of the config in force by which it is less strict."""
         self.certificates: dict[str, dict[str, dict[str, dict[str, int]]]] = {}
@@ -301,6 +319,7 @@ class ProcessStats(Counters):
         self.resolutions_failed_total = 0
         self.health: dict[str, HealthStats] = {}
         """By cluster, of those whose endpoints are judged."""
+        self.sources: dict[str, SourceStats] = {}
         self.redis_up: dict[str, int] = {}
         """By address and database."""
         self.redis_failures_total: dict[str, int] = {}

@@ -5,18 +5,22 @@ Names become objects here, once.  The request path walks what this module builds
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from math import inf
 
 from meshproxy import model
+from meshproxy.core.client import within
 from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.model.config import HANDSHAKE_WITHIN
+from meshproxy.model.limits import RateLimit
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
@@ -30,7 +34,10 @@ from meshproxy.plan.rim import Rim
 from meshproxy.plan.tls import needs_hello, securing
 from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
+from meshproxy.relay.expecting import expecting
 from meshproxy.relay.live import ListenerState
+from meshproxy.relay.onward import Onward
+from meshproxy.relay.rated import Rated
 from meshproxy.relay.tcp import TcpService
 from meshproxy.relay.udp import UdpService, UdpSessions
 from meshproxy.wire import proxy_protocol
@@ -83,8 +90,12 @@ def terms(config: model.Config) -> dict[str, Terms]:
         found[connections_of("listener", listener.name)] = StockTerms(listener.max_connections)
         for each in listener.filters:
             if each.rate_limit is not None:
-                said = each.rate_limit
-                found[rate_of(listener.name)] = FlowTerms(said.connections, said.per, said.burst or said.connections)
+                found[rate_of(listener.name)] = _flow(each.rate_limit)
+        for chain in listener.chains:
+            for way in chain.filters:
+                if way.rate_limit is not None:
+                    # Of two that match the same, the second is never asked.
+                    found.setdefault(rate_of_chain(listener.name, chain), _flow(way.rate_limit))
     for key, rate in request_rates(config):
         flow = FlowTerms(rate.requests, rate.per, rate.burst or rate.requests)
         if rate.redis is not None:
@@ -114,6 +125,16 @@ def connections_of(what: str, name: str) -> str:
 
 def rate_of(listener: str) -> str:
     return f"listener/{listener}/rate"
+
+
+def rate_of_chain(listener: str, chain: model.Chain) -> str:
+    """A chain has no name: it is known by what it matches, wherever it stands."""
+    match = json.dumps(model.encode(chain.match), sort_keys=True)
+    return f"listener/{listener}/chain/{sha256(match.encode()).hexdigest()[:32]}/rate"
+
+
+def _flow(said: RateLimit) -> FlowTerms:
+    return FlowTerms(said.connections, said.per, said.burst or said.connections)
 
 
 def compile_config(
@@ -171,6 +192,8 @@ def _tcp_doors(
     share: Share,
 ) -> tuple[Door, ...]:
     trust_domain = config.node.trust_domain
+    acceptors = [_acceptor(place, claims, rim, share) for place in places(said)]
+    listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
     def service(place: int, chain: model.Chain) -> Service:
         inner: Service
@@ -179,32 +202,35 @@ def _tcp_doors(
             inner = http_service(said, chain, table, clusters, state, claims, rim, config.overload, trust_domain)
         else:
             assert chain.cluster is not None
-            inner = _tcp_service(clusters[chain.cluster], chain.timeouts, state, rim)
+            group = clusters[chain.cluster]
+            inner = _tcp_service(group, chain.timeouts, state, rim)
+            if group.config.original:
+                inner = Onward(inner, state, listening)
             if chain.authorize is not None:
                 inner = Authorized(
                     admitting(chain.authorize, trust_domain), inner, state, of_identity(rim.log, said.name)
                 )
-        return securing(inner, said, place, chain, state, claims, rim)
+        secured = securing(inner, said, place, chain, state, claims, rim)
+        rate = _rate_of_chain(said, chain, claims, rim)
+        return secured if rate is None else Rated(secured, state, rate)
 
     # What a request is worth is only known when it has been read.
     urgent = any(
         rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
     )
-    rules = [_rule(chain.match, service(place, chain)) for place, chain in enumerate(said.outcomes)]
+    rules = [_rule(chain, service(place, chain)) for place, chain in enumerate(said.outcomes)]
     entry = Entry(
         connecting(said, tables, rim),
         rim.clock,
         state,
         _rate(said, claims, rim),
         _header(said.proxy_protocol),
-        (said.timeouts.handshake or HANDSHAKE_WITHIN) if needs_hello(said) else None,
-        said.protocol == "tls",
+        expecting(rules, said.timeouts.handshake or HANDSHAKE_WITHIN),
         chooser(rules),
     )
 
-    def door(place: Place) -> Door:
-        live = claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
-        accept = partial(entry.accept, live.port)
+    def door(live: Acceptor) -> Door:
+        accept = entry.accept_redirected if said.transparent else partial(entry.accept, live.port)
         shed = partial(entry.shed, live.port)
 
         def open_it() -> None:
@@ -213,16 +239,24 @@ def _tcp_doors(
 
         return Door(live, open_it, None if urgent else lambda: live.serve(shed, entry.accept_failed))
 
-    return tuple(map(door, places(said)))
+    return tuple(map(door, acceptors))
 
 
-def _rule(match: model.Match, service: Service) -> Rule:
+def _acceptor(place: Place, claims: Claims, rim: Rim, share: Share) -> Acceptor:
+    return claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
+
+
+def _rule(chain: model.Chain, service: Service) -> Rule:
+    match = chain.match
     return Rule(
         frozenset(match.ports) or None,
         match.sources or None,
         service,
         by_name((name, True) for name in match.sni) if match.sni else None,
         frozenset(name.encode("ascii") for name in match.alpn) or None,
+        within(match.destinations) if match.destinations else None,
+        greeted=needs_hello(chain),
+        passes_tls=chain.protocol == "tls",
     )
 
 
@@ -230,6 +264,13 @@ def _rate(said: model.Listener, claims: Claims, rim: Rim) -> Flow | None:
     if not any(each.rate_limit for each in said.filters):
         return None
     key = rate_of(said.name)
+    return claims.claim(("limit", key), lambda: rim.limits.flow(key))
+
+
+def _rate_of_chain(said: model.Listener, chain: model.Chain, claims: Claims, rim: Rim) -> Flow | None:
+    if not chain.filters:
+        return None
+    key = rate_of_chain(said.name, chain)
     return claims.claim(("limit", key), lambda: rim.limits.flow(key))
 
 

@@ -62,9 +62,9 @@ def demands_of(said: model.Cluster, trust_domain: str, papers: Papers) -> str:
 
 def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, seats: Seats, count: Told) -> DialTo:
     """`seats` are who is in it now; `count` hears of each handshake that goes well."""
-    loop, clock, keepalive = reach.loop, reach.clock, said.keepalive
+    loop, clock, keepalive, source = reach.loop, reach.clock, said.keepalive, said.source
     if said.tls is None:
-        return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive)
+        return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive, source=source)
     assured = _Assured(said, said.tls, reach, claims)
     tell = of_endpoint(reach.log, said.name)
 
@@ -81,7 +81,9 @@ def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, 
             done(outcome)
 
         session = partial(assured.session, address, name, bool(names))
-        return TlsDial(loop, clock, reach.deadlines, address, timeout, told, session, check, keepalive=keepalive)
+        return TlsDial(
+            loop, clock, reach.deadlines, address, timeout, told, session, check, keepalive=keepalive, source=source
+        )
 
     return dial
 
@@ -110,7 +112,7 @@ class _Assured:
             return found
 
         named = {not said.names}
-        if any(endpoint.identity is not None for endpoint in cluster.endpoints):
+        if any(endpoint.identity is not None for endpoint in cluster.members):
             named.add(False)
         self._known = {each: known(named=each) for each in named}
         """By whether OpenSSL compares a certificate with the name that is asked for, or we look for one of several."""

@@ -18,9 +18,9 @@ from threading import Lock
 from typing import Literal, NamedTuple
 
 from meshproxy.core.by_identity import ByIdentity
+from meshproxy.core.clientele import Routers
 from meshproxy.core.condition import conditions
 from meshproxy.core.path import leads_to
-from meshproxy.core.route import Router, compile_routes
 from meshproxy.core.target import Irregular, normaliser
 from meshproxy.filters.authorize import NOT_AUTHORIZED
 from meshproxy.model import Config, Http, RouteTable, Rule
@@ -82,7 +82,8 @@ class Explainer:
     def __init__(self) -> None:
         self._turn = Lock()
         self._table: RouteTable | None = None
-        self._router: Router[Named]
+        self._domain = ""
+        self._routers: Routers[Named]
 
     def __call__(self, config: Config, question: Question) -> Row:
         data = _written(question)
@@ -114,11 +115,11 @@ class Explainer:
 
     def _decision(self, table: RouteTable, path: bytes, head: RequestHead, identity: str, domain: str) -> Row:
         with self._turn:
-            if self._table is not table:
+            if self._table is not table or self._domain != domain:
                 rules = ((rule.match, (name, rule)) for name, rule in table.named())
-                self._router = compile_routes(rules, written=table.order == "written")
-                self._table = table
-            verdicts = self._router.explain(head.authority.text, path, head.method, head)
+                self._routers = Routers(rules, domain, written=table.order == "written")
+                self._table, self._domain = table, domain
+            verdicts = self._routers[identity].explain(head.authority.text, path, head.method, head)
         winner, answer, entries = None, f"{NO_ROUTE.status} {NO_ROUTE.reason}", None
         rows = []
         for verdict in verdicts:
@@ -166,7 +167,7 @@ def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
     if question.table is not None and question.table not in tables:
         raise Unclear(f"table: there is no {question.table!r}; there are: {_names(tables)}")
     places: dict[tuple[str, Reading], list[str]] = {}
-    speaking = [listener for listener in config.listeners if listener.protocol == "http"]
+    speaking = [listener for listener in config.listeners if listener.speaks_http]
     for listener in speaking:
         reading = Reading(listener.http, listener.codec)
         if question.listener in (None, listener.name):

@@ -14,13 +14,15 @@ from meshproxy.core.client import Who
 from meshproxy.core.filter import FILTER_ERROR, NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
-from meshproxy.filters import access, bandwidth, cors, fault, max_body, rate_limit
+from meshproxy.filters import access, bandwidth, claim, cors, fault, max_body, rate_limit
 from meshproxy.filters.extension import Unloadable
 from meshproxy.filters.extension import build as build_extension
 from meshproxy.filters.guard import Guard
 from meshproxy.filters.value import value_of
+from meshproxy.model.filters import Claim
 from meshproxy.model.limits import RouteBandwidth
 from meshproxy.plan.bandwidth import paces
+from meshproxy.plan.refusals import of_claim
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.live import FilterState, Kept, ListenerState
 
@@ -31,7 +33,7 @@ Place = tuple[str, int]
 
 
 def request_rates(config: model.Config) -> Iterator[tuple[str, model.RequestRate]]:
-    """All limits of requests, each with what it is called."""
+    """All limits of requests, each with what it is called; one that rules share, as often as it stands there."""
     for table in config.routes:
         for place, rule in enumerate(table.rules):
             for number, each in enumerate(rule.filters):
@@ -41,7 +43,8 @@ def request_rates(config: model.Config) -> Iterator[tuple[str, model.RequestRate
 
 def rate_of(rule: Place, filter_: int, rate: model.RequestRate) -> str:
     """What a limit of requests is called, which holds for all listeners that use the table."""
-    name = f"route/{rule[0]}/{rule[1]}/{filter_}/rate"
+    place = f"{rule[1]}/{filter_}" if rate.shared is None else f"shared {rate.shared}"
+    name = f"route/{rule[0]}/{place}/rate"
     return name if rate.by is None else f"{name} by {rate.by}"
 
 
@@ -59,6 +62,7 @@ class Where:
     claims: Claims
     rim: Rim
     who: Who
+    trust_domain: str
 
 
 def compile_filters(
@@ -70,6 +74,7 @@ def compile_filters(
     claims: Claims,
     rim: Rim,
     who: Who,
+    trust_domain: str,
     own: Sequence[Hooks] = (),
 ) -> Pipeline:
     """`own` are hooks of what else the rule says."""
@@ -80,7 +85,8 @@ def compile_filters(
             *own,
             *(
                 BUILDERS[each.kind](
-                    getattr(each, each.kind), Where(place, number, name, listener, state, claims, rim, who)
+                    getattr(each, each.kind),
+                    Where(place, number, name, listener, state, claims, rim, who, trust_domain),
                 )
                 for number, each in enumerate(rule.filters)
             ),
@@ -97,6 +103,10 @@ def _rate_limit(said: model.RequestRate, where: Where) -> Hooks:
     rate = Rate(said.requests, said.per, said.burst or said.requests)
     buckets = Buckets(rim.shelves.shelf(key, rim.stats.worker), rate)
     return rate_limit.by_value(buckets, value_of(said.by), rim.clock.now, refusal)
+
+
+def _claim(said: Claim, where: Where) -> Hooks:
+    return claim.build(said, where.trust_domain, of_claim(where.rim.log, where.listener))
 
 
 def _bandwidth(said: RouteBandwidth, where: Where) -> Hooks:
@@ -125,6 +135,10 @@ BUILDERS: Mapping[str, Callable[[Any, Where], Hooks]] = {
     "cors": lambda said, _: cors.build(said),
     "max_body": lambda most, _: max_body.build(most),
     "fault": lambda said, where: fault.build(said, partial(_pause, where.rim)),
+    "claim": _claim,
+    # Compiled into the handling itself.
+    "buffer": lambda *_: Hooks(),
+    "repeated": lambda *_: Hooks(),
     "extension": _extension,
 }
 """By the key that calls a filter."""

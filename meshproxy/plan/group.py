@@ -6,7 +6,7 @@ state, who is gone is retired, and from the next call on the cluster picks among
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -17,6 +17,7 @@ from meshproxy.cluster.balance import Means, Pick, Seat, balanced, key_of, liste
 from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.heed import together
+from meshproxy.cluster.original import ORIGINAL, Original
 from meshproxy.cluster.outlier import Outliers
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
@@ -59,7 +60,7 @@ class Members:
         said, clock = self._config, self._clock
         members = part_of(self.found, share)
         everyone = tuple(float(seat.weight) for _, seat in self.found if seat.weight)
-        pick = balanced(members, said, self._zone, Means(random, clock.now, self._key, everyone))
+        pick = balanced(members, said, self._zone, Means(random, clock.now, self._key, everyone), share)
         again = until_next((endpoint for endpoint, _ in members), said.slow_start, clock.now())
         if again is not None:
             self._state.changes_in(again)
@@ -92,7 +93,7 @@ class Group:
         self.cluster = Cluster(
             said.name,
             self._state.stats,
-            partial(self._members.pick, model.Share(said.name)),
+            self._onward(claims, rim) if said.original else partial(self._members.pick, model.Share(said.name)),
             limit,
             connect_timeout=said.connect_timeout,
             dial=dialling(
@@ -185,6 +186,14 @@ class Group:
 
         return claims.claim(("outlier", judge), make)
 
+    def _onward(self, claims: Claims, rim: Rim) -> Callable[[], Pick]:
+        state = self._state
+        passage = claims.claim(
+            ("original", self.config.name),
+            lambda: Original(state.endpoint(ORIGINAL), rim.clock, partial(state.forget, ORIGINAL)),
+        )
+        return lambda: passage.pick
+
     def _find(self, live: Claims | Table, rim: Rim) -> None:
         members = self._members
         members.found = [(self._endpoint(address, seat, live, rim), seat) for address, seat in members.seats.items()]
@@ -198,8 +207,9 @@ class Group:
         return live.claim(self._key(address, seat), make)
 
     def _key(self, address: Address, seat: Seat) -> tuple[object, ...]:
-        """With what it has to prove: connections on which it has proved less, or something else, are not its own."""
-        key = ("endpoint", self.config.name, address)
+        """With what it has to prove, and from where it is reached: connections on which it has proved less, or
+        something else, or that come from elsewhere, are not its own."""
+        key = ("endpoint", self.config.name, address, self.config.source)
         return (*key, self._demands, seat.host, seat.identity) if self._demands else key
 
 
@@ -209,7 +219,7 @@ def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
     An address that has several names, or stands there as well, has the sum of their weights; else the first one counts.
     """
     found: dict[Address, Seat] = {}
-    for endpoint in said.endpoints:
+    for endpoint in said.members:
         for address in addresses(endpoint, known):
             host = endpoint.address.host if isinstance(endpoint.address, Named) else ""
             seat = found.get(address) or Seat(

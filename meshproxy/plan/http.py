@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
+from functools import lru_cache
 from math import inf
 from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.client import asker
+from meshproxy.core.clientele import MOST_ROUTERS, Routers
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
 from meshproxy.core.overload import CONNECTIONS, LOW
 from meshproxy.core.reply import Reply
-from meshproxy.core.route import compile_routes
+from meshproxy.core.route import Router
 from meshproxy.core.table import Claims
 from meshproxy.core.target import normaliser
 from meshproxy.core.template import Names, template
@@ -31,6 +33,7 @@ from meshproxy.plan.group import Group
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.split import compile_split
+from meshproxy.relay.http.buffered import Buffered
 from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.handling import (
@@ -49,7 +52,7 @@ from meshproxy.relay.http.handling import (
 )
 from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
-from meshproxy.relay.http.service import Front, HttpService
+from meshproxy.relay.http.service import Front, FrontOf, HttpService
 from meshproxy.relay.live import Kept, ListenerState, OfRoute
 from meshproxy.wire.h1 import Limits, encode
 
@@ -94,7 +97,9 @@ def http_service(
             own.append(Hooks(done=original_over))
         if room is not None:
             own.append(Hooks(done=room.leave))
-        pipeline = compile_filters(rule, name, (table.name, place), said.name, state, claims, rim, who, own)
+        pipeline = compile_filters(
+            rule, name, (table.name, place), said.name, state, claims, rim, who, trust_domain, own
+        )
 
         def share_of(share: model.Share) -> Share:
             return Share(clusters[share.cluster].part(share), count(name, share.cluster))
@@ -103,6 +108,11 @@ def http_service(
             return compile_split(rule, table.name, share_of, who, rim)
 
         handling = _handling(rule, name, said.name, share_of, split, patience, count, pipeline, mirror)
+        most = smallest(each.buffer.request for each in rule.filters if each.buffer is not None)
+        if most is not None and rule.shares:
+            # Nor is it kept any longer than its exchange.
+            seen = _common(handling) | {"answers_plainly": False}
+            handling = Buffered(inner=handling, stats=count(name, ""), most=most, **seen)
         if any(clusters[share.cluster].config.sticky for share in rule.shares):
             handling = replace(handling, response=_with_cookie(handling.response), answers_plainly=False)
         if pipeline.request:
@@ -117,13 +127,20 @@ def http_service(
         )
 
     handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
-    router = compile_routes(handlings, written=table.order == "written")
+    routers = Routers(handlings, trust_domain, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
 
-    def front(without: frozenset[bytes]) -> Front:
-        return Front(request_codec(said.http, said.codec, without), router, regular, refusing, answering)
+    def front(without: frozenset[bytes]) -> FrontOf:
+        def made(router: Router[Handling]) -> Front:
+            return Front(request_codec(said.http, said.codec, without), router, regular, refusing, answering)
+
+        if routers.only is not None:
+            only = made(routers.only)
+            return lambda _: only
+        known = lru_cache(MOST_ROUTERS)(made)
+        return lambda origin: known(routers[origin.identity or ""])
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -169,6 +186,9 @@ def _handling(
         return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     new_path = _new_path(rule)
+    holds = smallest(each.buffer.response for each in rule.filters if each.buffer is not None)
+    if any(each.repeated for each in rule.filters):
+        request, response = replace(request, last=True), replace(response, last=True)
     return Forwarding(
         only=share_of(rule.shares[0]) if len(rule.shares) == 1 else None,
         draw=split(),
@@ -180,9 +200,12 @@ def _handling(
         fallback=_fallback(rule.fallback, share_of),
         retry=_retry(rule.retry) if rule.retry is not None else None,
         asks_plainly=request.more is None and not pipeline.request_data,
-        answers_plainly=response == NO_EDIT and not (pipeline.response or pipeline.response_data or pipeline.done),
+        answers_plainly=response == NO_EDIT
+        and holds is None
+        and not (pipeline.response or pipeline.response_data or pipeline.done),
+        holds=holds,
         mirror=mirror,
-        as_is=new_path is None and not request.without and not request.lines,
+        as_is=new_path is None and not (request.without or request.lines or request.last),
     )
 
 
@@ -230,7 +253,7 @@ def _fallback(said: model.Fallback | None, share_of: Callable[[model.Share], Sha
 
 def _limits(rule: model.Rule, http: model.Http) -> Limits | None:
     """Of bodies, where the rule admits less than its listener."""
-    limits, most = request_limits(http), smallest(rule.filters)
+    limits, most = request_limits(http), smallest(each.max_body for each in rule.filters)
     if most is None or (limits.body is not None and limits.body <= most):
         return None
     return replace(limits, body=most)

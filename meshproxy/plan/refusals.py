@@ -23,6 +23,16 @@ def of_identity(log: Log, listener: str) -> Callable[[Origin], None]:
     return tell
 
 
+def of_claim(log: Log, listener: str) -> Callable[[Origin], None]:
+    """It calls itself by a name that it has not proved; by which one is for nobody to read."""
+
+    def tell(origin: Origin) -> None:
+        said = {"listener": listener, "client": origin.client, "identity": origin.identity}
+        log.limited(f"claim {listener} {origin.identity}", EVERY, "info", "false-claim", **said)
+
+    return tell
+
+
 def of_client(log: Log, listener: str) -> Callable[[Origin, Broken], None]:
     """No TLS came about with it."""
 

@@ -18,7 +18,7 @@ from meshproxy.model.split import Share as Said
 from meshproxy.model.split import SplitBy, moments
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.http.handling import Draw, Share
-from meshproxy.relay.http.split import Asks, Value, by_weight, first_that_asks, in_steps
+from meshproxy.relay.http.split import Asks, Value, by_weight, first_that_asks, in_steps, of_connection
 
 
 def plans(config: model.Config) -> Iterator[str]:
@@ -59,7 +59,8 @@ def _value(by: SplitBy | None, who: Who) -> Value | None:
     if by.cookie is not None:
         name = by.cookie.encode("ascii")
         return lambda x: cookie(x.request, name)
-
+    if by.connection:
+        return of_connection
     if by.identity:
         return lambda x: spoken(x.identity) or None
 

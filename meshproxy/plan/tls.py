@@ -35,11 +35,13 @@ Papers = Mapping[str, str]
 HTTP_ALPN = ("http/1.1",)
 
 
-def needs_hello(said: model.Listener) -> bool:
+def needs_hello(chain: model.Chain) -> bool:
     """Whether something is decided by what a hello says, or by whether there is one."""
-    return said.protocol == "tls" or any(
-        chain.match.sni or chain.match.alpn or (chain.tls and (chain.permissive or len(chain.tls) > 1))
-        for chain in said.outcomes
+    return bool(
+        chain.protocol == "tls"
+        or chain.match.sni
+        or chain.match.alpn
+        or (chain.tls and (chain.permissive or len(chain.tls) > 1))
     )
 
 
@@ -62,7 +64,7 @@ def securing(
     at = f"listeners.{said.name}.chains[{place}].tls" if own else f"listeners.{said.name}.tls"
     several = len(chain.tls) > 1
     certified = [
-        _certified(each, f"{at}[{number}]" if several else at, said.protocol == "http", claims, rim)
+        _certified(each, f"{at}[{number}]" if several else at, chain.protocol == "http", claims, rim)
         for number, each in enumerate(chain.tls)
     ]
     find = by_name((name, each) for names, each in certified for name in names)
@@ -82,7 +84,7 @@ def securing(
         turns,
         (lambda name: find(name) or first) if several else lambda _: first,
         bool(chain.permissive),
-        _answer(rim) if said.protocol == "http" else None,
+        _answer(rim) if chain.protocol == "http" else None,
         of_client(rim.log, said.name),
     )
 
@@ -109,7 +111,7 @@ def _certified(
             lambda: Admission(server_context(terms, required=at_once), rim.clock, drains=said.drain),
         )
     names, identity = _own(_text(said.certificate, papers))
-    return said.sni or names, Certified(admission, identity, required, refusal)
+    return said.sni or names, Certified(admission, identity, required, refusal, said.identity == "cn")
 
 
 def _own(pem: str) -> tuple[tuple[str, ...], str]:
@@ -132,10 +134,19 @@ def client_context_of(
     cluster: str, said: ClientTls, papers: Papers, claims: Claims, *, named: bool
 ) -> tuple[ssl.SSLContext, str]:
     """And its digest."""
+    terms = client_terms(said, papers)
+    chain, named = said.verify != "off", named and said.verify == "name"
+    with _told_at(f"clusters.{cluster}.tls", {}):
+        known = digest(terms, chain, named)
+        context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
+    return context, known
+
+
+def client_terms(said: ClientTls, papers: Papers) -> Terms:
     pair = None
     if said.certificate is not None and said.key is not None:
         pair = Pair(_text(said.certificate, papers), _text(said.key, papers))
-    terms = Terms(
+    return Terms(
         pair,
         _text_or_none(said.ca, papers),
         _text_or_none(said.crl, papers),
@@ -143,11 +154,6 @@ def client_context_of(
         said.ciphers,
         said.alpn,
     )
-    chain, named = said.verify != "off", named and said.verify == "name"
-    with _told_at(f"clusters.{cluster}.tls", {}):
-        known = digest(terms, chain, named)
-        context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
-    return context, known
 
 
 # Both -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Connections of which something has to be read before it is known where they go.
 
     Introduced(entry, header, conn, origin)     # by a PROXY header
-    Greeted(entry, timeout, conn, origin)       # by a TLS hello, or by anything else: then it is a plain one
+    Greeted(entry, hello, conn, origin)         # by a TLS hello, or by anything else: then it is a plain one
 
 What was read beyond that goes on with the connection, in its `Origin`.
 """
@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from meshproxy.net.conn import Conn
+from meshproxy.relay.expecting import Hello
 from meshproxy.relay.origin import Origin
 from meshproxy.wire import client_hello, proxy_protocol
 
@@ -113,7 +114,7 @@ class Introduced(Arrival):
         early = data[header.length :]
         source, destination = header.source, header.destination
         if source is None or destination is None:
-            return Origin(self._origin.source, self._origin.port, early=early)
+            return Origin(self._origin.source, self._origin.port, self._origin.destination, early)
         return Origin(source, destination[1], destination, early)
 
     def _go_on(self, origin: Origin) -> None:
@@ -121,12 +122,13 @@ class Introduced(Arrival):
 
 
 class Greeted(Arrival):
-    __slots__ = ()
+    __slots__ = ("_only_tls",)
 
     reason = "tls"
 
-    def __init__(self, entry: Entry, timeout: float, conn: Conn, origin: Origin) -> None:
-        super().__init__(entry, timeout, conn, origin)
+    def __init__(self, entry: Entry, hello: Hello, conn: Conn, origin: Origin) -> None:
+        super().__init__(entry, hello.within, conn, origin)
+        self._only_tls = hello.only_tls
         self.begin()
 
     def _understand(self, data: bytes) -> Origin | None:
@@ -134,7 +136,7 @@ class Greeted(Arrival):
         try:
             origin.hello = client_hello.parse(data)
         except client_hello.NotTls:
-            if self._entry.only_tls:
+            if self._only_tls:
                 self._count("plain")
                 raise
             origin.plain = True

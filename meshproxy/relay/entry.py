@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from meshproxy.core.client import Within
 from meshproxy.core.limit import Flow
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
+from meshproxy.net.origdst import Destination, original
 from meshproxy.relay.arrival import Greeted, Introduced
+from meshproxy.relay.expecting import Expect
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Networks, Origin
 
@@ -40,15 +43,32 @@ class Rule:
     """Tells whether a server name is meant."""
     protocols: frozenset[bytes] | None = None
     """Of ALPN."""
+    destinations: Within | None = None
+    greeted: bool = False
+    """Whether it has to be known how a connection begins."""
+    passes_tls: bool = False
+    """Whether it serves TLS that passes through, and nothing else."""
 
     @property
-    def everything(self) -> bool:
-        return self.ports is None and self.sources is None and self.names is None and self.protocols is None
+    def anywhere(self) -> bool:
+        """Whether any addresses match."""
+        return self.ports is None and self.sources is None and self.destinations is None
 
-    def matches(self, origin: Origin) -> bool:
+    @property
+    def anyhow(self) -> bool:
+        """Whether any beginning matches."""
+        return self.names is None and self.protocols is None
+
+    def addressed(self, origin: Origin) -> bool:
+        """Whether its addresses match."""
         if self.ports is not None and origin.port not in self.ports:
             return False
         if self.sources is not None and not origin.within(self.sources):
+            return False
+        return self.destinations is None or self.destinations(origin.goal)
+
+    def matches(self, origin: Origin) -> bool:
+        if not self.addressed(origin):
             return False
         hello = origin.hello
         if self.names is not None and (hello is None or not self.names(hello.name)):
@@ -58,7 +78,7 @@ class Rule:
 
 def chooser(rules: Sequence[Rule]) -> Choose:
     """The first rule that matches decides; a rule for everything needs no asking."""
-    if rules and rules[0].everything:
+    if rules and rules[0].anywhere and rules[0].anyhow:
         only = rules[0].service
         return lambda _: only
     return lambda origin: next((rule.service for rule in rules if rule.matches(origin)), None)
@@ -85,17 +105,19 @@ class Entry:
     state: ListenerState
     rate: Flow | None
     header: ProxyHeader | None
-    hello_within: float | None
-    """For how long a hello of TLS is waited for, if it has to be looked at."""
-    only_tls: bool
-    """Whether nothing but TLS is let in."""
+    expect: Expect | None
+    """None: nothing is decided by how a connection begins."""
     choose: Choose
 
-    def accept(self, port: int | None, sock: socket.socket, peer: Any) -> None:
-        """`port` is the listening socket's; a unix socket has none."""
+    def accept_redirected(self, sock: socket.socket, peer: Any) -> None:
+        destination = original(sock)
+        self.accept(destination[1], sock, peer, destination)
+
+    def accept(self, port: int | None, sock: socket.socket, peer: Any, destination: Destination | None = None) -> None:
+        """`port` is the listening socket's, or that of the destination; a unix socket has none."""
         connect = self.connect
         conn = connect(sock)
-        origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port)
+        origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port, destination)
         if self.state.limit.take():
             self._within_limit(conn, origin, True)
         else:
@@ -133,13 +155,15 @@ class Entry:
             Introduced(self, self.header, conn, origin)
 
     def introduced(self, conn: Conn, origin: Origin) -> None:
-        if self.hello_within is None:
+        origin.conn = conn
+        expect = self.expect
+        hello = expect(origin) if expect is not None else None
+        if hello is None:
             self.hand_on(conn, origin)
         else:
-            Greeted(self, self.hello_within, conn, origin)
+            Greeted(self, hello, conn, origin)
 
     def hand_on(self, conn: Conn, origin: Origin) -> None:
-        origin.conn = conn
         service = self.choose(origin)
         if service is not None:
             service.start(conn, origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from meshproxy.core.client import Address, Network, read
 from meshproxy.core.peer import Peer
@@ -16,7 +17,9 @@ Networks = Sequence[Network]
 class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
-    __slots__ = ("_address", "conn", "destination", "early", "hello", "peer", "plain", "port", "source")
+    __slots__ = (
+        "_address", "_goal", "_kept", "conn", "destination", "early", "hello", "peer", "plain", "port", "source"
+    )  # fmt: skip
 
     def __init__(
         self, source: Endpoint | None, port: int | None, destination: Endpoint | None = None, early: bytes = b""
@@ -24,7 +27,7 @@ class Origin:
         self.source = source
         self.port = port
         self.destination = destination
-        """Told by a PROXY header; else the connection's own local address is meant."""
+        """Told by a PROXY header, or by the kernel; else the connection's own local address is meant."""
         self.early = early
         self.conn: Conn | None = None
         """Once it is let in."""
@@ -35,6 +38,8 @@ class Origin:
         self.peer: Peer | None = None
         """Who it is at the other end of TLS, once that is established; None: it is a plain connection."""
         self._address: Address | None = None
+        self._goal: Address | None = None
+        self._kept: dict[Any, Any] | None = None
 
     @property
     def identity(self) -> str | None:
@@ -52,6 +57,21 @@ class Origin:
         if self._address is None and self.source is not None:
             self._address = read(self.source[0])
         return self._address
+
+    @property
+    def goal(self) -> Address | None:
+        """The address to which it was made, to compare with; None for a unix socket."""
+        if self._goal is None and self.conn is not None:
+            made_to = self.destination or self.conn.local
+            self._goal = read(made_to[0]) if made_to is not None else None
+        return self._goal
+
+    @property
+    def kept(self) -> dict[Any, Any]:
+        """What was chosen for its first request and holds for those after it; made where somebody asks."""
+        if self._kept is None:
+            self._kept = {}
+        return self._kept
 
     def within(self, networks: Networks) -> bool:
         address = self.address

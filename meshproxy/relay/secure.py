@@ -78,6 +78,8 @@ class Certified:
     """Whether the client has to show one too."""
     refusal: int
     """The status of HTTP with which one is refused that has none; 0: OpenSSL has refused it already."""
+    by_subject: bool
+    """Whether the common name alone says who the client is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +110,9 @@ class TlsService:
         if peer is None:
             return self.inner if self.permissive else None
         certified = self.choose(peer.name)
-        return None if certified.required and peer.certificate is None else self.inner
+        if peer.certificate is None:
+            return None if certified.required else self.inner
+        return self.inner if certified.by_subject == peer.by_subject else None
 
 
 class Securing:
@@ -207,6 +211,7 @@ class Securing:
             hello.name if hello is not None else None,
             certified.identity,
             session.ssl,
+            certified.by_subject,
         )
 
     def _refuse(self, conn: Conn, why: Broken, status: int) -> None:

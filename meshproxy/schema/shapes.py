@@ -7,6 +7,10 @@ A format is written as frozen dataclasses whose fields are `Annotated` with a sc
 `tuple[X, ...]` is a list, `tuple[tuple[str, X], ...]` a mapping, another dataclass a mapping with known keys,
 and `X | None` a key whose absence means something. A class may name `RESERVED` keys, and a `SHORTHAND` key that
 stands for the whole mapping when something else than a mapping is written. Reading reports every problem at once.
+
+A format of others is written in the same way: `Key("pathRegex")` in an annotation is the key as they spell it. In a
+class that is `FOREIGN`, null is as good as absent; in one that is `OPEN`, keys that are not known are passed over.
+`tuple[tuple[K, X | None], ...]` is a mapping with keys of the kind K, whose values may be null.
 """
 
 from __future__ import annotations
@@ -94,8 +98,10 @@ class Found:
     Only those that are kept are put in words, for that takes longer than to find them.
     """
 
-    def __init__(self, problem: Told) -> None:
+    def __init__(self, problem: Told, passed_over: Callable[[Path], None] | None = None) -> None:
         self.problem = problem
+        self.passed_over = passed_over
+        """Hears of every key that an open class does not know."""
         self.problems: list[Problem] = []
         self.unnamed = 0
 
@@ -192,6 +198,7 @@ class Pairs:
     """A mapping with free keys, kept as sorted pairs so that it can be hashed and compared."""
 
     item: Shape
+    key: Leaf = _KEY
 
     def read(self, value: object, path: Path, found: Found) -> Any:
         mapping = _read_mapping(value, path, found)
@@ -200,7 +207,7 @@ class Pairs:
         pairs = []
         for key, item in mapping.items():
             below = (*path, str(key))
-            pairs.append((_KEY.read(key, below, found), self.item.read(item, below, found)))
+            pairs.append((self.key.read(key, below, found), self.item.read(item, below, found)))
         return BAD if any(BAD in pair for pair in pairs) else tuple(sorted(pairs))
 
     def write(self, value: Any, redact: bool) -> object:
@@ -208,10 +215,30 @@ class Pairs:
 
 
 @dataclass(frozen=True, slots=True)
+class Maybe:
+    """What may be null in a mapping with free keys."""
+
+    shape: Shape
+
+    def read(self, value: object, path: Path, found: Found) -> Any:
+        return None if value is None else self.shape.read(value, path, found)
+
+    def write(self, value: Any, redact: bool) -> object:
+        return None if value is None else self.shape.write(value, redact)
+
+
+@dataclass(frozen=True, slots=True)
 class Keyed:
     """In an annotation: the list is written as a mapping, whose key is the field `by` of each item."""
 
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """In an annotation: the key as others spell it, where it is not the name of the field."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +263,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    name: str
     shape: Shape
     optional: bool
     default: Any
@@ -253,6 +281,8 @@ class Struct:
     reserved: Mapping[str, str]
     shorthand: str | None
     choice: bool
+    foreign: bool
+    open: bool
 
     def read(self, value: object, path: Path, found: Found, given: Mapping[str, object] | None = None) -> Any:
         if self.shorthand and not isinstance(value, Mapping):
@@ -263,18 +293,18 @@ class Struct:
         values: dict[str, object] = dict(given or {})
         for key in mapping:
             if key not in self.fields or key in values:
-                found.add((*path, str(key)), self._unknown)
+                self._pass_over((*path, str(key)), found)
         if self.choice and sum(value is not None for value in mapping.values()) != 1:
             found.add(path, lambda path: f"{label(path)} must say exactly one of {', '.join(self.fields)}")
             return BAD
-        for name, field in self.fields.items():
-            if name in values:
+        for key, field in self.fields.items():
+            if field.name in values:
                 continue
-            if name in mapping:
-                values[name] = self._read_field(field, mapping[name], (*path, name), found)
+            if key in mapping and not (self.foreign and mapping[key] is None):
+                values[field.name] = self._read_field(field, mapping[key], (*path, key), found)
             elif field.required:
-                found.add((*path, name), lambda path: f"{label(path)} is missing")
-                values[name] = BAD
+                found.add((*path, key), lambda path: f"{label(path)} is missing")
+                values[field.name] = BAD
         return BAD if any(item is BAD for item in values.values()) else self.cls(**values)
 
     @staticmethod
@@ -282,6 +312,12 @@ class Struct:
         if value is None and field.optional:
             return None
         return field.shape.read(value, path, found)
+
+    def _pass_over(self, path: Path, found: Found) -> None:
+        if not self.open:
+            found.add(path, self._unknown)
+        elif found.passed_over is not None:
+            found.passed_over(path)
 
     def _unknown(self, path: Path) -> str:
         key = str(path[-1])
@@ -292,10 +328,10 @@ class Struct:
     def write(self, value: Any, redact: bool, skip: str | None = None) -> object:
         """What differs from the default, so that a key of a later version changes nothing that was written before."""
         written: dict[str, object] = {}
-        for name, field in self.fields.items():
-            item = getattr(value, name)
-            if name != skip and (field.required or item != field.default):
-                written[name] = None if item is None else field.shape.write(item, redact)
+        for key, field in self.fields.items():
+            item = getattr(value, field.name)
+            if key != skip and (field.required or item != field.default):
+                written[key] = None if item is None else field.shape.write(item, redact)
         if self.shorthand and list(written) == [self.shorthand]:
             return written[self.shorthand]
         return written
@@ -317,9 +353,16 @@ def _inspect(cls: type[Any]) -> Struct:
     for field in dataclasses.fields(cls):
         hint = hints[field.name]
         doc = next((note for note in _notes(hint) if isinstance(note, str)), "")
-        fields[field.name] = Field(_shape_of(hint), _is_optional(hint), field.default, doc)
+        key = next((note.name for note in _notes(hint) if isinstance(note, Key)), field.name)
+        fields[key] = Field(field.name, _shape_of(hint), _is_optional(hint), field.default, doc)
     return Struct(
-        cls, fields, getattr(cls, "RESERVED", {}), getattr(cls, "SHORTHAND", None), getattr(cls, "CHOICE", False)
+        cls,
+        fields,
+        getattr(cls, "RESERVED", {}),
+        getattr(cls, "SHORTHAND", None),
+        getattr(cls, "CHOICE", False),
+        getattr(cls, "FOREIGN", False),
+        getattr(cls, "OPEN", False),
     )
 
 
@@ -336,13 +379,19 @@ def _shape_of(hint: Any) -> Shape:
     if typing.get_origin(base) is tuple:
         item = typing.get_args(base)[0]
         if typing.get_origin(item) is tuple:
-            return Pairs(_shape_of(typing.get_args(item)[1]))
+            return _pairs(*typing.get_args(item))
         keyed = next((note for note in notes if isinstance(note, Keyed)), None)
         if keyed:
             return Table(struct_of(item), keyed.by)
         how = next((note for note in notes if isinstance(note, Items)), Items())
         return Sequence(_shape_of(item), how)
     raise TypeError(f"a configuration cannot hold {hint}")
+
+
+def _pairs(key: Any, item: Any) -> Pairs:
+    kind = next((note for note in _notes(key) if isinstance(note, Scalar)), NAME)
+    shape = _shape_of(item)
+    return Pairs(Maybe(shape) if _is_optional(item) else shape, Leaf(kind))
 
 
 def _notes(hint: Any) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """The process: its parts put together, and its life from start to drain.
 
     starting -> LIVE -> draining -> over
+             `-> waiting: for the first policy of a source of which nothing is known yet
 
 SIGTERM and `POST /drain` drain: readiness fails at once, the listeners close after `drain.delay`, and connections may
 take `drain.timeout` to end.  SIGINT, a second SIGTERM and `POST /quitquitquit` end it now.  SIGHUP reads the files
@@ -44,6 +45,7 @@ from meshproxy.sources.store import Store
 
 if TYPE_CHECKING:
     from meshproxy.server.handover import Offer
+    from meshproxy.server.sources import Sources
 
 WATCH_EVERY = 1.0
 
@@ -80,7 +82,7 @@ class Process:
         self._stats = ProcessStats(__version__)
         self.fleet = fleet(self._stats)
         self._reloader = Reloader(self.fleet, setting.store, self._stats, self._log, self._clock)
-        self.state = "starting"
+        self._state = "starting"
         self.started = self._clock.wall()
         self.admin_address = ""
         self._awaited: Mapping[str, object] = {}
@@ -91,6 +93,12 @@ class Process:
         self._over = asyncio.Event()
         self._tasks = Tasks()
         self._servers: list[tuple[Server, Bound]] = []
+        self._sources: Sources | None = None
+
+    @property
+    def state(self) -> str:
+        waits = self._state == "LIVE" and self._sources is not None and self._sources.missing
+        return "waiting" if waits else self._state
 
     async def run(self) -> None:
         """Start, serve until told to end, drain.  Raises Invalid if it cannot start, and Broken."""
@@ -118,18 +126,24 @@ class Process:
         await self._reloader.begin(setting.first, "files")
         for problem in setting.store.problems:
             self._log.warning("record-skipped", problem=problem)
+        if self._reloader.config.sources:
+            from meshproxy.server.sources import Sources
+
+            self._sources = Sources(self._reloader, self.fleet, self._stats, self._log)
         self._serve_admin()
         unused = setting.inherited.close_rest()
         for place in unused:
             self._log.warning("socket-not-needed", address=place.address)
         self._tasks.begin(self._watch())
+        if self._sources is not None:
+            self._sources.begin(self._tasks)
         if setting.notifier.watchdog_interval is not None:
             self._tasks.begin(self._say_alive(setting.notifier.watchdog_interval))
         # What has been made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
         if not self._draining.is_set():
-            self.state = "LIVE"
+            self._state = "LIVE"
         self._log.info(
             "ready", version=__version__, admin=self.admin_address, generation=self._reloader.generation
         )
@@ -209,7 +223,7 @@ class Process:
         """Asked for twice, it is meant to be quick."""
         if self._draining.is_set():
             self._over.set()
-        self.state = "draining"
+        self._state = "draining"
         self._draining.set()
 
     def quit(self) -> None:
@@ -249,7 +263,7 @@ class Process:
 
     def _serve_admin(self) -> None:
         admin, status = self._reloader.config.admin, self._reloader.config.status
-        view = View(self, self.fleet, self._reloader, self._setting.store, self._stats, self._log)
+        view = View(self, self.fleet, self._reloader, self._setting.store, self._sources, self._stats, self._log)
         access = Access(admin.listen, admin.token.text if admin.token is not None else None, os.getuid())
         self.admin_address = self._serve("admin", admin.listen, admin_site(view, access))
         if status is not None:

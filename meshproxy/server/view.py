@@ -6,13 +6,15 @@ import asyncio
 import os
 import platform
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.certs import certificate_rows
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
+from meshproxy.admin.traffic_metrics import TrafficMetrics
 from meshproxy.cluster.balance import Seat, standing
+from meshproxy.cluster.original import ORIGINAL
 from meshproxy.core.overload import STAGES
 from meshproxy.model import Address, Cluster, Listener, Named, encode
 from meshproxy.net.clock import in_slices
@@ -27,10 +29,15 @@ from meshproxy.server.container import cpus, memory
 from meshproxy.server.fleet import Fleet
 from meshproxy.sources.store import Store
 
+if TYPE_CHECKING:
+    from meshproxy.server.sources import Sources
+
 
 class Life(Protocol):
-    state: str
     started: float
+
+    @property
+    def state(self) -> str: ...
 
     def drain(self) -> None: ...
 
@@ -38,16 +45,25 @@ class Life(Protocol):
 
 
 NOT_COUNTED = EndpointStats().snapshot()
+MOST_NOTES = 100
 
 
 class View:
     def __init__(
-        self, life: Life, fleet: Fleet, reloader: Reloader, store: Store, process: ProcessStats, log: Log
+        self,
+        life: Life,
+        fleet: Fleet,
+        reloader: Reloader,
+        store: Store,
+        sources: Sources | None,
+        process: ProcessStats,
+        log: Log,
     ) -> None:
         self._life = life
         self._fleet = fleet
         self._reloader = reloader
         self._store = store
+        self._sources = sources
         self._process = process
         self._log = log
         self._explain = Explainer()
@@ -72,6 +88,8 @@ class View:
             "workers": self._fleet.workers(),
             "overload": STAGES[self._fleet.stage] if reloader.config.overload is not None else None,
             "limits": {"cpus": cpus(), "memory_bytes": memory()},
+            "sources": self._sources.states() if self._sources is not None else {},
+            "notes": [note.as_json() for note in reloader.notes[:MOST_NOTES]],
             "last_refused": reloader.refusal.as_json() if reloader.refusal is not None else None,
         }
 
@@ -121,6 +139,14 @@ class View:
 
     def certificates(self) -> list[dict[str, object]]:
         return certificate_rows(self._fleet.papers.in_force.papers, self._reloader.clock.wall())
+
+    async def traffic_metrics(self) -> TrafficMetrics:
+        now = self._reloader.clock.wall()
+        listeners = (await self._fleet.stats())["listeners"]
+        return TrafficMetrics(self._reloader.config, listeners, now - self._life.started, now)
+
+    def sources(self) -> list[dict[str, object]]:
+        return self._sources.rows() if self._sources is not None else []
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         return route_rows(self._reloader.config, stats["listeners"])
@@ -202,7 +228,9 @@ def _cluster(
 def _endpoints(
     said: Cluster, stats: dict[str, Any], names: Addresses, zone: str, fitness: Callable[[Address], dict[str, object]]
 ) -> Iterator[dict[str, object]]:
-    """Each address once, also where two names have it; and a name that has none."""
+    """Each address once, also where two names have it; and a name that has none.  All original destinations are one."""
+    if said.original:
+        yield {"address": ORIGINAL, **_standing(Seat(1), 1.0, []), **_endpoint(stats.get(ORIGINAL, NOT_COUNTED))}
     left = seats(said, names.known)
     doubts = {address: [*stats.get(str(address), NOT_COUNTED)["doubts"]] for address in left}
     weights, _ = standing(
@@ -210,7 +238,7 @@ def _endpoints(
     )
     total = sum(weights) or 1
     shares = {address: round(weight / total, 3) for address, weight in zip(left, weights, strict=True)}
-    for endpoint in said.endpoints:
+    for endpoint in said.members:
         where = endpoint.address
         name = {"name": str(where), "failure": names.failure(where.host)} if isinstance(where, Named) else {}
         found = addresses(endpoint, names.known)

@@ -26,9 +26,11 @@ MOST_BYTES = 4 * LARGEST_DOCUMENT
 
 
 class Files:
-    def __init__(self, paths: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(self, paths: Sequence[str], environment: Mapping[str, str], beside: Sequence[Document] = ()) -> None:
+        """`beside` are documents that no file says."""
         self._paths = [Path(path) for path in paths]
         self._environment = environment
+        self._beside = beside
         self._read: dict[Path, object] = {}
 
     def read(self) -> list[Document]:
@@ -40,7 +42,7 @@ class Files:
         self._read = reading.seen
         if reading.problems:
             raise Invalid(reading.problems)
-        return reading.documents
+        return [*reading.documents, *self._beside]
 
     def changed(self) -> bool:
         """Whether anything is not as it was when it was read."""

@@ -120,14 +120,22 @@ class Certificate:
         """Whom it stands for: a SPIFFE ID, else the first DNS name, else the common name, else nobody.
 
         By the rules of SPIFFE, who has another URI beside the ID, or an ID of a wrong form, is to be turned away, so
-        that is nobody, whatever other names there are.  A common name can be any text; with a slash it could be taken
-        for a URI, or for an account that is written as `namespace/name`, and stands for nobody either.
+        that is nobody, whatever other names there are.
         """
         if any(uri[:7].lower() == "spiffe:" for uri in self.uris):
             uri = self.uris[0]
             return uri if len(self.uris) == 1 and _is_spiffe_id(uri) else ""
         if self.dns:
             return self.dns[0]
+        return self.by_subject
+
+    @property
+    def by_subject(self) -> str:
+        """Whom it stands for by its common name alone.
+
+        That can be any text; with a slash it could be taken for a URI, or for an account that is written as
+        `namespace/name`, and stands for nobody.
+        """
         return "" if "/" in self.common_name else self.common_name
 
 

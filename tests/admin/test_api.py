@@ -17,7 +17,9 @@ from meshproxy.admin.access import Access
 from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Route, admin_site, status_site
 from meshproxy.admin.http import Server
 from meshproxy.admin.reload import Applied, Conflict, Missing
+from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid, Problem
+from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
 from meshproxy.observe.exposition import expose, families
 from meshproxy.observe.log import Log
@@ -56,8 +58,14 @@ class FakeProxy:
     async def clusters(self) -> list[dict[str, object]]:
         return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
 
+    async def traffic_metrics(self) -> TrafficMetrics:
+        return TrafficMetrics(decode(Config, {"node": {"service": "books", "namespace": "shop"}}), {}, 60.0, 0.0)
+
     def certificates(self) -> list[dict[str, object]]:
         return [{"file": "web.pem", "subject": "CN=web", "used": [{"listener": "web", "role": "certificate"}]}]
+
+    def sources(self) -> list[dict[str, object]]:
+        return [{"name": "mesh", "url": "http://plane.local/", "state": "serving"}]
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         assert stats["listeners"] == {}
@@ -467,3 +475,22 @@ def test_the_document_gives_each_route_an_example() -> None:
 def test_the_document_marks_the_status_routes() -> None:
     table = re.findall(r"^\| `(/\w+)` \|", DOCS.read_text(), re.M)
     assert table == [route.path for route in STATUS_ROUTES]
+
+
+def test_the_metrics_of_smi_are_found_by_their_paths(run: Run) -> None:
+    expected = {
+        "": (200, "APIResourceList"),
+        "/namespaces/shop/services": (200, "TrafficMetricsList"),
+        "/namespaces/shop/services/books": (200, "TrafficMetrics"),
+        "/namespaces/shop/services/books/edges": (200, "TrafficMetricsList"),
+        "/namespaces/shop/services/other": (404, None),
+        "/namespaces/shop/services/books/edges/more": (404, None),
+        "/pods": (404, None),
+    }
+
+    async def conversation() -> None:
+        async with stage() as it:
+            answers = {path: await it.ask(f"GET {BASE}{path}") for path in expected}
+        assert {path: (answer.status, answer.json.get("kind")) for path, answer in answers.items()} == expected
+
+    run(conversation())

@@ -81,7 +81,7 @@ class Scene:
     @property
     def clusters(self) -> dict[str, str]:
         assert self.fleet.serving is not None
-        return {cluster.name: str(cluster.endpoints[0].address) for cluster in self.fleet.serving.clusters}
+        return {cluster.name: str(cluster.members[0].address) for cluster in self.fleet.serving.clusters}
 
 
 @pytest.fixture

@@ -38,9 +38,9 @@ def test_each_rule_with_what_all_listeners_have_counted_of_it() -> None:
     }  # fmt: skip
     rules = {row["name"]: row["rules"] for row in rows}
     assert rules["web"] == [
-        {"name": "old", "hosts": (), "path": "exact /old", "methods": (), "headers": (), "query": (),
+        {"name": "old", "hosts": (), "path": "exact /old", "methods": (), "headers": (), "query": (), "identities": (),
          "to": "redirect 302 path /", "requests": 2},
-        {"name": "web/0", "hosts": (), "path": None, "methods": (), "headers": (), "query": (),
+        {"name": "web/0", "hosts": (), "path": None, "methods": (), "headers": (), "query": (), "identities": (),
          "to": "up", "requests": 4},
     ]  # fmt: skip
     assert isinstance(rules["api"], list)

@@ -137,5 +137,5 @@ def test_where_nobody_has_any_weight_nobody_is_picked(balance: Any, weights: tup
 
 
 def test_labels_and_zones_are_no_part_of_what_a_plain_address_says() -> None:
-    plain = model.decode(model.Config, {"clusters": {"a": {"endpoints": ["127.0.0.1:1"]}}}).clusters[0].endpoints[0]
+    plain = model.decode(model.Config, {"clusters": {"a": {"endpoints": ["127.0.0.1:1"]}}}).clusters[0].members[0]
     assert plain == Endpoint(plain.address)

@@ -54,6 +54,10 @@ def regex(pattern: str, **more: Any) -> dict[str, Any]:
     return {"path": {"regex": pattern}, **more}
 
 
+def begins(pattern: str, **more: Any) -> dict[str, Any]:
+    return {"path": {"begins": pattern}, **more}
+
+
 def hosts(*names: str, **more: Any) -> dict[str, Any]:
     return {"hosts": list(names), **more}
 
@@ -77,6 +81,8 @@ BOTH = Head({b"x": b"1", b"y": b"1"}, b"/p?x=1&y=1")
         (hosts("*.c"), exact("/p/q")),
         (exact("/p/q"), regex("/p/q", methods=["GET"], headers=X2, query=X2)),
         (exact("/p/q"), prefix("/p/q", methods=["GET"], headers=X2, query=X2)),
+        (exact("/p/q"), begins("/p/q", methods=["GET"], headers=X2, query=X2)),
+        (begins("/"), prefix("/p/q", methods=["GET"], headers=X2, query=X2)),
         (regex("/.*"), prefix("/p/q", methods=["GET"], headers=X2, query=X2)),
         (prefix("/p/q"), prefix("/p", methods=["GET"], headers=X2, query=X2)),
         (prefix("/p"), prefix("/", methods=["GET"], headers=X2, query=X2)),
@@ -115,6 +121,12 @@ def test_an_expression_ranks_by_where_it_is_first_written() -> None:
     rules = router(regex("/a.*", headers=X1), regex("/ab", methods=["GET"]), regex("/a.*"))
     assert find(rules, path=b"/ab") == 2
     assert find(rules, path=b"/ab", head=BOTH) == 0
+
+
+def test_an_expression_for_a_beginning_is_another_one_than_for_the_whole_and_ranks_with_it() -> None:
+    rules = router(regex("/a"), begins("/a", headers=X1), prefix("/"), begins("/a"), begins("/a/b"))
+    assert [find(rules, path=path) for path in (b"/a", b"/a/b", b"/b")] == [0, 3, 2]
+    assert find(rules, path=b"/a/b", head=BOTH) == 1
 
 
 def test_a_rule_whose_conditions_fail_leaves_the_request_to_the_next_whatever_its_path() -> None:
@@ -203,6 +215,8 @@ def test_remembered_hosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         (prefix("/"), [b"/", b"/a", b"", b"*", b"\xff", b"/" * 9000], []),
         (regex("/a+"), [b"/a", b"/aa"], [b"/a/", b"/ab", b"x/a", b"/a\n"]),
         (regex("/.*"), [b"/", b"/\n\xff\x00"], [b"", b"*"]),
+        (begins("/v[0-9]+"), [b"/v1", b"/v12x", b"/v1/x"], [b"/v", b"/v/1", b"x/v1"]),
+        (begins("^/v[0-9]+$"), [b"/v1", b"/v12"], [b"/v1x", b"/v1/x", b"/v1\n"]),
         ({}, [b"/", b"", b"*", b"\xff\x00"], []),
     ],
 )
@@ -229,6 +243,8 @@ def test_the_longest_prefix_is_by_segments() -> None:
         ({"exact": ""}, [b""], [None, b"1"]),
         ({"prefix": "ab"}, [b"ab", b"abc"], [None, b"a", b"AB"]),
         ({"regex": "v[0-9]+"}, [b"v1", b"v22"], [None, b"v", b"v1x", b"xv1", b"v1\n"]),
+        ({"begins": "v[0-9]+"}, [b"v1", b"v22", b"v1x", b"v1\n"], [None, b"v", b"xv1"]),
+        ({"begins": "v[0-9]$"}, [b"v1"], [None, b"v22", b"v1\n"]),
         ({"present": True}, [b"", b"1"], [None]),
         ({"present": False}, [None], [b"", b"1"]),
     ],
@@ -346,6 +362,7 @@ matches = st.builds(
         st.builds(PathMatch, exact=st.sampled_from(PATHS)),
         st.builds(PathMatch, prefix=st.sampled_from(PATHS)),
         st.builds(PathMatch, regex=st.sampled_from(EXPRESSIONS)),
+        st.builds(PathMatch, begins=st.sampled_from(EXPRESSIONS)),
     ),
     methods=st.sampled_from([(), (), ("GET",), ("GET", "PUT"), ("PUT",)]),
     headers=asked_for,
@@ -378,14 +395,16 @@ def host_rank(host: str, asked: bytes) -> tuple[int, int, int] | None:
     return (2, 0, bool(wanted_port)) if name == wanted else None
 
 
-def path_rank(path: PathMatch | None, asked: bytes, first_written: list[str]) -> tuple[int, int] | None:
+def path_rank(path: PathMatch | None, asked: bytes, first_written: list[PathMatch]) -> tuple[int, int] | None:
     text = asked.decode()
     if path is None or path.prefix == "/":
         return (0, 0)
     if path.exact is not None:
         return (2, 0) if text == path.exact else None
     if path.regex is not None:
-        return (1, -first_written.index(path.regex)) if re.fullmatch(path.regex, text) else None
+        return (1, -first_written.index(path)) if re.fullmatch(path.regex, text) else None
+    if path.begins is not None:
+        return (1, -first_written.index(path)) if re.match(path.begins, text) else None
     assert path.prefix is not None
     wanted = path.prefix.removesuffix("/")
     return (0, len(wanted)) if f"{text}/".startswith(f"{wanted}/") else None
@@ -402,7 +421,7 @@ def value_fits(match: ValueMatch, value: bytes | None) -> bool:
 def reference(rules: list[RouteMatch], request: Request, written: bool) -> int | None:
     host, path, method, head = request
     query = dict(pair.partition(b"=")[::2] for pair in head.target[2:].split(b"&"))
-    expressions = [rule.path.regex for rule in rules if rule.path and rule.path.regex]
+    expressions = [rule.path for rule in rules if rule.path and (rule.path.regex or rule.path.begins)]
     candidates = []
     for place, rule in enumerate(rules):
         by_host = [rank for name in rule.hosts or ("*",) if (rank := host_rank(name, host))]

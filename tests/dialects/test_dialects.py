@@ -59,10 +59,11 @@ def test_a_variable_of_the_environment() -> None:
         (b"a: 1\nb: \x07", "f:2: control character U+0007"),
         (b"\x00" * 100, "f:1: control character U+0000"),
         (b"a" * (16 * 2**20 + 1), "f: the document has 16777217 bytes; at most 16 MiB are accepted"),
-        (b"apiVersion: v1\nkind: Pod\n", "f:1: looks like a Kubernetes resource"),
+        (b"apiVersion: v1\nkind: Pod\n---\ndrain: {}\n", "f:3: other documents of this text are of another kind"),
+        (b"drain: {}\n---\ndrain: {}\n", "f:2: a second document begins"),
         (b"include: [a]\n", "f:1: include: `include` names files: it is for files only"),
         (b"drain:\n  delay: 5\n", "f:2: drain.delay: `delay` must be a duration such as 5s"),
-        (b"clusters:\n  a:\n    balance: random\n", "f:2: clusters.a.endpoints: `endpoints` is missing"),
+        (b"clusters:\n  a:\n    endpoints: [{}]\n", "f:3: clusters.a.endpoints[0].address: `address` is missing"),
         (b'{"drain":\n{"delya": 1}}', "f:2: drain.delya: unknown key `delya`; did you mean `delay`?"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshproxy.dialects import json_text
 from meshproxy.dialects.text import LONGEST_TEXT, PIECE
-from meshproxy.dialects.trail import Mark
+from meshproxy.dialects.trail import Mark, Trail
 from meshproxy.errors import Invalid
 
 
@@ -80,6 +80,74 @@ def test_too_many_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_text, "LARGEST_NODES", 100)
     assert refused(str([1] * 100)) == ["f:1: more than 100 values"]
     assert json_text.parse(str([1] * 99), "f")
+
+
+# What is small is read at once, and must be what the steps read -----------------------------------
+
+
+def by_steps(text: str) -> object:
+    return json_text._Scanner(text, "f", None, Trail()).document()
+
+
+def outcome(read: Callable[[str], object], text: str) -> object:
+    """With its types: 1 is neither True nor 1.0."""
+    try:
+        return repr(read(text))
+    except Invalid as invalid:
+        return [str(problem) for problem in invalid.problems]
+
+
+def agree(text: str) -> None:
+    assert outcome(lambda text: json_text.parse(text, "f"), text) == outcome(by_steps, text)
+
+
+pieces = st.sampled_from(
+    [
+        *'{}[],:"\\ 01-.eE\n', "true", "null", '"a"', '"a":', "\\u00e9", "\\ud800", "NaN", "-Infinity",
+        "1e999", "1e-999", '{"a": 1, "a": 2}', '"\x7f"', '",,,[[{{"', "9" * 999, "9" * 1001, " " * 990,
+        f'"{"k" * 1024}"', f'"{"k" * 1025}": 1', "[" * 30, "]" * 30, '{"a":' * 33, "}" * 33, "[[1, 2], [3]]",
+        '{"a": [true, {"b": null}]}',
+    ]
+)  # fmt: skip
+texts = st.lists(pieces, max_size=12).map("".join)
+
+
+@settings(max_examples=400)
+@given(st.one_of(texts, texts.map("[1, {}]".format), texts.map('{{"a": [{}], "b": 1}}'.format)))
+def test_quick_and_careful_agree(text: str) -> None:
+    agree(text)
+
+
+@settings(max_examples=100)
+@given(values, st.integers(0, 40), st.text(alphabet='{}[],:"\\0e-N ', max_size=3))
+def test_they_agree_on_what_is_almost_right(value: object, place: int, more: str) -> None:
+    text = json.dumps([value, {"a": value}])
+    agree(text[:place] + more + text[place:])
+
+
+def test_nobody_waits_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, windows = json_text._read_small, []
+
+    def watched(window: str) -> tuple[object, int]:
+        windows.append(len(window))
+        return read(window)
+
+    monkeypatch.setattr(json_text, "_read_small", watched)
+    value = {"long": ["x" * 5000], "many": [{"n": [1, "two"]}] * 2000, "blank": []}
+    assert json_text.parse(json.dumps(value), "f") == value
+    assert max(windows) <= 1000
+    assert len(windows) == 2000 + 4, "one for each thing that is small, and for each that is not"
+
+
+def test_commas_in_strings_are_no_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_text, "LARGEST_NODES", 100)
+    assert json_text.parse(json.dumps([[","] * 40] * 2), "f")
+    assert refused(json.dumps([[","] * 40] * 3)) == ["f:1: more than 100 values"]
+
+
+def test_the_deepest_of_what_is_small() -> None:
+    assert json_text.parse("[" * 64 + "]" * 64, "f")
+    assert refused('{"a":' * 30 + "[" * 35 + "]" * 35 + "}" * 30) == ["f:1: nested more than 64 levels deep"]
 
 
 def test_large_integers_are_exact() -> None:

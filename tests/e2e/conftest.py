@@ -74,6 +74,14 @@ class Running:
         except OSError:
             return False
 
+    def ready_state(self) -> str:
+        """As `/ready` says it; nothing, if there is nobody to ask."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return str(self.ask("GET", "/ready")[1]).strip()
+        except OSError:
+            return ""
+
     def serves_by_itself(self) -> bool:
         """And not a predecessor on the same socket."""
         assert self.process.poll() is None, self.log.read_text()

@@ -44,18 +44,20 @@ def test_deny_comes_before_allow_and_allow_leaves_nothing_else(run: Run, world: 
             {"path": {"prefix": "/v1"}},
             {"path": {"exact": "/"}, "methods": ["GET"]},
             {"path": {"regex": "/x[0-9]+"}},
+            {"path": {"begins": "/y[0-9]"}},
         ]
         await w.apply(guarded({"deny": deny, "allow": allow}))
         client = await w.connect()
         for path, method, status in (
             ("/v1", "GET", 204), ("/v1/", "GET", 204), ("/v1/x?q", "PUT", 204), ("/v12", "GET", 403),
             ("/v1/private/x", "GET", 204), ("/v1/private", "PUT", 403), ("/v1/private/x", "DELETE", 403),
-            ("/", "GET", 204), ("/", "POST", 403), ("/x12", "GET", 204), ("/x12y", "GET", 403), ("/other", "GET", 403),
+            ("/", "GET", 204), ("/", "POST", 403), ("/x12", "GET", 204), ("/x12y", "GET", 403),
+            ("/y1/z", "GET", 204), ("/y", "GET", 403), ("/other", "GET", 403),
         ):  # fmt: skip
             assert (await ask(client, get(path, method=method))).status == status, (path, method)
         refused = await ask(client, get("/v1", "X-Bad:"))
         assert (refused.status, refused.body) == (403, b"access denied\n")
-        assert answered(w) == {"204": 6, "403 AD": 7}
+        assert answered(w) == {"204": 7, "403 AD": 8}
 
     run(scenario())
 

@@ -23,6 +23,7 @@ from meshproxy.observe.metrics import (
     ListenerStats,
     MirrorStats,
     ProcessStats,
+    SourceStats,
     Stats,
 )
 
@@ -64,6 +65,7 @@ def whole(stats: Stats) -> dict[str, Any]:
     process.reloaded("ok", 7, 1_700_000_000.5)
     process.relaxed = {"web": {"bare_lf": 1}}
     process.health = {"books": HealthStats()}
+    process.sources = {"mesh": SourceStats()}
     process.health["books"].checks["ok"] = 4
     process.redis_up = process.redis_failures_total = {"10.0.0.1:6379/0": 1}
     return {"process": process.snapshot(), **stats.snapshot()}

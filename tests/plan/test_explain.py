@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.core.route import compile_routes
+from meshproxy.core.clientele import Routers
 from meshproxy.model import Config, decode
 from meshproxy.plan import explain as module
 from meshproxy.plan.explain import Explainer, Question, Unclear
@@ -52,7 +52,7 @@ def test_which_rule_wins_and_why_each_other_one_lost() -> None:
     ]
     assert rules[2] == {
         "name": "web/2", "verdict": "path", "hosts": (), "path": "regex /v[0-9]+", "methods": (), "headers": (),
-        "query": ("page present",), "to": "reply 410",
+        "query": ("page present",), "identities": (), "to": "reply 410",
     }  # fmt: skip
 
 
@@ -195,6 +195,34 @@ def test_a_listener_a_table_or_both_say_where() -> None:
         ask(Config())
 
 
+FOR_SOME: list[dict[str, Any]] = [
+    {"name": "web", "match": {"path": {"prefix": "/v1"}, "identities": ["shop/web"]}, "reply": {"status": 201}},
+    {"name": "put", "match": {"methods": ["PUT"], "identities": ["*"]}, "reply": {"status": 202}},
+    {"name": "all", "match": {"path": {"prefix": "/v1"}}, "reply": {"status": 203}},
+]
+
+
+@pytest.mark.parametrize("order", ["specific", "written"])
+@pytest.mark.parametrize(
+    ("identity", "method", "rule", "others"),
+    [
+        ("shop/web", "GET", "web", {"put": "method"}),
+        ("shop/buyer", "GET", "all", {"web": "identity", "put": "method"}),
+        (None, "GET", "all", {"web": "identity", "put": "method"}),
+        (None, "PUT", "all", {"web": "identity", "put": "identity"}),
+    ],
+)
+def test_a_rule_for_others_is_lost_by_identity(
+    order: str, identity: str | None, method: str, rule: str, others: dict[str, str]
+) -> None:
+    said = config({"order": order, "rules": FOR_SOME})
+    answer: dict[str, Any] = Explainer()(said, Question(method, "a", "/v1/x", identity=identity))
+    found = {row["name"]: row["verdict"] for row in answer["rules"]}
+    assert answer["rule"] == rule
+    assert {name: found[name] for name in others} == others
+    assert next(row["identities"] for row in answer["rules"] if row["name"] == "web") == ("shop/web",)
+
+
 @pytest.mark.parametrize("place", ["method", "host", "path", "headers"])
 def test_a_question_is_one_request(place: str) -> None:
     parts: dict[str, Any] = {"method": "GET", "host": "a", "path": "/"}
@@ -206,11 +234,11 @@ def test_a_question_is_one_request(place: str) -> None:
 def test_a_table_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = []
 
-    def counted(rules: Any, **how: Any) -> Any:
+    def counted(rules: Any, domain: str, **how: Any) -> Any:
         compiled.append(rules)
-        return compile_routes(rules, **how)
+        return Routers(rules, domain, **how)
 
-    monkeypatch.setattr(module, "compile_routes", counted)
+    monkeypatch.setattr(module, "Routers", counted)
     said, explain = config(), Explainer()
     for _ in range(3):
         explain(said, Question("GET", "a", "/"))
@@ -256,3 +284,14 @@ def test_the_data_path_does_what_is_said(run: Run, world: Callable[[], Any], ord
                 assert (status, body.decode()) == ("200", answer["rule"]), (method, host, path, field)
 
     run(scenario())
+
+
+def test_a_chain_of_http_is_asked_where_its_listener_speaks_something_else() -> None:
+    said = conversation_config(rules=RULES)
+    chains = [{"protocol": "http", "routes": "web"}, {"protocol": "tls", "cluster": "up"}]
+    listener = {"name": "in", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "up", "chains": chains}
+    answer = ask(decode(Config, said | {"listeners": [listener]}), "/v1", "shop.local")
+    assert (answer["listeners"], answer["table"], answer["rule"]) == (["in"], "web", "v1")
+    plain = {**listener, "chains": chains[1:]}
+    with pytest.raises(Unclear, match="no 'in' speaks http"):
+        ask(decode(Config, said | {"listeners": [plain]}), listener="in")

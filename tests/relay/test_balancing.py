@@ -221,6 +221,76 @@ def test_who_was_failed_over_stays_there(run: Run, world: World, upstream: Upstr
     run(scenario())
 
 
+def test_a_connection_stays_where_it_was_sent_first(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 3)
+        w = world()
+        await w.apply(said(servers, stay=True))
+        clients = [await w.connect() for _ in range(3)]
+        homes = [(await servers.asked(client))[0] for client in clients]
+        assert sorted(homes) == [0, 1, 2], "each is given the next one"
+        for client, home in zip(clients, homes, strict=True):
+            assert await servers.spread(client, 4) == {home: 4}
+
+        # >> its endpoint becomes unfit   << another one, with which it stays when the first is fit again
+        live(w, homes[0]).doubt("health")
+        other, _ = await servers.asked(clients[0])
+        assert other != homes[0]
+        live(w, homes[0]).trust("health")
+        assert await servers.spread(clients[0], 3) == {other: 3}
+
+        # >> a reload in which its endpoint still is
+        await w.apply(having(said(servers, stay=True), [{"address": each} for each in servers.addresses[::-1]]))
+        assert await servers.spread(clients[0], 3) == {other: 3}
+        assert await servers.spread(clients[1], 3) == {homes[1]: 3}
+
+        # >> and one in which it is not
+        left = [each for number, each in enumerate(servers.addresses) if number != homes[1]]
+        await w.apply(having(said(servers, stay=True), [{"address": each} for each in left]))
+        number, _ = await servers.asked(clients[1])
+        assert number != homes[1]
+        assert await servers.spread(clients[1], 3) == {number: 3}
+
+    run(scenario())
+
+
+def test_a_connection_stays_in_each_part_of_a_cluster(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 4)
+        w = world()
+        rules = [
+            {"match": {"headers": {"v": {"exact": version}}}, "cluster": "up", "subset": {"version": version}}
+            for version in ("1", "2")
+        ]
+        labels = [{"version": version} for version in ("1", "2", "1", "2")]
+        await w.apply(having(said(servers, [*rules, {"cluster": "up"}], stay=True), endpoints(servers, labels=labels)))
+        client = await w.connect()
+        found = [[(await servers.asked(client, fields))[0] for fields in (b"v: 1\r\n", b"v: 2\r\n", b"")]
+                 for _ in range(3)]  # fmt: skip
+        assert found[0] == found[1] == found[2]
+        assert (found[0][0] % 2, found[0][1] % 2) == (0, 1)
+
+    run(scenario())
+
+
+def test_who_cannot_be_reached_is_asked_again_as_long_as_it_is_fit(
+    run: Run, world: World, upstream: Upstream
+) -> None:
+    async def scenario() -> None:
+        servers = Servers(upstream, 2)
+        w = world()
+        await w.apply(said(servers, stay=True))
+        client = await w.connect()
+        home, _ = await servers.asked(client)
+        servers.all[home].close()
+        servers.all.pop(home)
+        for _ in range(3):
+            assert (await servers.asked(client))[0] == 0
+        assert live(w, home).stats.connect_failures_total == 3
+
+    run(scenario())
+
+
 def test_a_route_asks_for_endpoints_with_labels(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         servers = Servers(upstream, 3)

@@ -136,6 +136,30 @@ def test_a_bucket_that_was_empty_stays_empty_over_a_reload(run: Run, world: Worl
     run(scenario())
 
 
+@pytest.mark.parametrize("by", [None, "source"])
+def test_rules_that_say_the_same_name_have_one_limit(run: Run, world: World, by: Any) -> None:
+    async def scenario() -> None:
+        w = world()
+
+        def rule(path: str, **rate: Any) -> dict[str, Any]:
+            said = {"requests": 3, "per": "10s", "by": by, **rate}
+            return {"match": {"path": {"exact": path}}, "reply": {"status": 204}, "filters": [{"rate_limit": said}]}
+
+        rules = [rule("/a", shared="both"), rule("/b", shared="both", status=503), rule("/c", shared="own"), rule("/d")]
+        await w.apply(config(rules=rules))
+        a, b, c, d = (asking(path=path) for path in (b"/a", b"/b", b"/c", b"/d"))
+        client = await w.connect()
+        assert await statuses(client, a, b, a, b, a) == ["204", "204", "204", "503", "429"]
+        assert await statuses(client, c, d, c, d, c, d, c, d) == ["204"] * 6 + ["429"] * 2
+        # It is known by its name: where the rules stand is nothing to it.
+        await w.apply(config(rules=rules[1::-1]))
+        assert await statuses(client, a, b) == ["429", "503"]
+        w.clock.advance(3.4)
+        assert await statuses(client, b, a) == ["204", "429"]
+
+    run(scenario())
+
+
 def test_what_is_let_through_goes_on_as_it_is(run: Run, world: World, upstream: Callable[..., Any]) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()

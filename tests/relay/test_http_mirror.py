@@ -195,7 +195,7 @@ def test_a_breaker_that_is_open_holds_for_copies(run: Run, world: World, upstrea
         await w.apply(mirrored(up, other))
         client = await w.connect()
         (state,) = w.worker._guests.states
-        handling = state.entry.choose(None).front._find(b"x", b"/a", b"GET", None).outcome
+        handling = state.entry.choose(None).front(None)._find(b"x", b"/a", b"GET", None).outcome
         handling.mirror.cluster.gate = lambda: False
         await client.send(GET)
         server = await up.accept()
@@ -684,7 +684,7 @@ def test_a_mirror_is_chosen_for_who_asks_and_doubted_for_itself(run: Run, world:
         await w.apply(mirrored(up, other, timeout="1s"))
         client = await w.connect()
         (state,) = w.worker._guests.states
-        handling = state.entry.choose(None).front._find(b"x", b"/a", b"GET", None).outcome
+        handling = state.entry.choose(None).front(None)._find(b"x", b"/a", b"GET", None).outcome
         cluster = handling.mirror.cluster
         choose = cluster.choose
 

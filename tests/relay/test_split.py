@@ -142,6 +142,27 @@ def test_by_the_hash_of_a_value(run: Run, world: World, by: Any, fields: str) ->
     run(scenario())
 
 
+def test_a_connection_keeps_its_share(run: Run, world: World) -> None:
+    async def scenario() -> None:
+        w = world()
+        await w.apply(canary([{"cluster": "v1"}, {"cluster": "v2"}], split_by={"connection": True}))
+        seen = Counter[str]()
+        for _ in range(60):
+            before = counted(w)
+            client = await w.connect()
+            for _ in range(3):
+                await ask(client, get())
+            client.close()
+            after = counted(w)
+            (moved,) = [name for name in after if after[name] != before.get(name, 0)]
+            assert after[moved] - before.get(moved, 0) == 3
+            seen[moved] += 1
+        # By chance, one after the other: where objects lie in memory says nothing.
+        assert min(seen["v1"], seen["v2"]) > 10
+
+    run(scenario())
+
+
 def test_a_client_that_is_not_believed_cannot_choose(run: Run, world: World) -> None:
     async def scenario() -> None:
         w = world()

@@ -583,6 +583,60 @@ def test_a_reload_that_asks_for_certificates_ends_who_has_none(
     run(scenario())
 
 
+BY_NAME = [
+    {"match": {"identities": ["shop/web"]}, "reply": {"status": 201}},
+    {"match": {"identities": ["web.shop.cluster.local"]}, "reply": {"status": 202}},
+    {"reply": {"status": 203}},
+]
+
+
+@pytest.mark.parametrize(("by", "statuses"), [("san", [201, 202, 203]), ("cn", [202, 203, 203])])
+def test_which_name_of_a_certificate_counts(
+    run: Run, clock: FakeClock, ca: Ca, books: Pair, by: str, statuses: list[int]
+) -> None:
+    async def scenario() -> None:
+        w, up = World(clock), Upstream()
+        said = http(up, {**inline(books), "client_ca": ca.root.read_text(), "identity": by})
+        said["routes"]["web"] = BY_NAME
+        await w.apply(said)
+        certificates = [
+            ca.issue("shop/web", name="Web.shop.cluster.local"),
+            ca.issue(dns=["web.shop.cluster.local"]),
+            ca.issue(dns=["other.shop"], name="web.shop.cluster"),
+        ]
+        found = []
+        for shown in certificates:
+            tls = client(await w.connect(), trusting(ca, shown))
+            await tls.shake()
+            await tls.send(GET)
+            found.append(int((await tls.recv()).split()[1]))
+            await tls.end()
+        assert found == statuses
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("by", ["san", "cn"])
+def test_a_reload_that_looks_at_another_name_ends_who_was_known_by_the_first(
+    run: Run, clock: FakeClock, ca: Ca, books: Pair, by: str
+) -> None:
+    async def scenario() -> None:
+        w, up = World(clock), Upstream()
+        asked = {**inline(books), "client_ca": ca.root.read_text()}
+        await w.apply(http(up, asked))
+        tls = client(await w.connect(), trusting(ca, books))
+        await tls.shake()
+        upstream = await served(tls, up)
+        await w.apply(http(up, {**asked, "identity": by}))
+        if by == "san":
+            await served(tls, up, upstream)
+        else:
+            await tls.send(GET)
+            assert await tls.recv() == b""
+
+    run(scenario())
+
+
 def test_a_reload_that_brings_tls_ends_who_is_plain_and_the_other_way_round(
     run: Run, clock: FakeClock, ca: Ca, books: Pair
 ) -> None:

@@ -71,7 +71,7 @@ def config(*endpoints: str, name: str = "up", **health: Any) -> Config:
 
 def keys(said: Config) -> list[str]:
     (cluster,) = said.clusters
-    return [check_of(cluster) + str(endpoint.address) for endpoint in cluster.endpoints]
+    return [check_of(cluster) + str(endpoint.address) for endpoint in cluster.members]
 
 
 @pytest.fixture

@@ -82,3 +82,15 @@ def test_it_is_a_table_for_people() -> None:
     (head, row) = text_table(rows({}, ONE)).splitlines()
     assert head.split()[:6] == ["address", "zone", "priority", "weight", "share", "picked"]
     assert row.split()[:6] == [ONE, "-", "0", "1", "1.0", "yes"]
+
+
+def test_all_original_destinations_are_one_row() -> None:
+    said = decode(Config, {"clusters": {"out": {"original": True}}}).clusters[0]
+    stats = ClusterStats()
+    row = stats.endpoints["original"] = EndpointStats()
+    row.connections_total, row.connect_failures_total = 5, 2
+    names: Any = Names()
+    found: Any = _cluster(said, merged([stats.snapshot()]), names, "", lambda _: {})["endpoints"]
+    assert [(each["address"], each["total"], each["connect_failures"], each["picked"]) for each in found] == [
+        ("original", 5, 2, "yes")
+    ]

@@ -84,7 +84,7 @@ def test_the_environment_fills_in(tmp_path: Path) -> None:
     path.write_text("clusters: {a: {endpoints: ['127.0.0.1:${PORT:-80}'], connect_timeout: '${WAIT}'}}")
     (document,) = Files([str(path)], {"WAIT": "3s"}).read()
     (cluster,) = document.config.clusters
-    assert (str(cluster.endpoints[0].address), cluster.connect_timeout) == ("127.0.0.1:80", 3.0)
+    assert (str(cluster.members[0].address), cluster.connect_timeout) == ("127.0.0.1:80", 3.0)
 
 
 def test_what_an_editor_and_kubernetes_do_is_noticed(tmp_path: Path) -> None:

@@ -274,12 +274,13 @@ ID = b"spiffe://cluster.local/ns/shop/sa/books"
 )
 def test_identity(found: list[bytes], identity: str) -> None:
     assert read(certificate(names(*found))).identity == identity
+    assert read(certificate(names(*found))).by_subject == "books"
 
 
 @pytest.mark.parametrize("common_name", ["spiffe://cluster.local/a", "shop/books", "/"])
 def test_a_common_name_is_not_taken_for_another_kind_of_name(common_name: str) -> None:
     found = read(certificate(subject=cn(common_name)))
-    assert (found.common_name, found.identity) == (common_name, "")
+    assert (found.common_name, found.identity, found.by_subject) == (common_name, "", "")
 
 
 # Refusing what is wrong

@@ -26,6 +26,7 @@ from meshproxy.cluster.balance.maglev import maglev
 from meshproxy.cluster.balance.parts import Seat as Seat
 from meshproxy.cluster.balance.parts import standing as standing
 from meshproxy.cluster.balance.ring import ring_hash
+from meshproxy.cluster.balance.stay import stay
 from meshproxy.cluster.balance.sticky import sticky
 from meshproxy.cluster.balance.turns import round_robin
 from meshproxy.cluster.balance.warm import until_next as until_next
@@ -44,8 +45,10 @@ BALANCERS: dict[str, Balancer] = {
 Seated = Sequence[tuple[Endpoint, Seat]]
 
 
-def balanced(members: Seated, said: model.Cluster, zone: str, means: Means) -> Pick:
-    """Pick among these as the cluster says."""
+def balanced(
+    members: Seated, said: model.Cluster, zone: str, means: Means, part: model.Share | None = None
+) -> Pick:
+    """Pick among these as the cluster says; they are all of it, or a part."""
     fit = [not endpoint.doubts for endpoint, _ in members]
     weights, spare = standing([seat for _, seat in members], fit, zone=zone, panic=said.panic)
     window, now = said.slow_start, means.now()
@@ -55,12 +58,15 @@ def balanced(members: Seated, said: model.Cluster, zone: str, means: Means) -> P
         if weight
     ]
     pick = among(picked, BALANCERS[said.balance], means)
-    later = [[(members[number][0], float(members[number][1].weight)) for number in part] for part in spare]
+    later = [[(members[number][0], float(members[number][1].weight)) for number in some] for some in spare]
     if later:
-        pick = _then(pick, [among(part, round_robin, means) for part in later])
-    if said.sticky is not None:
-        may_stay = [endpoint for part in (picked, *later) for endpoint, _ in part]
-        pick = sticky(said.sticky, said.name, may_stay, pick)
+        pick = _then(pick, [among(some, round_robin, means) for some in later])
+    if said.sticky is not None or said.stay:
+        may_stay = [endpoint for some in (picked, *later) for endpoint, _ in some]
+        if said.sticky is not None:
+            pick = sticky(said.sticky, said.name, may_stay, pick)
+        else:
+            pick = stay(part or model.Share(said.name), may_stay, pick)
     return pick
 
 

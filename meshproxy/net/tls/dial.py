@@ -31,6 +31,7 @@ class TlsDial:
         check: Callable[[TlsConn], None],
         *,
         keepalive: bool,
+        source: str | None = None,
     ) -> None:
         """`make` gives a session, `check` looks at one that is established; both may raise `Broken`."""
         self._deadlines = deadlines
@@ -39,7 +40,9 @@ class TlsDial:
         self._done = done
         self._until = clock.now() + timeout
         self._handshake: Handshake | None = None
-        self._dial: Dial | None = Dial(loop, clock, address, timeout, self._dialled, keepalive=keepalive)
+        self._dial: Dial | None = Dial(
+            loop, clock, address, timeout, self._dialled, keepalive=keepalive, source=source
+        )
 
     def begin(self) -> Outcome | None:
         assert self._dial is not None, "it begins once"

@@ -51,7 +51,8 @@ class Downstream(Attempts):
         return head.body == CHUNKED and (not x.request.minor or bool(x.handling.pipeline.response_data))
 
     def sink(self, x: Exchange) -> Conn | None:
-        return None if x.handling.pipeline.response_data else self._conn
+        handling = x.handling
+        return None if handling.pipeline.response_data or handling.holds is not None else self._conn
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head
@@ -118,10 +119,31 @@ class Downstream(Attempts):
         self.reply(x, answer)
 
     def _respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
-        self._pass_on(x, self._opening(x, head), data, whole)
+        holds = x.handling.holds
+        if holds is None:
+            self._pass_on(x, self._opening(x, head), data, whole)
+        elif head.body > holds:
+            self.fail(x, failures.ANSWER_TOO_LARGE)
+        else:
+            x.held = bytearray()
+            self._hold_answer(x, data, whole)
 
     def respond_more(self, x: Exchange, data: bytes, last: bool) -> None:
-        self._pass_on(x, b"", data, last)
+        if x.handling.holds is None:
+            self._pass_on(x, b"", data, last)
+        else:
+            self._hold_answer(x, data, last)
+
+    def _hold_answer(self, x: Exchange, data: bytes, last: bool) -> None:
+        held = x.held
+        held += data
+        if len(held) > x.handling.holds:
+            self.fail(x, failures.ANSWER_TOO_LARGE)
+        elif last:
+            assert x.response is not None
+            self._pass_on(x, self._opening(x, x.response), bytes(held), True)
+        else:
+            self._moved(x)
 
     def _pass_on(self, x: Exchange, opening: bytes, data: bytes, last: bool) -> None:
         hooks = x.handling.pipeline.response_data
@@ -177,7 +199,7 @@ class Downstream(Attempts):
             lines += CLOSE
         elif not x.request.minor:
             lines += KEEP_ALIVE
-        return head.forward(without=without, added=lines)
+        return head.forward(without=without, added=lines, last=edit.last)
 
     def reply(self, x: Exchange, reply: Reply) -> None:
         """Say something ourselves."""
@@ -221,6 +243,7 @@ class Downstream(Attempts):
 
     def _finish(self, x: Exchange, status: int) -> None:
         """The answer is whole."""
+        self._first = b""  # which may be much, and the next request may be far away
         if x.begun:
             x.failure = None  # of an attempt before the one that went well
         now = self._site.now()

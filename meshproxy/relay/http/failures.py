@@ -13,9 +13,11 @@ OVERFLOW = Failure("overflow", 503, "UO")
 # The upstream
 UPSTREAM_LOST = Failure("upstream_lost", 502, "UC")
 UPSTREAM_MALFORMED = Failure("upstream_malformed", 502, "UPE")
+ANSWER_TOO_LARGE = Failure("answer_too_large", 502, "UPE")
 
 # The client
 HEAD_TIMEOUT = Failure("head_timeout", 408, "DT")
+BODY_TOO_LARGE = Failure("body_too_large", 413, "DPE")
 BODY_TIMEOUT = Failure("body_timeout", 408, "DT")
 CLIENT_GONE = Failure("client_gone", 499, "DC")
 

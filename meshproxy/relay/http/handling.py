@@ -30,6 +30,8 @@ class Edit:
     lines: bytes = b""
     more: More | None = None
     """Lines that depend on the exchange."""
+    last: bool = False
+    """Whether of repeated fields but cookies the last alone goes on."""
 
 
 NO_EDIT = Edit()
@@ -66,6 +68,9 @@ class Asked(Protocol):
     def attempt(self, x: Exchange) -> None:
         """Send it to an endpoint of its cluster."""
 
+    def gather(self, x: Exchange, most: int, then: Callable[[], None]) -> None:
+        """Keep its body until all of that is there, and then go on; refuse it if it is larger."""
+
     def begin_anew(self, x: Exchange) -> None:
         """Send it to another cluster, as if it had just come."""
 
@@ -99,6 +104,8 @@ class Handling(ABC):
     """When it is asked again."""
     mirror: Mirror | None = None
     """Who is sent copies of what an upstream is asked."""
+    holds: int | None = None
+    """The bytes of an answer that goes on when all of it is there."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 
@@ -140,7 +147,7 @@ class Forwarding(Handling):
         edit = self.request
         if edit.without:
             without = without | edit.without
-        opening = head.opening(target=target, without=without)
+        opening = head.opening(target=target, without=without, last=edit.last)
         return opening + edit.lines if edit.lines else opening
 
     def begin(self, asked: Asked, x: Exchange) -> None:

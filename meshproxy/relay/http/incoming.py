@@ -7,8 +7,9 @@ at most one read of it, and no more is read until its turn comes.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR, DataHook, FilterFailed, through
@@ -30,6 +31,16 @@ MOST_LINGERING = 1 << 20
 """Bytes of that."""
 
 CLOSE = b"Connection: close\r\n"
+GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Gathered(NamedTuple):
+    """A body, as far as it has come."""
+
+    data: bytearray
+    most: int
+    then: Callable[[], None]
+    """What is done when all of it is there."""
 
 
 class Incoming(ABC):
@@ -41,6 +52,7 @@ class Incoming(ABC):
         "_first",
         "_first_time",
         "_front",
+        "_gathered",
         "_held",
         "_leaving",
         "_lingered",
@@ -65,6 +77,8 @@ class Incoming(ABC):
         """What reads the body of the request, until that has all come."""
         self._first = b""
         """What of the body came with the head."""
+        self._gathered: Gathered | None = None
+        """Where all of the body is kept before it goes on."""
         self._first_time = True
         """The loop may not know of the connection yet."""
         self._pending = origin.early
@@ -204,6 +218,9 @@ class Incoming(ABC):
             self.fail(x, FILTER_ERROR)
             return
         self._moved(x)
+        if self._gathered is not None:
+            self._gather_more(x, self._gathered, passed, body)
+            return
         retry = x.handling.retry
         if retry is not None and not x.streamed and len(self._first) + len(passed) <= retry.most_body:
             self._first += passed
@@ -219,6 +236,33 @@ class Incoming(ABC):
             self._pour(x, body)
         if x.handling.mirror is not None and x.copy is not None:
             x.copy.more(passed, x.sent)
+
+    def gather(self, x: Exchange, most: int, then: Callable[[], None]) -> None:
+        if len(self._first) > most:
+            self.fail(x, failures.BODY_TOO_LARGE)
+        elif x.sent:
+            then()
+        else:
+            if x.request.expect_continue:
+                # Nobody else can say it before all of it is there.
+                x.request_changes.remove(b"expect")
+                self._conn.write(GO_ON)
+            self._gathered = Gathered(bytearray(self._first), most, then)
+            self._first = b""
+            self._conn.start()
+
+    def _gather_more(self, x: Exchange, gathered: Gathered, data: bytes, body: BodyReader) -> None:
+        gathered.data.extend(data)
+        if len(gathered.data) > gathered.most:
+            self._gathered = None
+            self.fail(x, failures.BODY_TOO_LARGE)
+        elif body.done:
+            self._gathered = self._body = None
+            self._first = bytes(gathered.data)
+            x.sent = True
+            if body.rest:
+                self._wait_with(body.rest)
+            gathered.then()
 
     def _pour(self, x: Exchange, body: BodyReader) -> None:
         """What is left of a body need not come up here, if nobody looks at it, copies it, or keeps it for later."""
@@ -347,7 +391,7 @@ class Incoming(ABC):
         """Say that no more comes.  To close while the client still sends would reset what it has not yet read."""
         self._lingered = 0
         self._awaiting = False
-        self._body = None
+        self._body = self._gathered = None
         self._pending = b""
         self._conn.read_to(self._discard)
         self._conn.start()

@@ -46,7 +46,7 @@ def _one_less(head: RequestHead, opening: bytes) -> bytes:
 
 
 class Front:
-    """How requests are read that come from peers who are believed, or from those who are not.
+    """How requests are read that come from peers who are believed, or from those who are not, and who is asked.
 
     Each has a codec of its own, since other fields go on, and heads are remembered with what was decided of them.
     """
@@ -111,6 +111,10 @@ class Front:
         return None
 
 
+FrontOf = Callable[[Origin], Front]
+"""The one for a client, by what it has proved."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class HttpService:
     site: Site
@@ -120,8 +124,8 @@ class HttpService:
     identity: Identity
     trusted: Networks
     trust_unix: bool
-    front: Front
-    believed: Front
+    front: FrontOf
+    believed: FrontOf
     """The same as `front` where nobody is believed."""
     head: float
     idle: float
@@ -130,7 +134,7 @@ class HttpService:
     """Of all the times for which an answer or the next request is awaited."""
 
     def front_for(self, origin: Origin) -> Front:
-        return self.believed if self._believes(origin) else self.front
+        return self.believed(origin) if self._believes(origin) else self.front(origin)
 
     def said_of(self, origin: Origin) -> Said:
         """What is told to upstreams of who connected."""

@@ -17,7 +17,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 from math import inf
-from random import random
+from random import randbytes, random
+from typing import cast
 
 from meshproxy.core.exchange import Exchange
 from meshproxy.relay.http.handling import Draw, Share
@@ -25,6 +26,7 @@ from meshproxy.relay.http.handling import Draw, Share
 Value = Callable[[Exchange], bytes | None]
 Asks = Callable[[Exchange], bool]
 
+DRAWN = "drawn"
 _FINEST = 2.0**-53
 
 
@@ -51,6 +53,15 @@ def by_weight(shares: Sequence[tuple[Share, int]], value: Value | None = None) -
 def point(value: bytes) -> float:
     """From 0, less than 1, and the same in every process."""
     return (int.from_bytes(blake2b(value, digest_size=8).digest(), "big") >> 11) * _FINEST
+
+
+def of_connection(x: Exchange) -> bytes:
+    """Drawn once for the connection that it comes on."""
+    kept = x.origin.kept
+    value = kept.get(DRAWN)
+    if value is None:
+        value = kept[DRAWN] = randbytes(8)  # noqa: S311 - a share, not a secret
+    return cast(bytes, value)
 
 
 def first_that_asks(chosen: Sequence[tuple[Asks, Share]], otherwise: Draw) -> Draw:

@@ -60,19 +60,22 @@ class RequestHead(Head):
         """A path with its query, also where the request had it in absolute form; `*`; or for CONNECT the authority."""
         self.authority = addressed
         self.expect_continue = expect_continue
-        self.plain = self._written(target, NOTHING) if plain is None else plain
+        self.plain = self._written(target, NOTHING, last=False) if plain is None else plain
 
-    def opening(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING) -> bytes:
+    def opening(
+        self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, last: bool = False
+    ) -> bytes:
         """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
 
-        `without` are names in lower case.
+        `without` are names in lower case; `last`: of repeated fields but cookies the last alone goes on.
         """
-        if (target is None or target == self.target) and not self.shape.has_any(without):
+        last = last and self.shape.repeats
+        if (target is None or target == self.target) and not last and not self.shape.has_any(without):
             return self.plain
-        return self._written(target or self.target, without)
+        return self._written(target or self.target, without, last)
 
-    def _written(self, target: bytes, without: frozenset[bytes]) -> bytes:
-        kept = self.shape.keep(self.lines, self._named | without)
+    def _written(self, target: bytes, without: frozenset[bytes], last: bool) -> bytes:
+        kept = self.shape.keep(self.lines, self._named | without, last=last)
         if self.upgrade is not None:
             kept += self._switch()
         if b"host" not in self.shape.positions and b"host" not in without:

@@ -54,29 +54,30 @@ class ResponseHead(Head):
         self._named = named
         self.status = status
         self.phrase = phrase
-        self.plain = self._written(NOTHING) if plain is None else plain
+        self.plain = self._written(NOTHING, last=False) if plain is None else plain
 
     @property
     def interim(self) -> bool:
         """Whether another head follows as the answer to the same request."""
         return self.status < 200 and self.status != 101
 
-    def opening(self, *, without: frozenset[bytes] = NOTHING) -> bytes:
+    def opening(self, *, without: frozenset[bytes] = NOTHING, last: bool = False) -> bytes:
         """The head for the next hop but for the empty line: whole lines may follow, of `encode.lines`.
 
-        `without` are names in lower case.
+        `without` are names in lower case; `last`: of repeated fields but cookies the last alone goes on.
         """
-        return self._written(without) if self.shape.has_any(without) else self.plain
+        last = last and self.shape.repeats
+        return self._written(without, last) if last or self.shape.has_any(without) else self.plain
 
-    def _written(self, without: frozenset[bytes]) -> bytes:
-        kept = self.shape.keep(self.lines, self._named | without)
+    def _written(self, without: frozenset[bytes], last: bool) -> bytes:
+        kept = self.shape.keep(self.lines, self._named | without, last=last)
         if self.upgrade is not None:
             kept += self._switch()
         return b"HTTP/1.1 %d %b\r\n%b" % (self.status, self.phrase, kept)
 
-    def forward(self, *, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
+    def forward(self, *, without: frozenset[bytes] = NOTHING, added: bytes = b"", last: bool = False) -> bytes:
         """All of the head for the next hop."""
-        return self.opening(without=without) + added + CRLF
+        return self.opening(without=without, last=last) + added + CRLF
 
 
 class ResponseCodec:

@@ -44,6 +44,9 @@ _CAPTURED = {
 }
 """How the fields that decide something are spelt when there is nothing to think about."""
 
+COOKIES = frozenset((b"cookie", b"set-cookie"))
+"""Fields of which each stands for itself."""
+
 _UNUSUAL = frozenset((b"expect", b"upgrade"))
 """Rare fields that decide something: their shapes get no expression."""
 
@@ -70,7 +73,7 @@ class Kind:
 class Shape:
     __slots__ = (
         "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "pick",
-        "positions", "secret", "seen",
+        "positions", "repeats", "secret", "seen",
     )
 
     def __init__(self, names: tuple[bytes, ...], kind: Kind) -> None:
@@ -85,8 +88,10 @@ class Shape:
             self.positions[lower] = (*self.positions.get(lower, ()), index)
         self._refuse_contradictions()
         self._dropped = kind.dropped
-        self._choices: dict[frozenset[bytes], tuple[int, ...]] = {}
+        self._choices: dict[object, tuple[int, ...]] = {}
         self._has_any: dict[frozenset[bytes], bool] = {}
+        self.repeats = any(len(places) > 1 and name not in COOKIES for name, places in self.positions.items())
+        """Whether a field is there twice that is no cookie."""
         self.secret = any(_SECRET(name) for name in self.positions)
         """Whether a name sounds as if its value must not be remembered."""
         self.seen = 0
@@ -131,14 +136,21 @@ class Shape:
                 self._has_any[names] = known
         return known
 
-    def keep(self, lines: list[bytes], without: frozenset[bytes]) -> bytes:
-        """The block of lines that are passed on: all but those for one hop and those named."""
-        choice = self._choices.get(without)
+    def keep(self, lines: list[bytes], without: frozenset[bytes], *, last: bool = False) -> bytes:
+        """The block of lines that are passed on: all but those for one hop and those named.
+
+        `last`: and of repeated fields but cookies only the last.
+        """
+        asked = (without,) if last else without
+        choice = self._choices.get(asked)
         if choice is None:
             dropped = {index for name in self._dropped | without for index in self.positions.get(name, ())}
+            if last:
+                for name in self.positions.keys() - COOKIES:
+                    dropped.update(self.positions[name][:-1])
             choice = tuple(index for index in range(len(self.names)) if index not in dropped)
             if len(self._choices) < MOST_CHOICES:
-                self._choices[without] = choice
+                self._choices[asked] = choice
         if len(choice) < len(lines):
             lines = [lines[index] for index in choice]
         return CRLF.join(lines) + CRLF if lines else b""

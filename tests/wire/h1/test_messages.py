@@ -268,6 +268,18 @@ def test_forwarding_removes_and_adds() -> None:
     assert head.forward(without=frozenset((b"absent",))) == head.forward()
 
 
+def test_of_repeated_fields_but_cookies_the_last() -> None:
+    fields = b"A: 1\r\nCookie: x\r\nB: 1\r\na: 2\r\ncookie: y\r\nTE: 1\r\nTE: 2\r\nB: 2\r\nC: 1\r\n"
+    head = request(GET + fields + b"\r\n")
+    assert head.opening(last=True) == GET + b"Cookie: x\r\na: 2\r\ncookie: y\r\nB: 2\r\nC: 1\r\n"
+    assert head.opening(last=True, without=frozenset((b"a", b"c"))) == GET + b"Cookie: x\r\ncookie: y\r\nB: 2\r\n"
+    assert head.opening().count(b"A: 1") == 1
+    cookies = request(GET + b"Cookie: x\r\ncookie: y\r\n\r\n")
+    assert cookies.opening(last=True) is cookies.plain
+    answer = response(b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nX: 1\r\nset-cookie: b\r\nx: 2\r\n\r\n")
+    assert answer.forward(last=True) == b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nset-cookie: b\r\nx: 2\r\n\r\n"
+
+
 def test_access_by_name() -> None:
     head = request(GET + b"X-A:  1 \r\nb: 2\r\nx-a: 3\r\n\r\n")
     assert (head.get(b"x-a"), head.get(b"b"), head.get(b"c")) == (b"1, 3", b"2", None)

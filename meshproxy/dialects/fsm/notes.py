@@ -1,0 +1,41 @@
+"""What a document asks for that a later version does, and which faults of the sidecar of FSM are had back."""
+
+from __future__ import annotations
+
+from meshproxy.dialects.fsm.draft import Draft
+
+COMPAT = {
+    ("identity", "header"): "who a client is is what it says in a header, which anybody can write",
+    ("server_name", "ignored"): "any workload of the mesh may answer for any other: names of servers are not verified",
+    ("balance", "connection"): "an endpoint is chosen once for each connection of a client",
+    ("retry", "any"): "requests are asked again that may have been carried out, such as a payment",
+    ("breaker", "closed"): "a breaker closes untried, for all that waits",
+    ("regex", "search"): "expressions match anywhere: `/admin` is found in `/public/admin` too",
+    ("methods", "seven"): "rules without methods are for seven of them",
+    ("bodies", "buffered"): "bodies go on when all of them is there, and are held in memory",
+    ("headers", "last"): "of repeated header fields only the last goes on",
+}
+
+
+def put_notes(draft: Draft) -> None:
+    for (key, value), words in COMPAT.items():
+        if getattr(draft.compat, key) == value:
+            draft.note("compat", (), f"`compat.{key}` is {value}: {words}")
+    said = draft.said
+    tracing, logging = said.spec.observability.tracing, said.spec.observability.remote_logging
+    later = [
+        (tracing, ("Spec", "Observability", "tracing"), "tracing"),
+        (logging, ("Spec", "Observability", "remoteLogging"), "shipping the access log"),
+        (said.spec.logging_level, ("Spec", "RemoteLoggingLevel"), "shipping the access log"),
+        (said.spec.dns_proxy, ("Spec", "LocalDNSProxy"), "the DNS proxy"),
+        (said.dns, ("DNSResolveDB",), "the DNS proxy"),
+        (said.forward, ("Forward",), "going through egress gateways"),
+        (
+            said.spec.flags.auto_default_route,
+            ("Spec", "FeatureFlags", "EnableAutoDefaultRoute"),
+            "a host for requests of unknown ones, which are refused with 403,",
+        ),
+    ]
+    for value, path, what in later:
+        if value:
+            draft.note("not-in-force", path, f"{what} is of a later version")

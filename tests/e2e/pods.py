@@ -1,0 +1,175 @@
+"""Workloads with sidecars on one machine: each "pod" has addresses of the loopback network, as it would have its own.
+
+    town = Town(tmp_path, loop)                 # a CA, free ports for the well-known ones, and no pods yet
+    town.fit({"10.244.1.5:80": ...})            # the same document with addresses and ports that are to be had here
+    store = town.pod("bookstore", document, inbound=[...], outbound=[...])
+
+Nothing is redirected here.  A sidecar listens on the very addresses for which connections are meant, and so sees the
+same destinations as it would behind iptables.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from benchmarks import process
+from benchmarks.gateways import NginxHttp
+from tests.e2e.conftest import Running, Start
+
+ROOT = Path(__file__).parent.parent.parent
+CORES = process.Cores.of_this_machine()
+NETWORKS = {"10.244.": "127.244.", "10.96.": "127.96.", "198.51.100.": "127.198.100.", "192.0.2.": "127.192.2."}
+PORT_KEYS = frozenset(("Port", "port"))
+
+
+class Town:
+    def __init__(self, directory: Path, loop: str, ports: Iterable[int], networks: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._loop = loop
+        self._started: list[Start] = []
+        self.ports = {str(port): str(process.free_port()) for port in ports}
+        self._networks = {**networks, **NETWORKS}
+        self._port = re.compile(rf"(?<![\d.])(?:{'|'.join(self.ports)})(?![\d.])")
+
+    def port(self, known: int) -> int:
+        return int(self.ports[str(known)])
+
+    def fit(self, value: Any, key: str = "") -> Any:
+        """A document in which well-known addresses and ports are such as can be had here."""
+        if isinstance(value, dict):
+            return {self._text(name): self.fit(below, name) for name, below in value.items()}
+        if isinstance(value, list):
+            return [self.fit(below) for below in value]
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, int) and key in PORT_KEYS:
+            return int(self.ports.get(str(value), value))
+        return value
+
+    def _text(self, text: str) -> str:
+        if text.startswith("-----BEGIN"):
+            return text
+        for known, ours in self._networks.items():
+            text = text.replace(known, ours)
+        return self._port.sub(lambda found: self.ports[found[0]], text)
+
+    def certify(self, name: str, document: dict[str, Any]) -> Path:
+        """A file with the document, and certificates in it."""
+        path = self._directory / f"{name}.json"
+        path.write_text(json.dumps(document))
+        subprocess.run(
+            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, path], check=True, cwd=ROOT
+        )
+        return path
+
+    @property
+    def ca(self) -> Path:
+        return self._directory / "ca"
+
+    def pod(self, name: str, native: dict[str, Any], *policy: Path) -> Running:
+        """A proxy of which `native` says where it stands."""
+        place = self._directory / f"pod-{name}"
+        place.mkdir()
+        start = Start(place, self._loop)
+        self._started.append(start)
+        return start(native, *(option for path in policy for option in ("-c", str(path))))
+
+    def end(self) -> None:
+        for start in self._started:
+            start.end()
+            start.assert_no_traceback()
+
+
+class App:
+    """An application: it says what it is and what it was asked, and fails where the path says so."""
+
+    def __init__(self, name: str, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
+        said = name
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                told = {
+                    "app": said,
+                    "method": self.command,
+                    "path": self.path,
+                    "peer": self.client_address[0],
+                    "headers": {name.lower(): value for name, value in self.headers.items()},
+                    "body": body.decode(),
+                }
+                data = json.dumps(told).encode()
+                self.send_response(503 if self.path.endswith("/fail") else 200)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_POST = do_PUT = do_DELETE = do_GET
+
+            def log_message(self, *_: Any) -> None:
+                """It has nothing to say of its own."""
+
+        self._server = ThreadingHTTPServer(address, Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class NginxPods(NginxHttp):
+    """Workloads of a mesh, each of which asks for a certificate of the CA and says who it is."""
+
+    def __init__(self, addresses: Mapping[str, str], certificate: str, key: str, ca: str) -> None:
+        """`addresses` are names by address and port."""
+        super().__init__(0, CORES.load)
+        self._addresses = addresses
+        self._files = {"pod.crt": certificate, "pod.key": key, "ca.crt": ca}
+
+    def furnish(self, directory: Path) -> None:
+        super().furnish(directory)
+        for name, text in self._files.items():
+            (directory / name).write_text(text)
+
+    def http(self) -> str:
+        plain = f"server {{ listen 127.0.0.1:{self.port}; }}\n"
+        return plain + "".join(
+            f"""server {{
+    listen {address} ssl;
+    ssl_certificate pod.crt;
+    ssl_certificate_key pod.key;
+    ssl_client_certificate ca.crt;
+    ssl_verify_client on;
+    location / {{
+        default_type text/plain;
+        return 200 "{name} $http_serviceidentity $ssl_client_s_dn\\n";
+    }}
+    location /api/fail {{ return 503; }}
+}}
+"""
+            for address, name in self._addresses.items()
+        )
+
+
+def reaches(address: tuple[str, int], source: str) -> bool:
+    """Whether somebody at that source is let in, or at least not turned away at once."""
+    with socket.create_connection(address, timeout=10, source_address=(source, 0)) as sock:
+        sock.settimeout(10)
+        try:
+            sock.sendall(b"?")
+            return sock.recv(1) != b""
+        except OSError:
+            return False

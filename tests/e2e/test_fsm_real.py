@@ -1,0 +1,276 @@
+"""A mesh of FSM without its sidecars: the worked example served end to end, between two proxies that speak mTLS."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import LONGEST, LOOPS, Echo, Running, poll
+from tests.e2e.pods import App, NginxPods, Town
+from tests.e2e.tls_tools import curl
+
+EXAMPLE = Path(__file__).parent.parent / "dialects" / "fsm" / "golden" / "example.json"
+BOOKSTORE, STORE_SERVICE, WAREHOUSE = "127.244.1.5", "127.96.0.5", "127.96.44.2"
+BOOKBUYER, BOOKTHIEF, STRANGER = "127.0.0.1", "127.244.1.9", "127.0.0.50"
+PORTS = (80, 443, 3306, 5432, 14001, 15901, 15902, 15903)
+HOST = "bookstore.shop"
+
+
+def buyer() -> dict[str, Any]:
+    """What a control plane would tell the sidecar of the bookbuyer."""
+    service = "bookstore.shop.svc.cluster.local"
+    hosts = dict.fromkeys(("bookstore", "bookstore.shop", "bookstore.shop:80", service), service)
+    rule = {"Path": ".*", "Type": "Regex", "Headers": None, "Methods": None, "AllowedServices": None}
+    match = {
+        "DestinationIPRanges": {"10.96.0.5/32": None},
+        "Port": 80,
+        "Protocol": "http",
+        "HttpHostPort2Service": hosts,
+        "HttpServiceRouteRules": {
+            service: {
+                "RouteRules": [{**rule, "TargetClusters": {"shop/bookstore|14001": 100}}],
+                "ServiceIdentity": "bookbuyer.shop",
+            }
+        },
+    }
+    tcp = {
+        "DestinationIPRanges": {"10.96.0.5/32": None},
+        "Port": 3306,
+        "Protocol": "tcp",
+        "TcpServiceRouteRules": {"TargetClusters": {"shop/bookstore|3306": 100}},
+    }
+    return {
+        "Ts": None,
+        "Version": "1",
+        "Spec": {"SidecarTimeout": 60},
+        "Certificate": {"CommonName": "bookbuyer.shop.cluster.local"},
+        "Inbound": None,
+        "Outbound": {
+            "TrafficMatches": {"80": [match], "3306": [tcp]},
+            "ClustersConfigs": {
+                "shop/bookstore|14001": {"Endpoints": {"10.244.1.5:80": {"Weight": 100}}},
+                "shop/bookstore|3306": {"Endpoints": {"10.244.1.5:3306": {"Weight": 100}}},
+            },
+        },
+        "AllowedEndpoints": {},
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Mesh:
+    town: Town
+    store: Running
+    buyer: Running
+    papers: dict[str, dict[str, str]]
+    """By workload, its own."""
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
+        """As the bookbuyer does, which knows nothing of TLS."""
+        return asked(HTTPConnection(STORE_SERVICE, self.town.port(80), timeout=LONGEST), path, method, headers)
+
+    def as_workload(self, name: str, path: str, source: str = BOOKBUYER, **headers: str) -> tuple[int, Any]:
+        """As somebody with the papers of a workload, past its sidecar."""
+        address = (BOOKSTORE, self.town.port(80))
+        connection = HTTPSConnection(
+            *address, timeout=LONGEST, context=self.context(name), source_address=(source, 0)
+        )
+        return asked(connection, path, "GET", headers)
+
+    def context(self, name: str | None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cadata=self.papers["bookstore"]["IssuingCA"])
+        context.check_hostname = False
+        if name is not None:
+            certificate = self.town.ca / f"{name}.both"
+            certificate.write_text(self.papers[name]["PrivateKey"] + self.papers[name]["CertChain"])
+            context.load_cert_chain(certificate)
+        return context
+
+    def warehouse(self, path: str, method: str = "GET") -> tuple[int, Any]:
+        """As the bookstore asks."""
+        connection = HTTPConnection(WAREHOUSE, self.town.port(80), timeout=LONGEST)
+        return asked(connection, path, method, {"host": "warehouse.shop"})
+
+
+def asked(connection: HTTPConnection, path: str, method: str, headers: dict[str, str]) -> tuple[int, Any]:
+    sent = {"host": HOST, **{name.replace("_", "-"): value for name, value in headers.items()}}
+    try:
+        connection.request(method, path, headers=sent)
+        response = connection.getresponse()
+        data = response.read().decode()
+    finally:
+        connection.close()
+    return response.status, json.loads(data) if data.startswith("{") else (data, dict(response.getheaders()))
+
+
+@pytest.fixture(scope="module")
+def apps() -> Iterator[tuple[App, Echo]]:
+    app, database = App("bookstore"), Echo()
+    yield app, database
+    app.close()
+    database.sock.close()
+
+
+@pytest.fixture
+def mesh(tmp_path: Path, apps: tuple[App, Echo]) -> Iterator[Callable[..., Mesh]]:
+    towns: list[Town] = []
+    others: list[NginxPods] = []
+
+    def make(compat: dict[str, Any] | None = None, names: tuple[str, ...] = ("warehouse",)) -> Mesh:
+        pytest.importorskip("cryptography", reason="there are no certificates to test with")
+        if reason := NginxPods.missing():
+            pytest.skip(reason)
+        app, database = apps
+        town = Town(tmp_path, LOOPS[0], PORTS, {"10.244.1.7": BOOKBUYER})
+        towns.append(town)
+        town.ports["14001"] = str(app.port)
+        town.ports["3306"] = database.address.rpartition(":")[2]
+        documents = {"bookstore": town.fit(json.loads(EXAMPLE.read_text())), "bookbuyer": town.fit(buyer())}
+        for name in ("bookthief", "stranger"):
+            documents[name] = {"Certificate": {"CommonName": f"{name}.shop.cluster.local"}}
+        hosts = {f"{name}{version}.shop.svc.cluster.local": "*" for name in names for version in ("", "-v1", "-v2")}
+        documents["warehouse"] = {
+            "Certificate": {"CommonName": "warehouse.shop.cluster.local"},
+            "Inbound": {"TrafficMatches": {"80": {"HttpHostPort2Service": hosts}}},
+        }
+        files = {name: town.certify(name, document) for name, document in documents.items()}
+        papers = {name: json.loads(path.read_text())["Certificate"] for name, path in files.items()}
+        port = town.ports["80"]
+        own = papers["warehouse"]
+        pods = NginxPods(
+            {f"127.244.1.21:{port}": "v1", f"127.244.1.22:{port}": "v1 too", f"127.244.1.30:{port}": "v2"},
+            own["CertChain"], own["PrivateKey"], own["IssuingCA"],
+        )  # fmt: skip
+        pods.__enter__()
+        others.append(pods)
+        here = [f"{BOOKSTORE}:{town.ports[str(known)]}" for known in (80, 3306)]
+        node = {"namespace": "shop", "service": "bookstore", "service_account": "bookstore"}
+        store = town.pod(
+            "bookstore",
+            {
+                "node": node,
+                "sidecar": {"inbound": [*here, f"{BOOKSTORE}:{app.port}"], "outbound": f"{WAREHOUSE}:{port}"},
+                "compat": compat or {},
+            },
+            files["bookstore"],
+        )
+        buying = town.pod(
+            "bookbuyer",
+            {"sidecar": {"outbound": [f"{STORE_SERVICE}:{port}", f"{STORE_SERVICE}:{town.ports['3306']}"]}},
+            files["bookbuyer"],
+        )
+        return Mesh(town, store, buying, papers)
+
+    yield make
+    for town in towns:
+        town.end()
+    for each in others:
+        each.__exit__(None, None, None)
+
+
+def test_a_request_goes_from_workload_to_workload_by_tls_and_identity(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    status, told = it.ask("/books-bought", client_app="discount")
+    assert (status, told["app"], told["headers"]["serviceidentity"]) == (200, "bookstore", "bookbuyer.shop")
+    assert told["headers"]["host"] == HOST
+    assert told["peer"] == "127.0.0.6"
+    # What an application says of itself is replaced by what its sidecar knows.
+    status, told = it.ask("/books-bought", serviceidentity="admin.shop")
+    assert (status, told["headers"]["serviceidentity"]) == (200, "bookbuyer.shop")
+    # Not a method of the first rule: the second one is open to all of the mesh.
+    assert it.ask("/books-bought", "POST")[0] == 200
+    # A host that is not served here
+    assert it.as_workload("bookbuyer", "/books-bought", host="elsewhere.shop")[0] == 403
+    with socket.create_connection((STORE_SERVICE, it.town.port(3306)), timeout=LONGEST) as sock:
+        sock.sendall(b"select 1")
+        assert sock.recv(64) == b"select 1"
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(64) == b""
+
+
+def test_nobody_is_who_has_not_proved_it(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    assert it.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookthief.shop")[0] == 200
+    # The incumbent believed this header.
+    assert it.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookbuyer.shop")[0] == 403
+    assert it.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 403
+    for papers, source in ((None, BOOKBUYER), ("bookbuyer", STRANGER)):
+        with pytest.raises(OSError), socket.create_connection(
+            (BOOKSTORE, it.town.port(80)), timeout=LONGEST, source_address=(source, 0)
+        ) as plain, it.context(papers).wrap_socket(plain) as sock:  # fmt: skip
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: bookstore\r\n\r\n")
+            if not sock.recv(1):
+                raise ConnectionResetError
+    with socket.create_connection((BOOKSTORE, it.town.port(80)), timeout=LONGEST) as sock:
+        sock.sendall(b"GET /books-bought HTTP/1.1\r\nHost: bookstore\r\n\r\n")
+        assert sock.recv(64).startswith(b"HTTP/1.1 400 ")
+
+
+def test_the_header_alone_counts_by_a_switch(mesh: Callable[..., Mesh]) -> None:
+    it = mesh({"identity": "header"})
+    assert it.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 200
+
+
+def test_requests_are_shared_by_weight_and_names_of_servers_are_verified(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    seen = Counter(it.warehouse("/api/stock")[1][0].split()[0] for _ in range(100))
+    assert seen.keys() == {"v1", "v2"}
+    assert 75 <= seen["v1"] <= 99
+    answer = it.warehouse("/api/stock")[1][0]
+    assert "bookstore.shop CN=bookstore.shop.cluster.local" in answer
+    # Only GET and POST are for the split; any other goes to the root service's own endpoints.
+    others = {it.warehouse("/api/stock", "PUT")[1][0].split(" bookstore")[0] for _ in range(6)}
+    assert others == {"v1", "v1 too"}
+
+
+@pytest.mark.parametrize(("server_name", "status"), [("verified", 503), ("ignored", 200)])
+def test_a_server_with_another_name_is_not_asked(mesh: Callable[..., Mesh], server_name: str, status: int) -> None:
+    it = mesh({"server_name": server_name}, names=("depot",))
+    assert it.warehouse("/api/stock")[0] == status
+
+
+def test_a_limit_of_a_route_answers_with_its_own_words(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    connection = HTTPConnection(STORE_SERVICE, it.town.port(80), timeout=LONGEST)
+
+    for _ in range(2000):
+        connection.request("GET", "/books-bought", headers={"Host": HOST})
+        response = connection.getresponse()
+        response.read()
+        if response.status == 429:
+            break
+    connection.close()
+    assert (response.status, response.headers["x-limited"]) == (429, "route")
+
+
+def test_a_breaker_opens_and_answers_in_its_place(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    found = poll(lambda: [answer for answer in [it.warehouse("/api/fail")] if answer[0] == 520], "an open breaker")
+    assert found[0][1][0] == "try later"
+
+
+def test_a_probe_reaches_the_application(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    port = it.town.port(15902)
+    headers = ["-H", f"Original-Http-Port: {it.town.port(14001)}", "-H", "Original-Http-Path: /ready"]
+    answer = curl(*headers, f"http://127.0.0.1:{port}/osm-healthcheck").stdout
+    assert json.loads(answer)["path"] == "/ready"
+
+
+def test_what_is_not_yet_in_force_is_told(mesh: Callable[..., Mesh]) -> None:
+    it = mesh()
+    notes = it.store.ask("GET", "/server_info")[1]["notes"]
+    assert {note["kind"] for note in notes} >= {"not-in-force", "plugin"}
+    metrics = it.store.ask("GET", "/metrics")[1]
+    assert 'meshproxy_config_notes{kind="plugin"} 1' in metrics
+    dumped = json.dumps(it.store.ask("GET", "/config_dump")[1])
+    assert "PRIVATE KEY" not in dumped
+    assert "PRIVATE KEY" not in json.dumps(it.store.ask("GET", "/config")[1])
