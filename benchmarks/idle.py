@@ -1,7 +1,8 @@
 """An idle proxy: the memory of all its processes, and the time from its start until it is ready.
 
-Ours runs `configs/tcp.yaml`, on free ports; a peer runs one relay.  PSS divides a shared page by all who map it, and
-the harness is Python too: RSS, which counts it whole, is what a proxy alone on its machine cannot exceed.
+Ours runs the worked example of FSM's sidecar, all of a workload's policy with mTLS, on free ports; a peer runs one
+relay.  PSS divides a shared page by all who map it, and the harness is Python too: RSS, which counts it whole, is what
+a proxy alone on its machine cannot exceed.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-import yaml
-
-from benchmarks import process
+from benchmarks import pki, process
 from benchmarks.harness import Plan, Result, interleave, note
 from benchmarks.peers import Meshproxy, Peer
 
-CONFIG = process.ROOT / "configs" / "tcp.yaml"
+EXAMPLE = process.ROOT / "tests" / "dialects" / "fsm" / "golden" / "example.json"
+POLICY = "fsm.json"
 SETTLE = 1.5
 """Seconds after which an idle process has freed what only its start needed, and ours has looked at its files once."""
 
@@ -44,29 +45,33 @@ def run(plan: Plan) -> list[Result]:
 
 
 def idle(kind: type[Peer], core: int) -> Peer:
-    nobody = process.free_port()
-    if not issubclass(kind, Meshproxy):
-        return kind(nobody, core)
-    ours = kind(nobody, core)
-    ours.given = json.dumps(on_free_ports(yaml.safe_load(CONFIG.read_text()), ours.admin))
-    return ours
+    return (Sidecar if issubclass(kind, Meshproxy) else kind)(process.free_port(), core)
 
 
-def on_free_ports(document: dict[str, Any], admin: int) -> dict[str, Any]:
-    """The document with every TCP and UDP address that it listens on moved to a free port."""
+class Sidecar(Meshproxy):
+    """Beside a workload, with a policy that a control plane has written for it."""
 
-    def moved(address: str) -> str:
-        host, colon, port = address.rpartition(":")
-        return f"{host}:{process.free_port()}" if colon and port.isdigit() else address
+    def relay(self) -> dict[str, object]:
+        here = {side: f"127.0.0.1:{process.free_port()}" for side in ("inbound", "outbound")}
+        return {"include": [POLICY], "sidecar": here}
 
-    for section in places(document):
-        listen = section["listen"]
-        section["listen"] = [moved(each) for each in listen] if isinstance(listen, list) else moved(listen)
-    return {**document, "admin": {**document.get("admin", {}), "listen": f"127.0.0.1:{admin}"}}
+    def furnish(self, directory: Path) -> None:
+        super().furnish(directory)
+        policy = json.loads(EXAMPLE.read_text())
+        # The ports of probes are those of the machine.
+        policy["Spec"]["Probes"] = {}
+        with pki.mesh() as mesh:
+            own = {"CertChain": mesh.rsa.certificate, "PrivateKey": mesh.rsa.key, "IssuingCA": mesh.rsa.ca}
+            papers = {key: path.read_text() for key, path in own.items()}
+        for held in certificates(policy):
+            held.update(papers)
+        (directory / POLICY).write_text(json.dumps(policy))
 
 
-def places(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Whatever has a `listen`."""
-    yield from document.get("listeners", ())
-    if "status" in document:
-        yield document["status"]
+def certificates(value: Any) -> Iterator[dict[str, Any]]:
+    """Those in a policy that are not the workload's own by reference."""
+    if isinstance(value, dict):
+        if value.get("PrivateKey"):
+            yield value
+        for below in value.values():
+            yield from certificates(below)

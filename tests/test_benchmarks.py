@@ -188,19 +188,10 @@ def test_reload_documents_have_a_thousand_clusters_that_all_change() -> None:
     assert {name for name in first if first[name] == second[name]} == {"upstream"}
 
 
-def test_an_example_is_moved_to_free_ports() -> None:
-    moved = idle.on_free_ports(
-        {
-            "listeners": [{"listen": "127.0.0.1:5432"}, {"listen": ["0.0.0.0:53", "unix:/run/a.sock"]}],
-            "status": {"listen": "127.0.0.1:15020"},
-        },
-        admin=7002,
-    )
-    assert moved["admin"] == {"listen": "127.0.0.1:7002"}
-    assert moved["listeners"][0]["listen"] != "127.0.0.1:5432"
-    assert moved["listeners"][1]["listen"][0].startswith("0.0.0.0:")
-    assert moved["listeners"][1]["listen"][1] == "unix:/run/a.sock"
-    assert moved["status"]["listen"] != "127.0.0.1:15020"
+def test_a_policy_has_certificates_and_references_to_them() -> None:
+    held, reference = {"PrivateKey": "a", "CertChain": "b"}, {"OsmIssued": True, "PrivateKey": ""}
+    outbound = {"ClustersConfigs": {"a": {"SourceCert": held}, "b": {"SourceCert": reference}}}
+    assert [*idle.certificates({"Certificate": held, "Outbound": outbound})] == [held, held]
 
 
 def test_idle_measures_memory_and_start_of_what_is_present(monkeypatch: pytest.MonkeyPatch) -> None:

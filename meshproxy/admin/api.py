@@ -21,6 +21,7 @@ from meshproxy.admin.tables import text_table
 from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid
 from meshproxy.plan.explain import Question, Unclear
+from meshproxy.schema.kinds import port_in
 
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
@@ -274,7 +275,18 @@ def _question(request: Request) -> Question:
         _one(request, "listener"),
         _one(request, "table"),
         _one(request, "identity"),
+        _port(request),
     )
+
+
+def _port(request: Request) -> int | None:
+    text = _one(request, "port")
+    if text is None:
+        return None
+    try:
+        return port_in(text)
+    except ValueError as why:
+        raise Refusal(400, f"port: {why}") from None
 
 
 def _flag(request: Request, name: str) -> bool:

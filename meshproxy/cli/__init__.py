@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from meshproxy import __version__
+from meshproxy.cli import policy_options
 
 OK, FAILED, USAGE, INVALID, CANNOT_BIND = range(5)
 
@@ -52,20 +53,15 @@ def parser() -> argparse.ArgumentParser:
         "--files", action="store_true", dest="look_at_files", help="look also at the certificates that it names"
     )
     _output_option(check)
+    policy_options.workload(check)
 
     explain = commands.add_parser("explain", help="say which rule decides about a request, and why no other; offline")
     explain.set_defaults(command=_explain)
-    explain.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
-    explain.add_argument("--host", required=True, help="what the request's Host says, with a port or without")
-    explain.add_argument("--path", required=True, help="its path, and the query")
-    explain.add_argument("--method", default="GET", help="its method (%(default)s)")
-    explain.add_argument(
-        "-H", "--header", action="append", default=[], metavar="'NAME: VALUE'", help="a header of it; may be repeated"
-    )
-    explain.add_argument("--listener", metavar="NAME", help="where it arrives, if there are several")
-    explain.add_argument("--table", metavar="NAME", help="the table of routes, if the listener has several")
-    explain.add_argument("--identity", metavar="ID", help="who the client has proved to be, such as shop/web")
-    _output_option(explain)
+    policy_options.explain(explain)
+
+    convert = commands.add_parser("convert", help="say a configuration in the words of another mesh; offline")
+    convert.set_defaults(command=_convert)
+    policy_options.convert(convert)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.set_defaults(command=_schema)
@@ -157,6 +153,12 @@ def _explain(arguments: argparse.Namespace) -> int:
     from meshproxy.cli.explain import explain
 
     return explain(arguments)
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.convert import convert
+
+    return convert(arguments)
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -1,4 +1,7 @@
-"""`meshproxy check` and `meshproxy schema`: what may be said, and what is wrong with what was said."""
+"""`meshproxy check` and `meshproxy schema`: what may be said, and what is wrong with what was said.
+
+Policy of SMI is for many workloads: unless one is named, it is checked as it is for each of them.
+"""
 
 from __future__ import annotations
 
@@ -8,26 +11,42 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from meshproxy.cli import INVALID, OK
-from meshproxy.dialects import translated
+from meshproxy.admin.tables import text_table
+from meshproxy.cli import INVALID, OK, USAGE, policy
+from meshproxy.cli.policy_options import unclear
+from meshproxy.cli.workload import have_papers, is_named, on_the_line, standing, with_papers
+from meshproxy.dialects import translated, workloads
 from meshproxy.dialects.translation import Note, Setting
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, Document, combine
+from meshproxy.model.combine import bounded
 from meshproxy.model.relaxed import relaxations
 from meshproxy.schema import json_schema
 from meshproxy.sources.files import Files
 
 TRUSTING = {"chain": "whoever has a certificate of its CA", "off": "anybody who answers"}
 """Whom, where names are not verified."""
+TAKEN = "no file says what workloads show to each other: it is taken that they can prove who they are"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What is right comes to this."""
+
+    words: str
+    warnings: tuple[Problem, ...]
+    policy: list[policy.Row] | None = None
+    """If it was asked for."""
 
 
 def check(arguments: argparse.Namespace) -> int:
+    if wrong := unclear(arguments):
+        print(f"meshproxy: {wrong}", file=sys.stderr)
+        return USAGE
     try:
-        documents, notes = in_our_words(Files(arguments.files, os.environ).read())
-        config = combine(documents)
-        warnings = [note.problem for note in notes]
-        warnings += [*_warnings(documents), *(_files(documents) if arguments.look_at_files else ())]
+        found = _checked(arguments, on_the_line(arguments, Files(arguments.files, os.environ).read()))
     except Invalid as invalid:
         if arguments.output == "json":
             print(json.dumps({"problems": [problem.as_json() for problem in invalid.problems]}, indent=1))
@@ -36,11 +55,14 @@ def check(arguments: argparse.Namespace) -> int:
                 print(problem, file=sys.stderr)
         return INVALID
     if arguments.output == "json":
-        print(json.dumps({"problems": [], "warnings": [warning.as_json() for warning in warnings]}, indent=1))
+        said: dict[str, object] = {"problems": [], "warnings": [warning.as_json() for warning in found.warnings]}
+        print(json.dumps(said if found.policy is None else {**said, "policy": found.policy}, indent=1))
     else:
-        for warning in warnings:
+        for warning in found.warnings:
             print(f"warning: {warning}", file=sys.stderr)
-        print(f"valid: {_count(len(config.listeners), 'listener')}, {_count(len(config.clusters), 'cluster')}")
+        print(found.words)
+        if found.policy is not None:
+            print(text_table(policy.in_short(found.policy)), end="")
     return OK
 
 
@@ -48,6 +70,55 @@ def in_our_words(documents: Sequence[Document]) -> tuple[tuple[Document, ...], t
     """Policy in the words of a mesh means what it means for the workload that the other documents name."""
     found = translated(documents, Setting.of(documents))
     return found.documents, found.notes
+
+
+def _checked(arguments: argparse.Namespace, documents: Sequence[Document]) -> Checked:
+    known = workloads(documents)
+    taken = []
+    if known and not have_papers(documents) and (arguments.role or not is_named(documents)):
+        documents = with_papers(documents)
+        taken.append(Problem("sidecar.certificate", TAKEN))
+    if known and not is_named(documents):
+        found = _for_each(known, documents)
+        return replace(found, warnings=(*taken, *found.warnings))
+    ours, notes = in_our_words(documents)
+    config = combine(ours)
+    warnings = [*taken, *(note.problem for note in notes)]
+    warnings += [*_warnings(ours), *(_files(ours) if arguments.look_at_files else ())]
+    words = f"valid: {_count(len(config.listeners), 'listener')}, {_count(len(config.clusters), 'cluster')}"
+    return Checked(words, tuple(warnings), policy.rows(config) if arguments.role else None)
+
+
+def _for_each(several: Sequence[str], documents: Sequence[Document]) -> Checked:
+    """Of what is wrong for many, each is told once."""
+    problems: dict[Problem, list[str]] = {}
+    warnings: dict[Problem, list[str]] = {}
+    for workload in several:
+        try:
+            ours, notes = in_our_words(standing(documents, *_parted(workload)))
+            combine(ours)
+            for warning in (*(note.problem for note in notes), *_warnings(ours)):
+                warnings.setdefault(warning, []).append(workload)
+        except Invalid as invalid:
+            for problem in invalid.problems:
+                problems.setdefault(problem, []).append(workload)
+    if problems:
+        raise Invalid(bounded(_for_whom(problems, len(several))))
+    return Checked(f"valid for {_count(len(several), 'workload')}", tuple(_for_whom(warnings, len(several))))
+
+
+def _parted(workload: str) -> tuple[str, str]:
+    namespace, _, account = workload.partition("/")
+    return namespace, account
+
+
+def _for_whom(told: dict[Problem, list[str]], all_of_them: int) -> list[Problem]:
+    found = []
+    for problem, whom in told.items():
+        more = f" and {len(whom) - 1} more" if len(whom) > 1 else ""
+        message = problem.message if len(whom) == all_of_them else f"{problem.message} (for {whom[0]}{more})"
+        found.append(Problem(problem.path, message, problem.source, problem.line))
+    return found
 
 
 def _warnings(documents: Sequence[Document]) -> Iterator[Problem]:

@@ -61,6 +61,24 @@ def translated(documents: Sequence[Document], setting: Setting) -> Translation:
     return Translation(tuple(ours), tuple(notes))
 
 
+def workloads(documents: Sequence[Document]) -> list[str]:
+    """`namespace/service-account` of all whose proxy a policy may be for; none, if it is for one proxy anyhow."""
+    from meshproxy.dialects import smi
+
+    return smi.workloads([*_sheets(_of("smi", documents))])
+
+
+def behind(documents: Sequence[Document], namespace: str, service: str) -> set[tuple[str, str]]:
+    """Namespace and service account of all who serve a service."""
+    from meshproxy.dialects.smi import served
+
+    return served.behind([*_sheets(_of("smi", documents))], namespace, service)
+
+
+def _of(dialect: str, documents: Iterable[Document]) -> Iterable[Document]:
+    return (document for document in documents if document.foreign and document.foreign.dialect == dialect)
+
+
 def _syntax(content: str) -> ModuleType:
     """JSON where the document begins as only JSON is written: with a brace and a key in quotes."""
     brace = text.past_blanks(content, 0)

@@ -114,11 +114,16 @@ class Translated(Document):
 
     meant: dict[Path, tuple[Sheet, Path]] = field(default_factory=dict)
 
+    def origin(self, path: Path) -> tuple[Sheet, Path] | None:
+        """Where it was said, or what it stands in."""
+        above = (path[:end] for end in range(len(path), -1, -1))
+        return next((self.meant[place] for place in above if place in self.meant), None)
+
     def problem(self, path: Path, message: str) -> Problem:
-        above = next((path[:end] for end in range(len(path), -1, -1) if path[:end] in self.meant), None)
-        if above is None:
+        origin = self.origin(path)
+        if origin is None:
             return Problem(path_text(path), message, self.source)
-        sheet, theirs = self.meant[above]
+        sheet, theirs = origin
         ours = path_text(path)
         return sheet.problem(theirs, f"{message} (in our words, {ours})")
 

@@ -17,10 +17,10 @@ def outline(rule: Rule) -> dict[str, object]:
     match = rule.match
     return {
         "hosts": match.hosts,
-        "path": _choice(match.path) if match.path else None,
+        "path": looked_for(match.path) if match.path else None,
         "methods": match.methods,
-        "headers": tuple([f"{name} {_choice(value)}" for name, value in match.headers]),
-        "query": tuple([f"{name} {_choice(value)}" for name, value in match.query]),
+        "headers": tuple([f"{name} {looked_for(value)}" for name, value in match.headers]),
+        "query": tuple([f"{name} {looked_for(value)}" for name, value in match.query]),
         "identities": match.identities,
         "to": destination(rule),
     }
@@ -49,15 +49,15 @@ def _whom(share: Share) -> str:
 
 def _share(share: Share) -> str:
     whom = _whom(share)
-    asked = [f"header {name} {_choice(value)}" for name, value in share.headers]
-    asked += [f"cookie {name} {_choice(value)}" for name, value in share.cookies]
+    asked = [f"header {name} {looked_for(value)}" for name, value in share.headers]
+    asked += [f"cookie {name} {looked_for(value)}" for name, value in share.cookies]
     if asked:
         return f"{whom} for {' and '.join(asked)}"
     later = [f" then {step.weight} after {show_duration(step.after)}" for step in share.steps if step.after]
     return f"{whom} {share.weight_after(0)}{''.join(later)}"
 
 
-def _choice(match: PathMatch | ValueMatch) -> str:
+def looked_for(match: PathMatch | ValueMatch) -> str:
     """The one way to look that was chosen."""
     for field in fields(match):
         said = getattr(match, field.name)

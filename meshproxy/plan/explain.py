@@ -12,8 +12,8 @@ it.  That takes as long as a table is large: ask in a thread.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from meshproxy.core.condition import conditions
 from meshproxy.core.path import leads_to
 from meshproxy.core.target import Irregular, normaliser
 from meshproxy.filters.authorize import NOT_AUTHORIZED
-from meshproxy.model import Config, Http, RouteTable, Rule
+from meshproxy.model import Chain, Config, Http, Listener, Match, RouteTable, Rule
 from meshproxy.model.authorize import Admission
 from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.matching import RouteMatch
@@ -60,6 +60,8 @@ class Question:
     table: str | None = None
     identity: str | None = None
     """Who the client has proved to be, in full or short; absent: nobody."""
+    port: int | None = None
+    """That was connected to, where chains ask for it."""
 
 
 class Reading(NamedTuple):
@@ -172,7 +174,7 @@ def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
         reading = Reading(listener.http, listener.codec)
         if question.listener in (None, listener.name):
             # Of several chains, any may lead to the same table.
-            for name in dict.fromkeys(chain.routes for chain in listener.outcomes):
+            for name in dict.fromkeys(chain.routes for chain in chains_at(listener, question.port)):
                 if name is not None and question.table in (None, name):
                     places.setdefault((name, reading), []).append(listener.name)
     if len(places) == 1:
@@ -180,14 +182,25 @@ def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
         return Place(tables[name], reading), listeners
     if places:
         choices = (f"{name} of {', '.join(listeners[:3])}" for (name, _), listeners in places.items())
-        raise Unclear(f"listener, table: say which of them; there are: {_names(choices)}")
+        ports = "" if question.port is not None else ", port"
+        raise Unclear(f"listener, table{ports}: say which of them; there are: {_names(choices)}")
     if question.listener is None and question.table is not None:
         # No listener uses it, yet.
         return Place(tables[question.table], Reading()), []
-    if question.listener in {listener.name for listener in speaking}:
+    if question.table is not None and question.listener in {listener.name for listener in speaking}:
         raise Unclear(f"table: listener {question.listener!r} does not use {question.table!r}")
     wrong = "no listener speaks http" if question.listener is None else f"no {question.listener!r} speaks http"
+    wrong += f" on port {question.port}" if question.port is not None else ""
     raise Unclear(f"listener: {wrong}; these do: {_names(listener.name for listener in speaking)}")
+
+
+def chains_at(listener: Listener, port: int | None) -> Iterator[Chain]:
+    """Those that a connection to the port may meet, in full; without a port, to any."""
+    for chain in listener.outcomes:
+        if port is None or not chain.match.ports or port in chain.match.ports:
+            yield chain
+            if replace(chain.match, ports=()) == Match() and (port is not None or not chain.match.ports):
+                return
 
 
 def _names(names: Iterable[str]) -> str:

@@ -254,6 +254,12 @@ PositiveDuration = Annotated[float, POSITIVE_DURATION]
 Size = Annotated[int, SIZE]
 Network = Annotated[IPv4Network | IPv6Network, NETWORK]
 Port = Annotated[int, PORT]
+
+
+def port_in(text: str) -> int:
+    """The port that stands in a text, or `ValueError`."""
+    number: int = PORT.read(int(text) if re.fullmatch("[0-9]{1,5}", text) else text)
+    return number
 Name = Annotated[str, NAME]
 Text = Annotated[str, TEXT]
 SecretText = Annotated[Secret, SECRET]

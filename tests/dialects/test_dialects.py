@@ -63,7 +63,7 @@ def test_a_variable_of_the_environment() -> None:
         (b"drain: {}\n---\ndrain: {}\n", "f:2: a second document begins"),
         (b"include: [a]\n", "f:1: include: `include` names files: it is for files only"),
         (b"drain:\n  delay: 5\n", "f:2: drain.delay: `delay` must be a duration such as 5s"),
-        (b"clusters:\n  a:\n    endpoints: [{}]\n", "f:3: clusters.a.endpoints[0].address: `address` is missing"),
+        (b"routes:\n  a:\n    order: written\n", "f:2: routes.a.rules: `rules` is missing"),
         (b'{"drain":\n{"delya": 1}}', "f:2: drain.delya: unknown key `delya`; did you mean `delay`?"),
     ],
 )

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -162,14 +161,3 @@ class NginxPods(NginxHttp):
 """
             for address, name in self._addresses.items()
         )
-
-
-def reaches(address: tuple[str, int], source: str) -> bool:
-    """Whether somebody at that source is let in, or at least not turned away at once."""
-    with socket.create_connection(address, timeout=10, source_address=(source, 0)) as sock:
-        sock.settimeout(10)
-        try:
-            sock.sendall(b"?")
-            return sock.recv(1) != b""
-        except OSError:
-            return False

@@ -28,7 +28,7 @@ def config(rules: Any = None, **listener: Any) -> Config:
 
 
 def ask(
-    said: Config, path: str = "/", host: str = "shop.local", *headers: str, method: str = "GET", **where: str
+    said: Config, path: str = "/", host: str = "shop.local", *headers: str, method: str = "GET", **where: Any
 ) -> dict[str, Any]:
     return Explainer()(said, Question(method, host, path, headers, **where))
 
@@ -170,9 +170,9 @@ def several() -> Config:
 @pytest.mark.parametrize(
     ("where", "words"),
     [
-        ({}, "listener, table: say which of them; there are: api of both; web of in, both; web of lenient"),
-        ({"listener": "both"}, "listener, table: say which of them; there are: api of both; web of both"),
-        ({"table": "web"}, "listener, table: say which of them; there are: web of in, both; web of lenient"),
+        ({}, "listener, table, port: say which of them; there are: api of both; web of in, both; web of lenient"),
+        ({"listener": "both"}, "listener, table, port: say which of them; there are: api of both; web of both"),
+        ({"table": "web"}, "listener, table, port: say which of them; there are: web of in, both; web of lenient"),
         ({"table": "wep"}, "table: there is no 'wep'; there are: api; spare; web"),
         ({"listener": "db"}, "listener: no 'db' speaks http; these do: both; in; lenient"),
         ({"listener": "in", "table": "api"}, "table: listener 'in' does not use 'api'"),
@@ -193,6 +193,26 @@ def test_a_listener_a_table_or_both_say_where() -> None:
     assert ask(said, table="web", listener="both")["table"] == "web"
     with pytest.raises(Unclear, match="no listener speaks http"):
         ask(Config())
+
+
+def test_a_port_says_which_chain() -> None:
+    said = several()
+    assert ask(said, listener="both", port=81)["table"] == "api"
+    assert ask(said, listener="both", port=80)["table"] == "web"
+    mixed = conversation_config(rules=RULES)
+    mixed["routes"]["api"] = [{"cluster": "up"}]
+    mixed["listeners"] = [
+        {"name": "all", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "up",
+         "chains": [{"match": {"ports": [80]}, "protocol": "http", "routes": "web"},
+                    {"match": {"ports": [81], "sources": ["10.0.0.0/8"]}, "protocol": "http", "routes": "web"},
+                    {"match": {"ports": [81, 82]}, "protocol": "http", "routes": "api"}]},
+    ]  # fmt: skip
+    config = decode(Config, mixed)
+    assert (ask(config, port=80)["table"], ask(config, port=82)["table"]) == ("web", "api")
+    with pytest.raises(Unclear, match="listener, table: say which of them; there are: api of all; web of all"):
+        ask(config, port=81)
+    with pytest.raises(Unclear, match="listener: no listener speaks http on port 83"):
+        ask(config, port=83)
 
 
 FOR_SOME: list[dict[str, Any]] = [

@@ -68,6 +68,8 @@ class Clusters:
     said: Mapping[str, Cluster]
     taken: frozenset[str] = frozenset()
     """Names that are another's already."""
+    local: bool = False
+    """Whether they are the application."""
     own: Papers | None = None
     trust_domain: str = ""
     of_mesh: frozenset[str] = frozenset()
@@ -138,8 +140,7 @@ class Clusters:
         said, path = self.said[theirs], (*self.path, theirs)
         papers = self._papers(theirs, hop)
         found: Data = {"endpoints": self._endpoints(said, path)}
-        local = [address for address, _ in said.endpoints if address.startswith(LOOPBACK)]
-        if local and len(local) == len(said.endpoints):
+        if self.local and said.endpoints and all(address.startswith(LOOPBACK) for address, _ in said.endpoints):
             found["source"] = LOCAL_SOURCE
         wait = said.settings.tcp.connect_timeout or self.draft.said.spec.sidecar_timeout
         if wait:

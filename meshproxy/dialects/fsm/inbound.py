@@ -34,7 +34,7 @@ class Inbound:
         self.said = said
         outbound = draft.said.outbound
         taken = frozenset(name_of(name) for name, _ in outbound.clusters) if outbound else frozenset()
-        self.clusters = Clusters(draft, (*PATH, "ClustersConfigs"), dict(said.clusters), taken)
+        self.clusters = Clusters(draft, (*PATH, "ClustersConfigs"), dict(said.clusters), taken, local=True)
         claim: list[Data] = []
         if papers is not None and draft.compat.identity == "certificate":
             claim = [{"claim": {"header": IDENTITY}}]

@@ -6,7 +6,7 @@ to the kubelet; or `Original-Tcp-Port`, for a helper beside it that connects the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from meshproxy.dialects.fsm.draft import Data, Draft
 from meshproxy.dialects.fsm.rules import Placed, put_table
@@ -14,31 +14,38 @@ from meshproxy.dialects.fsm.said import Probe
 from meshproxy.model.sidecar import ANY
 from meshproxy.schema.shapes import Path
 
-PORTS = {"liveness": 15901, "readiness": 15902, "startup": 15903}
-KEYS = {"liveness": "LivenessProbes", "readiness": "ReadinessProbes", "startup": "StartupProbes"}
+NAME = "probes"
 HELPER = 15904
 PATH: Path = ("Spec", "Probes")
 HTTP_PORT, HTTP_PATH, TCP_PORT = "original-http-port", "original-http-path", "original-tcp-port"
 
 
 def put_probes(draft: Draft) -> None:
+    ports: dict[int, None] = {}
+    rules = [*_rules(draft, ports)]
+    if rules:
+        put_table(draft, NAME, rules, PATH)
+        listen = [f"{ANY}:{port}" for port in ports]
+        draft.put("listeners", NAME, {"listen": listen, "protocol": "http", "routes": NAME}, PATH)
+
+
+def _probes(draft: Draft) -> Iterator[tuple[Probe, Path]]:
     said = draft.said.spec.probes
-    for kind, probes in (("liveness", said.liveness), ("readiness", said.readiness), ("startup", said.startup)):
-        path = (*PATH, KEYS[kind])
-        rules = [*_rules(draft, PORTS[kind], probes, path)]
-        if rules:
-            name = f"probe-{kind}"
-            listener: Data = {"listen": f"{ANY}:{PORTS[kind]}", "protocol": "http", "routes": name}
-            put_table(draft, name, rules, path)
-            draft.put("listeners", name, listener, path)
+    of_kinds = {"LivenessProbes": said.liveness, "ReadinessProbes": said.readiness, "StartupProbes": said.startup}
+    for key, probes in of_kinds.items():
+        for place, probe in enumerate(probes):
+            yield probe, (*PATH, key, place, "httpGet")
 
 
-def _rules(draft: Draft, port: int, probes: Sequence[Probe], path: Path) -> Iterator[Placed]:
-    for place, probe in enumerate(probes):
-        get, at = probe.http_get, (*path, place, "httpGet")
-        if get is None or get.port != port:
+def _rules(draft: Draft, ports: dict[int, None]) -> Iterator[Placed]:
+    """What each of them asks for; `ports` are those that they are turned to."""
+    for probe, at in _probes(draft):
+        get = probe.http_get
+        if get is None:
             continue
         headers = {header.name.lower(): header.value for header in get.headers}
+        if HTTP_PORT in headers or TCP_PORT in headers:
+            ports[get.port] = None
         if HTTP_PORT in headers:
             asked = {key: {"exact": headers[key]} for key in (HTTP_PORT, HTTP_PATH) if key in headers}
             rule: Data = {"match": {"headers": asked}, "cluster": _local(draft, headers[HTTP_PORT], at)}

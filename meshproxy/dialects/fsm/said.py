@@ -88,7 +88,7 @@ Weights = tuple[tuple[Text, Weight], ...]
 PASSED = frozenset(
     "Ts Version Metrics HTTP1PerRequestLoadBalancing HTTP2PerRequestLoadBalancing SidecarLogLevel ClusterSet "
     "Expiration SubjectAltNames Backlog AllowedEndpoints Plugins Service Port Hash path host scheme exec grpc "
-    "tcpSocket initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold "
+    "EgressGateways tcpSocket initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold "
     "terminationGracePeriodSeconds".split()
 )
 """Keys that are known, and ask for nothing that a proxy would do."""
@@ -375,7 +375,6 @@ class Outbound(Said):
 @dataclass(frozen=True, slots=True)
 class Forward(Said):
     matches: Annotated[tuple[tuple[Text, Annotated[Any, ANYTHING]], ...], Key("ForwardMatches")] = ()
-    gateways: Annotated[Any, ANYTHING, Key("EgressGateways")] = None
 
 
 @dataclass(frozen=True, slots=True)

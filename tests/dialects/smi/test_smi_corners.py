@@ -498,3 +498,66 @@ def test_a_port_that_says_nothing_speaks_http_where_requests_are_looked_at(more:
 )
 def test_a_reference_to_what_is_not_there_is_a_problem(more: str, why: str) -> None:
     assert any(why in problem for problem in refused("shop/books", policy(BOOKS, group("[{name: a}]"), more)))
+
+
+# Who is who ---------------------------------------------------------------------------------------
+
+
+def test_a_target_of_one_port_admits_nothing_on_another_one() -> None:
+    ports = "[{name: http, port: 80, targetPort: 8080}, {name: http-2, port: 81}]"
+    books = policy(pod("v1", "10.1.0.1"), service("books", "10.96.0.1", ports=ports), group("[{name: a}]"))
+    of_one = target(HTTP, version="v1alpha2").replace("name: books, namespace: shop}", "name: books, port: 80}", 1)
+    assert len(admitted(books, of_one)) == 1
+    assert admitted(books, of_one, port=81) == []
+
+
+@pytest.mark.parametrize("status", ["phase: Failed", "conditions: [{type: Ready, status: 'False'}]"])
+def test_a_pod_that_is_not_ready_serves_nobody(status: str) -> None:
+    late = pod("v2", "10.1.0.2").replace("podIP: 10.1.0.2", f"podIP: 10.1.0.2, {status}")
+    config, _ = put("shop/books", policy(BOOKS, late))
+    found = plain(config)["clusters"]["shop/books|80"]["endpoints"]
+    assert [each["address"] for each in found] == ["10.1.0.1:8080"]
+
+
+def test_who_shares_an_address_is_told_apart_by_the_pod_that_is_named_or_not_at_all() -> None:
+    endpoints = """
+apiVersion: v1
+kind: Endpoints
+metadata: {name: books, namespace: shop}
+subsets: [{addresses: [{ip: 10.1.0.1%s}], ports: [{name: http, port: 8080}]}]
+"""
+    both = (BOOKS, pod("v2", "10.1.0.1", "other", "other"))
+    for named, identity in ((", targetRef: {kind: Pod, name: v1}", "shop/books"), ("", None)):
+        config, _ = put("shop/books", policy(*both, endpoints % named))
+        (found,) = plain(config)["clusters"]["shop/books|80"]["endpoints"]
+        assert (found.get("identity") if isinstance(found, dict) else None) == identity
+
+
+def test_who_shares_requests_speaks_the_same() -> None:
+    unsaid = "[{port: 80}]"
+    v1, v2 = service("v1", "10.96.0.2", "{version: v1}", unsaid), service("v2", "10.96.0.3", "{version: v2}", unsaid)
+    pods = pod("v1", "10.1.0.1"), pod("v2", "10.1.0.2", "others")
+    shared = split("[{service: v1, weight: 1}, {service: v2, weight: 1}]", service="v1")
+    assert set(rules(*pods, v1, v2, group("[{name: a}]"), target(HTTP), shared)) == {"shop/v1|80", "shop/v2|80"}
+    assert set(rules(*pods, v1, v2, group("[{name: a}]"), target(HTTP))) == {"shop/v1|80"}
+
+
+def test_a_group_for_one_port_makes_no_http_of_another_one() -> None:
+    ports = "[{name: a, port: 80}, {name: b, port: 81}]"
+    books = policy(pod("v1", "10.1.0.1"), service("books", "10.96.0.1", ports=ports), group("[{name: a}]"))
+    config, _ = put("shop/books", policy(books, TCP.format(ports="[80]"), target(HTTP, TCP_RULE)))
+    assert {name for name in plain(config)["routes"] if name.startswith("inbound")} == {"inbound|80"}
+
+
+def test_a_binding_by_labels_is_for_the_pods_that_have_them() -> None:
+    binding = """
+apiVersion: access.smi-spec.io/v1alpha4
+kind: IdentityBinding
+metadata: {name: books, namespace: shop}
+spec: {schemes: {podLabelSelector: {matchLabels: {version: v2}}}}
+"""
+    said = target(HTTP, version="v1alpha4").replace("tion: {kind: ServiceAccount", "tion: {kind: IdentityBinding")
+    of = policy(SHOP, group("[{name: a}]"), binding, said)
+    for version, admits in (("v1", 0), ("v2", 1)):
+        config, _ = put("shop/books", of, node=f"labels: {{version: {version}}}")
+        assert len(plain(config)["routes"]["inbound|8080"][0]["authorize"]) == admits

@@ -1,0 +1,39 @@
+"""Plain data as YAML that means the same by the rules of 1.1 and of 1.2: what either would take for another thing
+than a string is in quotes.
+
+    text([{"kind": "TrafficSplit"}, {"kind": "HTTPRouteGroup"}])    # two documents, with `---` between them
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+_NUMBER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+"""In 1.2, and not in 1.1, where some of these are strings."""
+WIDEST = 120
+
+
+class Writer(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:
+        """What stands in two places is written twice: an operator changes one of them."""
+        return True
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        """The items of a list stand below their key, and to the right of it."""
+        super().increase_indent(flow, False)
+
+
+def _written(writer: Writer, said: str) -> yaml.ScalarNode:
+    number = _NUMBER.fullmatch(said) is not None
+    return writer.represent_scalar("tag:yaml.org,2002:str", said, "'" if number else "|" if "\n" in said else None)
+
+
+Writer.add_representer(str, _written)
+
+
+def text(documents: Sequence[Any]) -> str:
+    return yaml.dump_all(documents, Dumper=Writer, sort_keys=False, width=WIDEST, allow_unicode=True)
