@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import http1, idle, reload, report, tcp, workers
+from benchmarks import http1, idle, policy, reload, report, tcp, workers
 from benchmarks.chaos import run as chaos
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import balance, conn, exchange, filters, h1, routes
@@ -23,6 +23,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tls": tls.run,
     "idle": idle.run,
     "reload": reload.run,
+    "policy": policy.run,
     "workers": workers.run,
     "soak": soak.run,
     "chaos": chaos.run,
@@ -66,7 +67,7 @@ def arguments() -> argparse.Namespace:
     only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; of tls: {','.join(tls.WORKS)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
-    carry = "processes of ours that carry traffic, in reload, soak and chaos"
+    carry = "processes of ours that carry traffic, in reload, policy, soak and chaos"
     parser.add_argument("--workers", type=positive, default=1, help=carry)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--markdown", type=Path, metavar="FILE")

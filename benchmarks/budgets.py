@@ -59,4 +59,16 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("workers: two, each 0.25 of a CPU", "one worker"): Budget(1 / 1.8, 0.5),
     ("reload: longest stall", ""): Budget(50, 10, worst=True),
     ("reload: failed", ""): Budget(0, 0, worst=True),
+    **{
+        (f"policy {dialect}: {what}", ""): budget
+        for dialect in ("native", "fsm")
+        for what, budget in {
+            "from PUT to 200": Budget(2000, 1500),
+            "unchanged": Budget(50, 20),
+            "longest stall": Budget(50, 10, worst=True),
+            "failed": Budget(0, 0, worst=True),
+            "memory": Budget(10, 8),
+            "memory after swaps": Budget(10, 8),
+        }.items()
+    },
 }

@@ -12,6 +12,7 @@ import http.client
 import importlib.util
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ class Peer:
     name: ClassVar[str]
     program: ClassVar[str]
     file: ClassVar[str]
+    ended_by: ClassVar[signal.Signals] = signal.SIGTERM
     scheme: ClassVar[str] = "http"
     """How a gateway is spoken to."""
 
@@ -81,7 +83,7 @@ class Peer:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        process.end(self._process)
+        process.end(self._process, self.ended_by)
         self._directory.cleanup()
 
     def _ready_or_dead(self) -> bool:
@@ -93,6 +95,8 @@ class Peer:
 class Meshproxy(Peer):
     name = "meshproxy"
     file = "meshproxy.yaml"
+    # Asked politely, it would first give its clients time.
+    ended_by = signal.SIGINT
 
     def __init__(self, upstream: int, core: int, config: str | None = None, workers: int = 1) -> None:
         """`config` stands in for the one relay; its admin address must be `self.admin`."""

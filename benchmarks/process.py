@@ -58,9 +58,9 @@ def module(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", name, *map(str, arguments)]
 
 
-def end(process: Child) -> None:
+def end(process: Child, by: signal.Signals = signal.SIGTERM) -> None:
     if process.poll() is None:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(by)
         try:
             process.wait(3)
         except subprocess.TimeoutExpired:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid
 from meshproxy.schema import decode, encode, json_schema, reference
+from meshproxy.schema import spelled as spelled_module
 from meshproxy.schema.kinds import (
     Bool,
     Duration,
@@ -29,12 +31,14 @@ from meshproxy.schema.kinds import (
     choice,
     read_duration,
     read_size,
+    same,
     show_duration,
     show_size,
     shown,
     whole,
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, MOST_PROBLEMS, ONE_OR_MANY, Key, Keyed, path_text
+from meshproxy.schema.spelled import spelled
 
 Mood = Annotated[str, choice("calm", "wild", reserved={"cross": "bad temper"})]
 
@@ -418,3 +422,66 @@ def test_keys_of_a_kind_and_values_that_may_be_null() -> None:
         "trees.x: `x` must be a number",
         'trees["9"]: `["9"]` must be a whole number from 0 to 9, not "a"',
     ]
+# JSON in pieces -----------------------------------------------------------------------------------
+
+plain = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(plain, st.booleans(), st.booleans(), st.integers(1, 4))
+def test_what_is_spelled_in_pieces_is_what_json_writes(value: object, sort: bool, ascii_only: bool, many: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spelled_module, "MANY", many)
+        pieces = [*spelled(value, sort_keys=sort, ensure_ascii=ascii_only)]
+    assert "".join(pieces) == json.dumps(value, sort_keys=sort, ensure_ascii=ascii_only, separators=(",", ":"))
+
+
+def test_no_piece_is_large() -> None:
+    value = {"a": {f"c{number}": {"of": [number] * 3} for number in range(1000)}, "b": [[{"x": 1}] * 1000, "y"]}
+    assert max(map(len, spelled(value))) < 1000
+
+
+# What is alike in one document --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Alike:
+    names: Annotated[tuple[Name, ...], "some"] = ()
+    name: Annotated[Name | None, "one"] = None
+
+
+@dataclass(frozen=True)
+class Loose:
+    any: Annotated[dict[str, int], Scalar("any", lambda value: value, same, {}), "what others write"]
+
+
+@dataclass(frozen=True)
+class Several:
+    items: Annotated[tuple[Alike, ...], "some"] = ()
+
+
+def test_what_is_written_alike_becomes_one() -> None:
+    same = '{"names": ["one", "two"], "name": "three"}'
+    one, other = decode(Several, {"items": [json.loads(same), json.loads(same)]}).items
+    assert one is other, "few texts"
+    assert one.names is other.names
+
+
+def test_what_cannot_be_a_key_is_read_all_the_same() -> None:
+    assert decode(Loose, {"any": {"a": 1}}) == Loose({"a": 1})
+
+
+def test_what_is_wrong_alike_is_told_of_each() -> None:
+    with pytest.raises(Invalid) as caught:
+        decode(Several, {"items": [{"names": ["a", "-"]}, {"names": ["a", "-"]}, {"name": "-"}, {"name": "-"}]})
+    assert [problem.path for problem in caught.value.problems] == [
+        "items[0].names[1]", "items[1].names[1]", "items[2].name", "items[3].name",
+    ]
+
+
+def test_what_equals_a_text_is_not_taken_for_it() -> None:
+    with pytest.raises(Invalid):
+        decode(Several, {"items": [{"names": ["1"]}, {"names": [1]}]})

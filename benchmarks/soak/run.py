@@ -109,13 +109,17 @@ class Level:
     gauges: list[str]
 
     @classmethod
-    def of(cls, proxy: SoakMeshproxy) -> Level:
-        """Once it is quiet; what is not quiet in time is in the figures."""
+    def of(cls, proxy: SoakMeshproxy, before: Level | None = None) -> Level:
+        """Once it is quiet, as it was before; what is not quiet in time is in the figures."""
+        most_tasks = {pid: told["tasks"] for pid, told in before.alive.items()} if before is not None else {}
         deadline = time.monotonic() + process.DEADLINE
         while True:
             gauges = proxy.gauges()
             alive = proxy.census() if not gauges else {}
-            quiet = alive and all(told | KEPT == told for told in alive.values())
+            quiet = alive and all(
+                told | KEPT == told and told["tasks"] <= most_tasks.get(pid, told["tasks"])
+                for pid, told in alive.items()
+            )
             if quiet or time.monotonic() > deadline:
                 break
             time.sleep(QUIET)
@@ -170,7 +174,7 @@ def run(plan: Plan) -> list[Result]:
         first = traffic(proxy, warm_up, plan.cores.load)
         before = Level.of(proxy)
         second = traffic(proxy, plan.seconds, plan.cores.load)
-        after = Level.of(proxy)
+        after = Level.of(proxy, before)
         problems = [*first.examples, *second.examples, *after.problems(before)]
         if "Traceback" in proxy.log():
             problems.append(proxy.log()[-3000:])

@@ -6,6 +6,7 @@ is whatever satisfies `Proxy`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,12 +15,12 @@ from typing import Any, NamedTuple, Protocol
 
 from meshproxy.admin.access import Access
 from meshproxy.admin.http import PLAIN, Request, Response
-from meshproxy.admin.large import Workshop
 from meshproxy.admin.page import page_response
 from meshproxy.admin.reload import DEFAULT_LAYER, Applied, Conflict, Missing
 from meshproxy.admin.tables import text_table
 from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid
+from meshproxy.net.collector import at_rest
 from meshproxy.plan.explain import Question, Unclear
 from meshproxy.schema.kinds import port_in
 
@@ -406,7 +407,6 @@ class ApiSite:
     def __init__(self, proxy: Proxy, routes: tuple[Route, ...], access: Access | None) -> None:
         self._proxy = proxy
         self._access = access
-        self._workshop = Workshop()
         self._paths: dict[str, dict[str, Route]] = {}
         for route in routes:
             self._paths.setdefault(route.path, {})[route.method] = route
@@ -434,7 +434,10 @@ class ApiSite:
             answer = route.handler(self._proxy, request)
             if isinstance(answer, Awaitable):
                 answer = await answer
-            return answer if isinstance(answer, Response) else await self._workshop.make(answer)
+            if isinstance(answer, Response):
+                return answer
+            with at_rest():
+                return await asyncio.to_thread(answer)
         except Invalid as invalid:
             return _json({"problems": [problem.as_json() for problem in invalid.problems]}, 422)
         except Conflict as conflict:

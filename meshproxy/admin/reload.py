@@ -9,7 +9,6 @@ Every step may refuse, and then nothing has happened: the refusal is told to who
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -21,13 +20,17 @@ from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, Foreign, combine, decode, diff, encode, restore, version
 from meshproxy.model.relaxed import relaxed
 from meshproxy.net.clock import Clock
+from meshproxy.net.collector import give_back, settling
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import NOTES, ProcessStats
-from meshproxy.sources.store import Record, Store
+from meshproxy.schema.spelled import spelled
+from meshproxy.sources.store import Record, Store, Summary
 
 DEFAULT_LAYER = "default"
 MOST_LAYERS = 64
 MOST_LOGGED = 20
+LARGE = 500
+"""Clusters and rules."""
 RENEWAL = "certificates"
 """The source of what was refused when only the files had changed that the configuration names."""
 
@@ -78,6 +81,8 @@ class Layer:
     ours: Translation = NOTHING_SAID
     revision: str = ""
     """What its source calls it."""
+    digest: str = ""
+    """Of the bytes that it was read from; empty where they are not known."""
 
     def within(self, setting: Setting) -> Layer:
         """With all of it in our words."""
@@ -100,7 +105,7 @@ class Layer:
 
     @property
     def etag(self) -> str:
-        return sha256(json.dumps(self.redacted, sort_keys=True).encode()).hexdigest()
+        return sha256("".join(spelled(self.redacted, sort_keys=True)).encode()).hexdigest()
 
     def settled(self) -> Layer:
         """Without the texts, which are as large as their sources like; they were for finding lines while it was new."""
@@ -143,7 +148,6 @@ class Change:
     config: Config
     version: str
     words: tuple[str, ...]
-    data: dict[str, dict[str, Any]]
     notes: tuple[Note, ...]
 
     @classmethod
@@ -156,7 +160,6 @@ class Change:
             config,
             version(config),
             tuple(diff(running, config)),
-            {name: layer.data for name, layer in meant.items()},
             tuple(note for layer in meant.values() for note in layer.ours.notes),
         )
 
@@ -236,7 +239,7 @@ class Reloader:
             self.generation = last.generation - 1
             await self._take(change, last.source)
         else:
-            self._keep(await self._take(change, source))
+            self._keep(await self._take(change, source), self.layers)
 
     # While running
 
@@ -254,8 +257,9 @@ class Reloader:
             found = read(body, source)
             return [replace(found, config=restore(found.config, self.config))]
 
+        digest = sha256(body).hexdigest()
         return await self.put_documents(
-            name, document, dry_run=dry_run, if_match=if_match, source=source, revision=revision
+            name, document, dry_run=dry_run, if_match=if_match, source=source, revision=revision, digest=digest
         )
 
     async def put_documents(
@@ -267,14 +271,23 @@ class Reloader:
         if_match: str | None = None,
         source: str,
         revision: str = "",
+        digest: str = "",
     ) -> Applied:
-        """Replace a layer as a whole.  `documents` reads them, in a thread: a large one must not hold up traffic."""
+        """Replace a layer as a whole.  `documents` reads them, in a thread: a large one must not hold up traffic.
+
+        They are not even read, if the layer was read from bytes of the same `digest`.
+        """
 
         def layers() -> dict[str, Layer]:
-            return {**self.layers, name: Layer(tuple(documents()), revision=revision)}
+            return {**self.layers, name: Layer(tuple(documents()), revision=revision, digest=digest)}
 
         async with self._turn:
-            self._expect(name, if_match)
+            await self._expect(name, if_match)
+            known = self.layers.get(name)
+            if digest and not dry_run and known is not None and known.digest == digest:
+                applied = await self._stay(source)
+                self.layers = {**self.layers, name: replace(known, revision=revision)}
+                return applied
             return await self._change(layers, source, dry_run=dry_run)
 
     def revision(self, name: str) -> str | None:
@@ -290,7 +303,7 @@ class Reloader:
 
     async def delete(self, name: str, *, if_match: str | None = None, source: str) -> Applied:
         async with self._turn:
-            self._expect(name, if_match)
+            await self._expect(name, if_match)
             if name not in self.layers:
                 raise Missing(f"there is no layer {name!r}")
             rest = {other: layer for other, layer in self.layers.items() if other != name}
@@ -299,7 +312,7 @@ class Reloader:
     async def rollback(self, generation: int | None, *, source: str) -> Applied:
         """Put an earlier generation in force, as a new one; without a number, the one before this."""
         async with self._turn:
-            record = self._earlier(generation)
+            record = await asyncio.to_thread(self._earlier, generation)
             return await self._change(lambda: _layers(record), source)
 
     async def renew(self) -> None:
@@ -329,11 +342,11 @@ class Reloader:
             raise Missing(f"generation {generation} is not in the history")
         return record
 
-    def _expect(self, name: str, if_match: str | None) -> None:
+    async def _expect(self, name: str, if_match: str | None) -> None:
         if if_match is None:
             return
         layer = self.layers.get(name)
-        known = layer.etag if layer is not None else None
+        known = await asyncio.to_thread(lambda: layer.etag) if layer is not None else None
         if known is None or if_match not in (known, "*"):
             raise Conflict(f"layer {name!r} is at {known or 'no version'}, not at {if_match}")
 
@@ -348,15 +361,19 @@ class Reloader:
 
         try:
             self._expect_open()
-            change = await asyncio.to_thread(compiled)
+            with settling(asyncio.get_running_loop()):
+                change = await asyncio.to_thread(compiled)
             if dry_run:
                 await self._fleet.prepare(change.config)
                 self._fleet.abort()
             elif change.words:
-                await asyncio.to_thread(self._keep, await self._take(change, source))
+                known = await self._take(change, source)
+                with settling(asyncio.get_running_loop()):
+                    await asyncio.to_thread(self._keep, known, self.layers)
+                if _is_large(self.config):
+                    await asyncio.to_thread(give_back)
             else:
-                if await self._fleet.papers.stale():
-                    await self._serve(self.config)
+                await self._look_at_papers()
                 self.layers = change.layers
                 self._note(change.notes)
                 self._stats.reloaded("unchanged", self.generation, self.clock.wall())
@@ -365,6 +382,21 @@ class Reloader:
                 self._refused(source, invalid)
             raise
         return Applied(self.generation, change.version, change.words)
+
+    async def _stay(self, source: str) -> Applied:
+        """A document has come that is in force already."""
+        try:
+            self._expect_open()
+            await self._look_at_papers()
+        except Invalid as invalid:
+            self._refused(source, invalid)
+            raise
+        self._stats.reloaded("unchanged", self.generation, self.clock.wall())
+        return Applied(self.generation, self.version, ())
+
+    async def _look_at_papers(self) -> None:
+        if await self._fleet.papers.stale():
+            await self._serve(self.config)
 
     def _expect_open(self) -> None:
         if self.closed:
@@ -379,7 +411,7 @@ class Reloader:
             raise
         await self._fleet.commit()
 
-    async def _take(self, change: Change, source: str) -> Record:
+    async def _take(self, change: Change, source: str) -> Summary:
         await self._serve(change.config)
         self.layers = change.layers
         self._note(change.notes)
@@ -392,7 +424,7 @@ class Reloader:
         self._stats.reloaded("ok", self.generation, now)
         changes = "; ".join(change.words[:MOST_LOGGED])
         self._log.info("config-in-force", generation=self.generation, source=source, changes=changes)
-        return Record(self.generation, change.version, now, source, change.words, change.data)
+        return Summary(self.generation, change.version, now, source, change.words)
 
     def _note(self, notes: tuple[Note, ...]) -> None:
         """Each is told once, as long as it holds."""
@@ -401,13 +433,14 @@ class Reloader:
         self.notes = notes
         self._stats.notes = {kind: sum(note.kind == kind for note in notes) for kind in NOTES}
 
-    def _keep(self, record: Record) -> None:
+    def _keep(self, known: Summary, layers: Mapping[str, Layer]) -> None:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""
+        data = {name: layer.data for name, layer in layers.items()}
         try:
-            self._store.save(record)
-            self._log.debug("config-kept", generation=record.generation)
+            self._store.save(Record(known.generation, known.version, known.time, known.source, known.changes, data))
+            self._log.debug("config-kept", generation=known.generation)
         except OSError as error:
-            self._log.error("config-not-kept", generation=record.generation, error=error)
+            self._log.error("config-not-kept", generation=known.generation, error=error)
 
     def _refused(self, source: str, invalid: Invalid) -> None:
         now = self.clock.wall()
@@ -419,6 +452,10 @@ class Reloader:
     def _log_problems(self, invalid: Invalid) -> None:
         for problem in invalid.problems[:MOST_LOGGED]:
             self._log.error("config-problem", problem=problem)
+
+
+def _is_large(config: Config) -> bool:
+    return len(config.clusters) + sum(len(table.rules) for table in config.routes) > LARGE
 
 
 def _layers(record: Record) -> dict[str, Layer]:

@@ -14,14 +14,16 @@ what was written first.  In `written` order only the last of these counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Generic
 
 from meshproxy.core.condition import Head, Holds, conditions, together
 from meshproxy.core.host import ANY, labels, rank, spellings
 from meshproxy.core.path import Outcome, Paths, Route, leads_to, prefix_key
 from meshproxy.model.matching import PathMatch, RouteMatch, expression
+from meshproxy.net.clock import at_once
 
 MOST_REMEMBERED = 1024
 LONGEST_REMEMBERED = 255
@@ -41,11 +43,11 @@ def compile_routes(rules: Iterable[tuple[RouteMatch, Outcome]], *, written: bool
 
     Those for some clients only are there for everybody: `core.clientele` makes a router for each kind of client.
     """
-    return router_of(routes_of(rules), written=written)
+    return at_once(router_of(at_once(routes_of(rules)), written=written))
 
 
-def routes_of(rules: Iterable[tuple[RouteMatch, Outcome]]) -> list[Route[Outcome]]:
-    """As they are written."""
+def routes_of(rules: Iterable[tuple[RouteMatch, Outcome]]) -> Generator[None, None, list[Route[Outcome]]]:
+    """As they are written; in steps, for they may be many."""
     # Rules that ask for the same share the function that looks, which then stays in the processor's cache.
     shared: dict[Hashable, Holds | None] = {}
     routes = []
@@ -54,15 +56,42 @@ def routes_of(rules: Iterable[tuple[RouteMatch, Outcome]]) -> list[Route[Outcome
         if asked not in shared:
             shared[asked] = together(conditions(match))
         routes.append(Route(outcome, match, place, shared[asked]))
+        yield
     return routes
 
 
 def router_of(
     routes: Sequence[Route[Outcome]], absent: Collection[int] = (), *, written: bool = False
-) -> Router[Outcome]:
-    """Among all routes but those whose places are absent: they are not for who asks."""
+) -> Generator[None, None, Router[Outcome]]:
+    """Among all routes but those whose places are absent: they are not for who asks.  In steps too."""
     there = [route for route in routes if route.place not in absent] if absent else routes
-    return WrittenRouter(routes, there) if written else Router(routes, by_specificity(there))
+    if not written:
+        there = by_specificity(there)
+    yield
+    by_host = yield from _by_host(there)
+    return (WrittenRouter if written else Router)(routes, there, by_host)
+
+
+def _by_host(routes: Sequence[Route[Outcome]]) -> Generator[None, None, dict[bytes, Paths[Outcome]]]:
+    """Hosts that rules always name together, as the many names of one service, share what is compiled for them."""
+    together: dict[tuple[str, ...], list[int]] = {}
+    for number, route in enumerate(routes):
+        together.setdefault(route.match.hosts, []).append(number)
+    yield
+    numbers: dict[bytes, list[list[int]]] = {}
+    for names, of_them in together.items():
+        for host in encoded(names):
+            numbers.setdefault(host, []).append(of_them)
+        yield
+    shared: dict[tuple[int, ...], Paths[Outcome]] = {}
+    found = {}
+    for host, lists in numbers.items():
+        same = tuple(sorted({*chain(*lists)}) if len(lists) > 1 else lists[0])
+        if same not in shared:
+            shared[same] = Paths([routes[number] for number in same])
+        found[host] = shared[same]
+        yield
+    return found
 
 
 def considered(
@@ -106,18 +135,17 @@ class Router(Generic[Outcome]):
 
     lost = "less specific than the winner"
 
-    def __init__(self, routes: Sequence[Route[Outcome]], there: Sequence[Route[Outcome]]) -> None:
+    def __init__(
+        self, routes: Sequence[Route[Outcome]], there: Sequence[Route[Outcome]], by_host: dict[bytes, Paths[Outcome]]
+    ) -> None:
         """`routes` are all as they are written, `there` those among which it finds one, the best first."""
         self._routes = routes
         self._there = there
-        by_host: dict[bytes, list[Route[Outcome]]] = {}
-        for route in there:
-            for host in hosts(route):
-                by_host.setdefault(host, []).append(route)
-        self._hosts = {host: Paths(of_it) for host, of_it in by_host.items()}
-        self._most_labels = max(map(labels, self._hosts), default=0)
-        self._named = {host: self._paths(host) for host in self._hosts}
-        self._for_any = self._named[ANY] if self._hosts.keys() == {ANY} else None
+        self._hosts = by_host
+        self._most_labels = max(map(labels, by_host), default=0)
+        self._named: dict[bytes, tuple[Paths[Outcome], ...]] = {}
+        """What stands for a host that rules name, since it was asked for."""
+        self._for_any = self._paths(ANY) if by_host.keys() == {ANY} else None
         """Where no rule names a host, none need be looked at."""
         self._others: dict[bytes, tuple[Paths[Outcome], ...]] = {}
         """Of hosts that no rule names in this spelling; clients make them up, so only so many are remembered."""
@@ -162,7 +190,9 @@ class Router(Generic[Outcome]):
         found = self._others.get(host)
         if found is None:
             found = self._paths(host)
-            if len(host) <= LONGEST_REMEMBERED:
+            if host in self._hosts:
+                self._named[host] = found
+            elif len(host) <= LONGEST_REMEMBERED:
                 if len(self._others) >= MOST_REMEMBERED:
                     self._others.clear()
                 self._others[host] = found
@@ -192,4 +222,8 @@ class WrittenRouter(Router[Outcome]):
 
 
 def hosts(route: Route[Outcome]) -> list[bytes]:
-    return [host.encode("ascii") for host in route.match.hosts or ("*",)]
+    return encoded(route.match.hosts)
+
+
+def encoded(names: tuple[str, ...]) -> list[bytes]:
+    return [host.encode("ascii") for host in names or ("*",)]

@@ -53,6 +53,8 @@ class Claims:
         self._table = table
         self._claimed: dict[Hashable, Live] = {}
         self._fresh: list[Live] = []
+        self._left = dict(table._held)
+        """What nobody has claimed yet."""
 
     def claim(self, key: Hashable, make: Callable[[], L]) -> L:
         if key in self._claimed:
@@ -61,13 +63,15 @@ class Claims:
         if held is None:
             held = make()
             self._fresh.append(held)
+        else:
+            self._left.pop(key, None)
         self._claimed[key] = held
         return cast(L, held)
 
     def commit(self, grace: float) -> Generator[None, None, None]:
         """The swap is done when this returns; the retiring, when what it returns has been gone through."""
-        before, self._table._held = self._table._held, self._claimed
-        dropped = [live for key, live in before.items() if key not in self._claimed]
+        self._table._held = self._claimed
+        dropped = [*self._left.values()]
 
         def retire() -> Generator[None, None, None]:
             # As with everything that is built up: a door goes before what stands behind it.

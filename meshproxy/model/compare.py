@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -12,12 +11,15 @@ from meshproxy.errors import Invalid, Problem
 from meshproxy.model.config import Config
 from meshproxy.schema import encode
 from meshproxy.schema.kinds import Secret
+from meshproxy.schema.spelled import spelled
 
 
 def version(config: Config) -> str:
     """The same for equal configurations, and for the same one in the next release."""
-    text = json.dumps(encode(config, redact=True), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return sha256(text.encode()).hexdigest()
+    digest = sha256()
+    for piece in spelled(encode(config, redact=True), sort_keys=True, ensure_ascii=False):
+        digest.update(piece.encode())
+    return digest.hexdigest()
 
 
 def diff(old: Config, new: Config) -> list[str]:

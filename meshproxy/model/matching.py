@@ -128,9 +128,11 @@ Found = Iterator[tuple[Path, str]]
 
 def match_problems(match: RouteMatch) -> Found:
     for name in ("hosts", "methods", "headers", "query"):
-        yield from at_most(MOST_OF_ANYTHING, name, getattr(match, name))
+        if said := getattr(match, name):
+            yield from at_most(MOST_OF_ANYTHING, name, said)
     yield from at_most(MOST_IDENTITIES, "identities", match.identities)
-    yield from below("headers", header_names(name for name, _ in match.headers))
+    if match.headers:
+        yield from below("headers", header_names(name for name, _ in match.headers))
 
 
 def header_names(names: Iterable[str]) -> Found:

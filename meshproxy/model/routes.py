@@ -185,6 +185,10 @@ class HeaderEdit:
     remove: Annotated[tuple[Name, ...], "names of fields that are left out"] = ()
 
 
+NO_REWRITE = Rewrite()
+NO_EDIT = HeaderEdit()
+
+
 @dataclass(frozen=True, slots=True)
 class RouteTimeouts:
     """How long an exchange may take; what is absent is taken from the listener."""
@@ -274,9 +278,9 @@ class Rule:
     fallback: Annotated[Fallback | None, "who answers when nobody can be reached, or no answer comes"] = None
     redirect: Annotated[Redirect | None, "the client is sent elsewhere"] = None
     reply: Annotated[Reply | None, "the proxy answers"] = None
-    rewrite: Annotated[Rewrite, "what the upstream is asked for instead"] = Rewrite()
-    request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = HeaderEdit()
-    response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = HeaderEdit()
+    rewrite: Annotated[Rewrite, "what the upstream is asked for instead"] = NO_REWRITE
+    request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = NO_EDIT
+    response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = NO_EDIT
     timeouts: Annotated[RouteTimeouts, "how long it may take"] = RouteTimeouts()
     retry: Annotated[
         Retry | None, "when it is asked again; absent: where nobody can have heard of it, up to three endpoints"
@@ -301,8 +305,11 @@ class Rule:
     @property
     def clusters(self) -> Iterator[tuple[Path, str]]:
         """Each that may be asked, with the place where it is named."""
-        for place, share in enumerate(self.shares):
-            yield ("split", place, "cluster") if self.split else ("cluster",), share.cluster
+        if self.cluster:
+            yield ("cluster",), self.cluster
+        else:
+            for place, share in enumerate(self.split):
+                yield ("split", place, "cluster"), share.cluster
         if self.fallback is not None and self.fallback.cluster is not None:
             yield ("fallback", "cluster"), self.fallback.cluster
         if self.mirror is not None:
@@ -391,27 +398,36 @@ def _rule_problems(rule: Rule) -> Found:
         said = " and ".join(outcomes) or "none"
         yield (), f"the rule must say exactly one of cluster, split, redirect, reply, not {said}"
     yield from below("match", match_problems(rule.match))
-    yield from split_problems(rule.split, rule.split_by)
+    # There may be ten thousand rules, and most say little: only what is said is looked at.
+    if rule.split or rule.split_by is not None:
+        yield from split_problems(rule.split, rule.split_by)
     yield from _fallback_problems(rule)
-    yield from at_most(MOST_OF_ANYTHING, "filters", rule.filters)
-    yield from _subset_problems(rule)
-    yield from _filter_problems(rule)
+    if rule.split or rule.subset or rule.no_subset != "none":
+        yield from _subset_problems(rule)
+    if rule.filters:
+        yield from at_most(MOST_OF_ANYTHING, "filters", rule.filters)
+        yield from _filter_problems(rule)
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
     if rule.reply:
         yield from below("reply", reply_problems(rule.reply))
-    yield from below("rewrite", _rewrite_problems(rule))
-    yield from below("mirror", _mirror_problems(rule))
-    yield from below("authorize", admission_problems(rule.authorize or ()))
+    forwards = bool(rule.cluster or rule.split)
+    if rule.rewrite is not NO_REWRITE:
+        yield from below("rewrite", _rewrite_problems(rule))
+    if rule.mirror is not None:
+        yield from below("mirror", _mirror_problems(rule, rule.mirror))
+    if rule.authorize:
+        yield from below("authorize", admission_problems(rule.authorize))
     if rule.retry is not None:
         yield from below("retry", retry.problems(rule.retry))
-        if not rule.shares:
+        if not forwards:
             yield ("retry",), "`retry` needs a `cluster` or a `split`: nothing is sent upstream"
-    if not rule.shares and rule.request_headers != HeaderEdit():
+    if not forwards and rule.request_headers != NO_EDIT:
         yield ("request_headers",), "`request_headers` needs a `cluster` or a `split`: nothing is sent upstream"
     for name, edit in (("request_headers", rule.request_headers), ("response_headers", rule.response_headers)):
-        yield from below(name, _edit_problems(edit))
-        yield from below(name, _variable_problems(edit, bool(rule.shares)))
+        if edit is not NO_EDIT:
+            yield from below(name, _edit_problems(edit))
+            yield from below(name, _variable_problems(edit, forwards))
 
 
 def _subset_problems(rule: Rule) -> Found:
@@ -477,7 +493,7 @@ def reply_problems(reply: Reply) -> Found:
 
 def _rewrite_problems(rule: Rule) -> Found:
     rewrite, matched = rule.rewrite, rule.match.path
-    if rewrite != Rewrite() and not rule.shares:
+    if rewrite != NO_REWRITE and not rule.shares:
         yield (), "`rewrite` needs a `cluster` or a `split`: nothing is sent upstream"
     if rewrite.path and rewrite.prefix:
         yield ("prefix",), "`prefix` and `path` are two answers to one question: say one of them"
@@ -485,14 +501,12 @@ def _rewrite_problems(rule: Rule) -> Found:
         yield ("prefix",), "`prefix` needs a `match.path.prefix`, which it replaces"
 
 
-def _mirror_problems(rule: Rule) -> Found:
-    if rule.mirror is None:
-        return
+def _mirror_problems(rule: Rule, mirror: Mirror) -> Found:
     if not rule.shares:
         yield (), "`mirror` needs a `cluster` or a `split`: nothing is sent upstream"
-    if any(share.cluster == rule.mirror.cluster for share in rule.shares):
+    if any(share.cluster == mirror.cluster for share in rule.shares):
         # It would take from the connections that the requests themselves need.
-        yield ("cluster",), f"`cluster` {rule.mirror.cluster} gets the requests themselves: a mirror is another one"
+        yield ("cluster",), f"`cluster` {mirror.cluster} gets the requests themselves: a mirror is another one"
 
 
 def _edit_problems(edit: HeaderEdit) -> Found:

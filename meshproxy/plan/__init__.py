@@ -151,7 +151,7 @@ def compile_config(
     listeners = []
     tables = {table.name: table for table in config.routes}
     for said in config.listeners:
-        listeners.append(_listener(said, config, clusters, tables, claims, rim, share))
+        listeners.append((yield from _listener(said, config, clusters, tables, claims, rim, share)))
         yield
     return Snapshot(config, tuple(listeners), named, clusters)
 
@@ -169,7 +169,7 @@ def _listener(
     claims: Claims,
     rim: Rim,
     share: Share,
-) -> Listener:
+) -> Generator[None, None, Listener]:
     key = connections_of("listener", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
     state = claims.claim(
@@ -178,7 +178,8 @@ def _listener(
     )
     if said.protocol == "udp":
         return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
-    return Listener(said, _tcp_doors(said, config, state, clusters, tables, claims, rim, share))
+    doors = yield from _tcp_doors(said, config, state, clusters, tables, claims, rim, share)
+    return Listener(said, doors)
 
 
 def _tcp_doors(
@@ -190,16 +191,18 @@ def _tcp_doors(
     claims: Claims,
     rim: Rim,
     share: Share,
-) -> tuple[Door, ...]:
+) -> Generator[None, None, tuple[Door, ...]]:
     trust_domain = config.node.trust_domain
     acceptors = [_acceptor(place, claims, rim, share) for place in places(said)]
     listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
-    def service(place: int, chain: model.Chain) -> Service:
+    def service(place: int, chain: model.Chain) -> Generator[None, None, Service]:
         inner: Service
         if chain.routes:
             table = tables[chain.routes]
-            inner = http_service(said, chain, table, clusters, state, claims, rim, config.overload, trust_domain)
+            inner = yield from http_service(
+                said, chain, table, clusters, state, claims, rim, config.overload, trust_domain
+            )
         else:
             assert chain.cluster is not None
             group = clusters[chain.cluster]
@@ -218,7 +221,9 @@ def _tcp_doors(
     urgent = any(
         rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
     )
-    rules = [_rule(chain, service(place, chain)) for place, chain in enumerate(said.outcomes)]
+    rules = []
+    for place, chain in enumerate(said.outcomes):
+        rules.append(_rule(chain, (yield from service(place, chain))))
     entry = Entry(
         connecting(said, tables, rim),
         rim.clock,

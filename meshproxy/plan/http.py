@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import fields, replace
 from functools import lru_cache
 from math import inf
@@ -49,6 +49,7 @@ from meshproxy.relay.http.handling import (
     Patience,
     Refusing,
     Share,
+    nobody_else,
 )
 from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
@@ -70,7 +71,9 @@ def http_service(
     rim: Rim,
     overload: model.Overload | None,
     trust_domain: str,
-) -> HttpService:
+) -> Generator[None, None, HttpService]:
+    """In steps, for a table may be large."""
+
     def count(route: str, cluster: str) -> AnswerStats:
         key = ("answers", said.name, route, cluster)
         return claims.claim(key, lambda: OfRoute(state.stats.answers, route, cluster, AnswerStats())).stats
@@ -107,13 +110,14 @@ def http_service(
         def split() -> Draw:
             return compile_split(rule, table.name, share_of, who, rim)
 
-        handling = _handling(rule, name, said.name, share_of, split, patience, count, pipeline, mirror)
+        shares = rule.shares
+        handling = _handling(rule, shares, name, said.name, share_of, split, patience, count, pipeline, mirror)
         most = smallest(each.buffer.request for each in rule.filters if each.buffer is not None)
-        if most is not None and rule.shares:
+        if most is not None and shares:
             # Nor is it kept any longer than its exchange.
             seen = _common(handling) | {"answers_plainly": False}
             handling = Buffered(inner=handling, stats=count(name, ""), most=most, **seen)
-        if any(clusters[share.cluster].config.sticky for share in rule.shares):
+        if any(clusters[share.cluster].config.sticky for share in shares):
             handling = replace(handling, response=_with_cookie(handling.response), answers_plainly=False)
         if pipeline.request:
             handling = Filtered(
@@ -126,8 +130,11 @@ def http_service(
             refused_from=CONNECTIONS if room is None else LOW, room=room, **_common(handling),
         )
 
-    handlings = [(rule.match, compiled(place, name, rule)) for place, (name, rule) in enumerate(table.named())]
-    routers = Routers(handlings, trust_domain, written=table.order == "written")
+    handlings = []
+    for place, (name, rule) in enumerate(table.named()):
+        handlings.append((rule.match, compiled(place, name, rule)))
+        yield
+    routers = yield from Routers.in_steps(handlings, trust_domain, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
     networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
@@ -162,6 +169,7 @@ def http_service(
 
 def _handling(
     rule: model.Rule,
+    shares: tuple[model.Share, ...],
     name: str,
     listener: str,
     share_of: Callable[[model.Share], Share],
@@ -172,10 +180,12 @@ def _handling(
     mirror: Mirror | None,
 ) -> Handling:
     timeouts = rule.timeouts
-    patience = Patience.of(
-        default.idle if timeouts.idle is None else timeouts.idle or inf,
-        default.total if timeouts.request is None else timeouts.request or inf,
-    )
+    patience = default
+    if timeouts.idle is not None or timeouts.request is not None:
+        patience = Patience.of(
+            default.idle if timeouts.idle is None else timeouts.idle or inf,
+            default.total if timeouts.request is None else timeouts.request or inf,
+        )
     names = Names(listener, name)
     response = _edit(rule.response_headers, names)
     if rule.reply is not None:
@@ -189,9 +199,10 @@ def _handling(
     holds = smallest(each.buffer.response for each in rule.filters if each.buffer is not None)
     if any(each.repeated for each in rule.filters):
         request, response = replace(request, last=True), replace(response, last=True)
+    only = share_of(shares[0]) if len(shares) == 1 else None
     return Forwarding(
-        only=share_of(rule.shares[0]) if len(rule.shares) == 1 else None,
-        draw=split(),
+        only=only,
+        draw=split() if only is None else nobody_else,
         new_path=new_path,
         request=request,
         response=response,
@@ -274,18 +285,30 @@ def _retry(said: model.Retry) -> Retry:
 
 
 def _edit(said: model.HeaderEdit, names: Names) -> Edit:
-    left_out = frozenset(name.lower().encode("ascii") for name in (*said.remove, *(name for name, _ in said.set)))
-    fields = [(name.encode("ascii"), value) for name, value in (*said.set, *said.add)]
-    constant = encode.lines((name, value.encode("ascii")) for name, value in fields if not variables(value))
-    varying = [(name, template(value, names)) for name, value in fields if variables(value)]
+    if not (said.remove or said.set or said.add):
+        return NO_EDIT
+    constant = _constant(said)
+    varying = [
+        (name.encode("ascii"), template(value, names)) for name, value in (*said.set, *said.add) if variables(value)
+    ]
     if not varying:
-        return Edit(left_out, constant)
+        return constant
 
     def more(x: Exchange) -> bytes:
         """A field that would say nothing is not written."""
         return encode.lines((name, value) for name, fill in varying if (value := fill(x)))
 
-    return Edit(left_out, constant, more)
+    return replace(constant, more=more)
+
+
+@lru_cache(1024)
+def _constant(said: model.HeaderEdit) -> Edit:
+    """What is the same for every exchange; and for ten thousand rules, where all of them say who asks."""
+    left_out = frozenset(name.lower().encode("ascii") for name in (*said.remove, *(name for name, _ in said.set)))
+    fields = [
+        (name.encode("ascii"), value.encode("ascii")) for name, value in (*said.set, *said.add) if not variables(value)
+    ]
+    return Edit(left_out, encode.lines(fields))
 
 
 def _with_host(edit: Edit, host: str | None) -> Edit:

@@ -136,6 +136,8 @@ class ListenerState:
     def _forget_if_over(self) -> None:
         if self._retired and not self.connections:
             self._guests.states.discard(self)
+            # It knows this state: a circle, in which all that it leads to would stay.
+            self.entry = None
 
 
 class OfRoute(Generic[S]):

@@ -20,17 +20,20 @@ import difflib
 import types
 import typing
 from bisect import bisect
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
 
 from meshproxy.errors import Problem
-from meshproxy.schema.kinds import NAME, Scalar, Secret, cut, shown
+from meshproxy.schema.kinds import NAME, Scalar, Secret, cut, same, shown
 
 Path = tuple[str | int, ...]
 MOST_PROBLEMS = 100
+FEW = 4
 BAD: Any = object()  # what a reader returns after it has reported why
+_ABSENT = object()
 
 
 def path_text(path: Path) -> str:
@@ -103,18 +106,21 @@ class Found:
         self.passed_over = passed_over
         """Hears of every key that an open class does not know."""
         self.problems: list[Problem] = []
-        self.unnamed = 0
+        self.count = 0
+        """Who has read something after which there are more of them returns `BAD`."""
+        self.known: defaultdict[int, dict[object, Any]] = defaultdict(dict)
+        """By reader, what it made of texts: of a hundred thousand many are alike, and then are one."""
 
     def add(self, path: Path, words: Callable[[Path], str]) -> None:
-        if len(self.problems) < MOST_PROBLEMS:
+        self.count += 1
+        if self.count <= MOST_PROBLEMS:
             self.problems.append(self.problem(path, words(path)))
-        else:
-            self.unnamed += 1
 
     def all(self) -> list[Problem]:
-        if not self.unnamed:
+        unnamed = self.count - len(self.problems)
+        if not unnamed:
             return self.problems
-        return [*self.problems, Problem("", f"and {self.unnamed} more problems")]
+        return [*self.problems, Problem("", f"and {unnamed} more problems")]
 
 
 class Shape(Protocol):
@@ -128,7 +134,12 @@ class Leaf:
 
     def read(self, value: object, path: Path, found: Found) -> Any:
         try:
-            return self.kind.read(value)
+            if type(value) is not str:
+                return self.kind.read(value)
+            known = found.known[id(self)]
+            if value not in known:
+                known[value] = self.kind.read(value)
+            return known[value]
         except ValueError as refusal:
             why = str(refusal)
             found.add(path, lambda path: f"{label(path)} {why}")
@@ -168,20 +179,34 @@ class Sequence:
         if len(value) < self.how.least:
             found.add(path, lambda path: f"{label(path)} must not be an empty list")
             return BAD
-        items = tuple([self.item.read(item, (*path, index), found) for index, item in enumerate(value)])
-        return BAD if BAD in items else items
+        if isinstance(self.item, Leaf) and {*map(type, value)} == {str}:
+            texts, known = tuple(value), found.known[id(self)]
+            if texts in known:
+                return known[texts]
+            items = self._items(value, path, found)
+            if items is not BAD:
+                known[texts] = items
+            return items
+        return self._items(value, path, found)
+
+    def _items(self, value: list[object], path: Path, found: Found) -> Any:
+        before, read = found.count, self.item.read
+        items = tuple([read(item, (*path, index), found) for index, item in enumerate(value)])
+        return items if found.count == before else BAD
 
     def write(self, value: Any, redact: bool) -> object:
         if self.how.one and len(value) == 1:
             return self.item.write(value[0], redact)
+        if isinstance(self.item, Leaf) and self.item.kind.show is same and {*map(type, value)} == {str}:
+            return [*value]
         return [self.item.write(item, redact) for item in value]
 
 
 def _read_mapping(value: object, path: Path, found: Found) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
-        found.add(path, lambda path: f"{label(path)} must be a mapping, not {_type_of(value)}")
-        return BAD  # type: ignore[no-any-return]
-    return value
+    if isinstance(value, dict | Mapping):
+        return value
+    found.add(path, lambda path: f"{label(path)} must be a mapping, not {_type_of(value)}")
+    return BAD  # type: ignore[no-any-return]
 
 
 def _type_of(value: object) -> str:
@@ -250,12 +275,12 @@ class Table:
         mapping = _read_mapping(value, path, found)
         if mapping is BAD:
             return BAD
-        items = []
+        before, items = found.count, []
         for key, item in mapping.items():
             below = (*path, str(key))
             name = _KEY.read(key, below, found)
             items.append(self.item.read(item, below, found, {self.by: name}))
-        return BAD if BAD in items else tuple(sorted(items, key=lambda item: str(getattr(item, self.by))))
+        return BAD if found.count > before else tuple(sorted(items, key=lambda item: str(getattr(item, self.by))))
 
     def write(self, value: Any, redact: bool) -> object:
         return {getattr(item, self.by): self.item.write(item, redact, skip=self.by) for item in value}
@@ -283,35 +308,48 @@ class Struct:
     choice: bool
     foreign: bool
     open: bool
+    required: frozenset[str]
+    plain: bool
+    """Whether it is a few texts and numbers: of these, too, many are alike."""
 
     def read(self, value: object, path: Path, found: Found, given: Mapping[str, object] | None = None) -> Any:
-        if self.shorthand and not isinstance(value, Mapping):
+        if self.shorthand and not isinstance(value, dict | Mapping):
             value = {self.shorthand: value}
-        mapping = _read_mapping(value, path, found)
+        mapping = value if type(value) is dict else _read_mapping(value, path, found)
         if mapping is BAD:
             return BAD
-        values: dict[str, object] = dict(given or {})
-        for key in mapping:
-            if key not in self.fields or key in values:
-                self._pass_over((*path, str(key)), found)
+        before, fields = found.count, self.fields
+        values: dict[str, object] = dict(given) if given else {}
+        if given or not mapping.keys() <= fields.keys():
+            for key in mapping:
+                if key not in fields or key in values:
+                    self._pass_over((*path, str(key)), found)
         if self.choice and sum(value is not None for value in mapping.values()) != 1:
-            found.add(path, lambda path: f"{label(path)} must say exactly one of {', '.join(self.fields)}")
+            found.add(path, lambda path: f"{label(path)} must say exactly one of {', '.join(fields)}")
             return BAD
-        for key, field in self.fields.items():
-            if field.name in values:
+        for key in fields if len(mapping) > 1 or self.required else [key for key in mapping if key in fields]:
+            item = mapping.get(key, _ABSENT)
+            if item is _ABSENT and key not in self.required:
                 continue
-            if key in mapping and not (self.foreign and mapping[key] is None):
-                values[field.name] = self._read_field(field, mapping[key], (*path, key), found)
-            elif field.required:
-                found.add((*path, key), lambda path: f"{label(path)} is missing")
-                values[field.name] = BAD
-        return BAD if any(item is BAD for item in values.values()) else self.cls(**values)
-
-    @staticmethod
-    def _read_field(field: Field, value: object, path: Path, found: Found) -> Any:
-        if value is None and field.optional:
-            return None
-        return field.shape.read(value, path, found)
+            field = fields[key]
+            if given and field.name in given:
+                continue
+            if item is _ABSENT or (item is None and self.foreign):
+                if field.required:
+                    found.add((*path, key), lambda path: f"{label(path)} is missing")
+            elif item is None and field.optional:
+                values[field.name] = None
+            else:
+                values[field.name] = field.shape.read(item, (*path, key), found)
+        if found.count > before:
+            return BAD
+        made = self.cls(**values)
+        if not self.plain:
+            return made
+        try:
+            return found.known[id(self)].setdefault(made, made)
+        except TypeError:
+            return made  # what others write may be no key
 
     def _pass_over(self, path: Path, found: Found) -> None:
         if not self.open:
@@ -330,6 +368,8 @@ class Struct:
         written: dict[str, object] = {}
         for key, field in self.fields.items():
             item = getattr(value, field.name)
+            if item is field.default:
+                continue
             if key != skip and (field.required or item != field.default):
                 written[key] = None if item is None else field.shape.write(item, redact)
         if self.shorthand and list(written) == [self.shorthand]:
@@ -363,7 +403,14 @@ def _inspect(cls: type[Any]) -> Struct:
         getattr(cls, "CHOICE", False),
         getattr(cls, "FOREIGN", False),
         getattr(cls, "OPEN", False),
+        frozenset(key for key, field in fields.items() if field.required),
+        len(fields) <= FEW and all(map(_is_flat, fields.values())),
     )
+
+
+def _is_flat(field: Field) -> bool:
+    shape = field.shape
+    return isinstance(shape.item if isinstance(shape, Sequence | Pairs) else shape, Leaf)
 
 
 def _shape_of(hint: Any) -> Shape:

@@ -18,6 +18,7 @@ from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
 from meshproxy.net.channel import Channel, Message
 from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
+from meshproxy.net.collector import settling
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Elsewhere
 from meshproxy.observe.log import Log
@@ -145,7 +146,11 @@ class Hand:
             return decode(Config, said["config"]), said["papers"]
 
         # A thread keeps a megabyte for good, and most configurations are read in a moment.
-        config, papers = await asyncio.to_thread(read) if len(message.body) > READ_AT_ONCE else read()
+        if len(message.body) > READ_AT_ONCE:
+            with settling(asyncio.get_running_loop()):
+                config, papers = await asyncio.to_thread(read)
+        else:
+            config, papers = read()
         try:
             await self._worker.prepare(config, self._share, papers)
         except BaseException:

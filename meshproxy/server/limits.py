@@ -30,17 +30,18 @@ class OwnedLimits:
         self._tallies = Tallies(loop, clock, addresses.known, process, log)
         self.ledger = Ledger(clock, workers, self._tallies.draw)
         self._in_force = self._next = Config()
+        self._terms = terms(self._next)
 
     def prepare(self, config: Config) -> None:
         """Before the workers do: they find their shelves."""
-        self._next = config
+        self._next, self._terms = config, terms(config)
         self.shelves.keep(shelved(self._in_force) | shelved(config))
 
     def commit(self) -> None:
         self._in_force = config = self._next
         self.shelves.keep(shelved(config))
         self._tallies.keep(config)
-        self.ledger.define(terms(config))
+        self.ledger.define(self._terms)
 
     def abort(self) -> None:
         self._next = self._in_force

@@ -7,7 +7,6 @@ Two steps change the generation: `prepare` builds the next one beside the presen
 from __future__ import annotations
 
 import asyncio
-import gc
 import socket
 from collections.abc import Callable, Iterator, Mapping, MutableSequence
 from typing import Any
@@ -19,6 +18,7 @@ from meshproxy.core.overload import Overload
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock, in_slices
+from meshproxy.net.collector import settle, settling
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Acceptor, Elsewhere
@@ -35,8 +35,6 @@ from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
 from meshproxy.server.shedding import Shedding
 
-YOUNG = 1
-"""The generation up to which the collector looks before a freeze: what has just been made, and not each connection."""
 LAG_EVERY = 0.25
 DRAIN_LOOK_EVERY = 0.05
 
@@ -87,7 +85,8 @@ class Worker:
         self._rim.papers.update(papers)
         claims = self._table.begin()
         try:
-            self._next = claims, await in_slices(compile_config(config, claims, self._rim, share))
+            with settling(self._rim.loop):
+                self._next = claims, await in_slices(compile_config(config, claims, self._rim, share))
         except BaseException:
             claims.abort()
             self._settle()
@@ -114,7 +113,7 @@ class Worker:
         assert self._next is not None, "commit follows prepare"
         claims, snapshot = self._next
         self._next = None
-        self.current = snapshot
+        before, self.current = self.current, snapshot
         for group in snapshot.groups.values():
             group.follow(self._verdicts)
         self.show_connections()
@@ -124,10 +123,11 @@ class Worker:
         retiring = claims.commit(snapshot.config.drain.timeout)
         self._settle()
         await in_slices(retiring)
-        # What has come to stay need not be looked at by the collector again.  It holds no cycles: what leaves later is
-        # freed by counting alone.  What others have left in circles lately, as an encoder of JSON does, would stay too.
-        gc.collect(YOUNG)
-        gc.freeze()
+        # To let go of ten thousand rules takes a moment too: it is not the moment of the swap.
+        await asyncio.sleep(0)
+        del before
+        await asyncio.sleep(0)
+        settle()
 
     def hear(self, known: Known) -> None:
         """These names have these addresses now.  A generation that is being prepared sees the same ones to its end."""

@@ -13,6 +13,7 @@ import errno
 import json
 import os
 import re
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from meshproxy.errors import Problem
+from meshproxy.schema.spelled import spelled
 from meshproxy.sources.durable import sync
 from meshproxy.sources.regular import open_regular
 
@@ -88,13 +90,14 @@ class Store:
 
     def save(self, record: Record) -> None:
         """Keep a record; OSError if the disk did not take it, and then it is kept in memory."""
-        self._in_memory[record.generation] = _encoded(record)
+        data = _encoded(record)
+        self._in_memory[record.generation] = zlib.compress(data, 1)
         self._damaged.pop(record.generation, None)
         try:
             if self._directory is not None:
                 _make_directory(self._place())
-                for generation, data in sorted(self._in_memory.items()):
-                    _write(self._path(generation), data)
+                for generation, packed in sorted(self._in_memory.items()):
+                    _write(self._path(generation), zlib.decompress(packed))
                     del self._in_memory[generation]
         finally:
             self._forget_oldest()
@@ -135,8 +138,8 @@ class Store:
         return found
 
     def _open(self, generation: int) -> AbstractContextManager[BinaryIO]:
-        data = self._in_memory.get(generation)
-        return BytesIO(data) if data is not None else open_regular(self._path(generation))
+        packed = self._in_memory.get(generation)
+        return BytesIO(zlib.decompress(packed)) if packed is not None else open_regular(self._path(generation))
 
     def _path(self, generation: int) -> Path:
         name = f"generation-{generation:010d}.json"
@@ -169,7 +172,7 @@ class Store:
 
 
 def _encoded(record: Record) -> bytes:
-    layers = json.dumps(record.layers, separators=(",", ":")).encode()
+    layers = "".join(spelled(record.layers)).encode()
     more = len(record.changes) - MOST_CHANGES
     summary = {
         "format": FORMAT,

@@ -135,7 +135,7 @@ def test_nobody_waits_for_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_text, "_read_small", watched)
     value = {"long": ["x" * 5000], "many": [{"n": [1, "two"]}] * 2000, "blank": []}
     assert json_text.parse(json.dumps(value), "f") == value
-    assert max(windows) <= 1000
+    assert max(windows) <= 4096
     assert len(windows) == 2000 + 4, "one for each thing that is small, and for each that is not"
 
 
@@ -143,6 +143,13 @@ def test_commas_in_strings_are_no_values(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(json_text, "LARGEST_NODES", 100)
     assert json_text.parse(json.dumps([[","] * 40] * 2), "f")
     assert refused(json.dumps([[","] * 40] * 3)) == ["f:1: more than 100 values"]
+
+
+def test_many_side_by_side_are_not_deep() -> None:
+    text = json.dumps([{"a": [number]} for number in range(200)])
+    agree(text)
+    for above in range(58, 65):
+        agree("[" * above + text + "]" * above)
 
 
 def test_the_deepest_of_what_is_small() -> None:

@@ -203,19 +203,22 @@ def test_nobody_is_who_has_not_proved_it(mesh: Callable[..., Mesh]) -> None:
     assert it.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookbuyer.shop")[0] == 403
     assert it.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 403
     for papers, source in ((None, BOOKBUYER), ("bookbuyer", STRANGER)):
-        plain = socket.create_connection(
-            (BOOKSTORE, it.town.port(80)), timeout=LONGEST, source_address=(source, 0)
-        )
-        with plain, it.context(papers).wrap_socket(plain, do_handshake_on_connect=False) as sock:
-            with pytest.raises(OSError):
-                sock.do_handshake()
-                sock.sendall(b"GET / HTTP/1.1\r\nHost: bookstore\r\n\r\n")
-                # An alert that was on its way when the client thought that all was agreed on
-                if not sock.recv(1):
-                    raise ConnectionResetError
+        with pytest.raises(OSError):
+            greet((BOOKSTORE, it.town.port(80)), source, it.context(papers))
     with socket.create_connection((BOOKSTORE, it.town.port(80)), timeout=LONGEST) as sock:
         sock.sendall(b"GET /books-bought HTTP/1.1\r\nHost: bookstore\r\n\r\n")
         assert sock.recv(64).startswith(b"HTTP/1.1 400 ")
+
+
+def greet(address: tuple[str, int], source: str, context: ssl.SSLContext) -> None:
+    """Raises OSError if nobody answers."""
+    with socket.create_connection(address, timeout=LONGEST, source_address=(source, 0)) as plain:
+        with context.wrap_socket(plain, do_handshake_on_connect=False) as sock:
+            sock.do_handshake()
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: bookstore\r\n\r\n")
+            # An alert may be on its way when the client thinks that all is agreed on.
+            if not sock.recv(1):
+                raise ConnectionResetError
 
 
 def test_the_header_alone_counts_by_a_switch(mesh: Callable[..., Mesh]) -> None:

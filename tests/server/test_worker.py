@@ -268,6 +268,24 @@ def test_a_generation_that_has_gone_is_freed_without_the_collector(run: Run, wor
     run(scenario())
 
 
+def test_a_listener_that_has_gone_is_freed_with_all_behind_it(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, a = world(), upstream()
+        gc.disable()
+        try:
+            await w.apply(config([listener("in", "127.0.0.1:0")], up=[a.address]))
+            (state,) = w.worker._guests.states
+            assert state.entry is not None
+            behind = weakref.ref(w.worker.listeners[0].doors[0].open)
+            await w.apply(config([], up=[a.address]))
+            assert behind() is None
+            assert state.entry is None, "they knew each other"
+        finally:
+            gc.enable()
+
+    run(scenario())
+
+
 def test_a_reload_freezes_no_garbage(run: Run, world: World) -> None:
     class Circle:
         pass

@@ -129,6 +129,12 @@ class Share(NamedTuple):
 
 Draw = Callable[[Exchange], Share]
 
+
+def nobody_else(_: Exchange) -> Share:
+    """Draws where one gets all."""
+    raise AssertionError("nothing is drawn")
+
+
 NewPath = Callable[[bytes], bytes]
 
 
