@@ -16,6 +16,7 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 DEADLINE = 15.0
+ELSEWHERE = frozenset(("XDG_STATE_HOME", "PYTHONDONTWRITEBYTECODE"))
 
 
 Child = subprocess.Popen[str]
@@ -50,8 +51,8 @@ def start(
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what would make the proxy keep state on disk."""
-    return {name: value for name, value in os.environ.items() if name != "XDG_STATE_HOME"}
+    """Ours, without what would make the proxy keep state on disk, or compile all its modules at every start."""
+    return {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
 
 
 def module(name: str, *arguments: object) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from meshproxy.cli import main
 from meshproxy.dialects import read, text, variables, yaml12
 from meshproxy.dialects.trail import Mark
 from meshproxy.model import Config, combine, encode
@@ -30,6 +32,35 @@ def test_an_example_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_an_example_is_what_the_schema_describes(path: Path) -> None:
     SCHEMA.validate(yaml12.parse(text.decode(path.read_bytes(), path.name), path.name, variables.expander({})))
+
+
+def test_the_readme_leads_to_every_page_and_no_change_is_told_twice() -> None:
+    readme = (ROOT / "README.md").read_text()
+    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert pages == set(re.findall(r"\((docs/[a-z0-9-]+\.md)\)", readme))
+    entries = re.split(r"\n(?=- |#)", (ROOT / "CHANGELOG.md").read_text())
+    assert len(entries) == len(set(entries))
+
+
+EXPLAINED = """
+listeners: [{name: web, listen: "127.0.0.1:80", protocol: http, routes: web}]
+routes:
+  web:
+    - match: {hosts: [shop.local], path: {prefix: /v1}, methods: [GET], headers: {x-beta: {exact: "1"}}}
+      split: [{cluster: books-v1, weight: 90}, {cluster: books-v2, weight: 10}]
+    - {cluster: books-v1}
+clusters: {books-v1: {endpoints: ["127.0.0.1:9"]}, books-v2: {endpoints: ["127.0.0.1:9"]}}
+"""
+
+
+def test_explain_says_what_the_documentation_shows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "web.yaml").write_text(EXPLAINED)
+    asked = "--host shop.local --path /v1/./books -H".split()
+    assert main(["explain", str(tmp_path / "web.yaml"), *asked, "x-beta: 2"]) == 0
+    out = capsys.readouterr().out
+    for page in ("command-line.md", "admin.md"):
+        shown = (ROOT / "docs" / page).read_text()
+        assert out in shown
 
 
 def paths(mark: Mark, above: tuple[str | int, ...] = ()) -> Iterator[str]:

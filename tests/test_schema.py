@@ -485,3 +485,22 @@ def test_what_is_wrong_alike_is_told_of_each() -> None:
 def test_what_equals_a_text_is_not_taken_for_it() -> None:
     with pytest.raises(Invalid):
         decode(Several, {"items": [{"names": ["1"]}, {"names": [1]}]})
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Nothing of this kind can be read."""
+
+    what: object = None
+
+
+@dataclass(frozen=True)
+class Mostly:
+    name: Name
+    seldom: Unreadable | None = None
+
+
+def test_what_a_document_does_not_have_is_not_inspected() -> None:
+    assert decode(Mostly, {"name": "a"}) == Mostly("a")
+    with pytest.raises(TypeError, match="a configuration cannot hold"):
+        decode(Mostly, {"name": "a", "seldom": {}})

@@ -9,6 +9,8 @@ Every step may refuse, and then nothing has happened: the refusal is told to who
 from __future__ import annotations
 
 import asyncio
+import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -31,6 +33,8 @@ MOST_LAYERS = 64
 MOST_LOGGED = 20
 LARGE = 500
 """Clusters and rules."""
+SAID = "said"
+"""In what is kept of a layer: its documents, each as its source and a text. No key of ours has this name."""
 RENEWAL = "certificates"
 """The source of what was refused when only the files had changed that the configuration names."""
 
@@ -100,6 +104,14 @@ class Layer:
         return self._merged(redact=False)
 
     @property
+    def kept(self) -> dict[str, Any]:
+        """The same to put in force later. Policy in the words of a mesh is kept in these: what it means is not settled,
+        and a fault that `compat` has had back must not outlive that."""
+        if all(document.foreign is None for document in self.said):
+            return self.data
+        return {SAID: [[document.source, _text(document)] for document in self.said]}
+
+    @property
     def redacted(self) -> dict[str, Any]:
         return self._merged(redact=True)
 
@@ -135,8 +147,19 @@ def _packed(document: Document) -> Foreign | None:
     return None if document.foreign is None else replace(document.foreign, value=None)
 
 
+def _text(document: Document) -> str:
+    if document.foreign is not None:
+        return zlib.decompress(document.foreign.text).decode()
+    return json.dumps(encode(replace(document.config, include=())))
+
+
 def layer_of(data: Mapping[str, Any], source: str) -> Layer:
     """A layer as it was kept."""
+    if SAID in data:
+        try:
+            return Layer(tuple(read(text.encode(), source) for source, text in data[SAID]))
+        except (TypeError, ValueError, AttributeError):
+            raise Invalid([Problem(SAID, "must be documents, each with its source", source)]) from None
     return Layer((Document(source, decode(Config, data), frozenset(data), lambda _: None),))
 
 
@@ -435,7 +458,7 @@ class Reloader:
 
     def _keep(self, known: Summary, layers: Mapping[str, Layer]) -> None:
         """What cannot be kept is in force all the same: traffic does not depend on a disk."""
-        data = {name: layer.data for name, layer in layers.items()}
+        data = {name: layer.kept for name, layer in layers.items()}
         try:
             self._store.save(Record(known.generation, known.version, known.time, known.source, known.changes, data))
             self._log.debug("config-kept", generation=known.generation)

@@ -48,10 +48,12 @@ def _pairs(used: Sequence[Use]) -> Iterator[tuple[Use, Use]]:
 
 
 def _misfit(certificate: Use, key: Use, texts: Mapping[str, str]) -> str:
-    """Why OpenSSL does not take them, or nothing."""
-    pair = Pair(text_of(certificate, texts) or "", text_of(key, texts) or "")
+    """Why OpenSSL does not take them, or nothing; also where one cannot be read, which is told of its first use."""
+    chain, own = text_of(certificate, texts), text_of(key, texts)
+    if chain is None or own is None:
+        return ""
     try:
-        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), pair)
+        load_pair(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Pair(chain, own))
     except Unusable as why:
         return str(why)
     return ""

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from meshproxy.dialects import native, text, variables
+from meshproxy.dialects.trail import Lines
 from meshproxy.dialects.translation import Note, Setting, Sheet, Translation
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, Document, Foreign
@@ -130,7 +131,7 @@ def _sheets(documents: Iterable[Document]) -> Iterable[Sheet]:
         content = zlib.decompress(document.foreign.text).decode()
         syntax = _syntax(content)
         values = document.foreign.value or syntax.parse_all(content, document.source)
-        lines = cache(partial(syntax.lines_of_all, content))
+        lines = cache(partial(_lines, syntax.lines_of_all, content))
         for number, value in enumerate(values):
             if value is not None:
                 yield Sheet(document.source, value, partial(_line, lines, number))
@@ -143,5 +144,10 @@ def _line(lines: Callable[[], Any], number: int, path: Path) -> int:
 
 def _finder(syntax: ModuleType, content: str) -> Callable[[Path], int]:
     """Finds the line of a path, or of the nearest one above it that stands in the text."""
-    lines = cache(lambda: syntax.lines(content))
+    lines = cache(partial(_lines, syntax.lines, content))
     return lambda path: lines().of(path)
+
+
+def _lines(marked: Callable[[str], Lines], content: str) -> Lines:
+    """What a control plane writes is often all of one line, and need not be gone through again to say so."""
+    return marked(content) if len(content.splitlines()) > 1 else Lines()

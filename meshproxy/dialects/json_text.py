@@ -115,14 +115,20 @@ class _Scanner:
         if _TOO_LONG.match(self.text, self.position):
             raise too_long("string", LONGEST_TEXT, self.source, self.line)
         if not blanks:
-            raise refusal(self.source, f"not JSON: {shown(self.text[self.position : self.position + 20])}", self.line)
+            raise refusal(self.source, f"not JSON: {self._garbage()}", self.line)
+
+    def _garbage(self) -> str:
+        """What is no token. A string is not quoted: it may be a secret in the wrong place."""
+        if self.text.startswith('"', self.position):
+            return "a string does not end, or has a control character or a wrong escape in it"
+        return shown(self.text[self.position : self.position + 20])
 
     def _move_to(self, start: int) -> None:
         self.line += self.text.count("\n", self.counted, start)
         self.counted = start
 
     def _unexpected(self, expected: str) -> Invalid:
-        found = shown(self.lexeme) if self.lexeme else "the end"
+        found = "a string" if self.kind == "string" else shown(self.lexeme) if self.lexeme else "the end"
         return refusal(self.source, f"not JSON: {expected} is expected, not {found}", self.line)
 
     def _value(self, depth: int) -> Any:

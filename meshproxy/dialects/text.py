@@ -46,6 +46,9 @@ def unzipped(data: bytes, source: str) -> bytes:
         raise refusal(source, f"not gzip, although it begins like it: {error}") from None
     if not unzip.eof and len(found) <= LARGEST_DOCUMENT:
         raise refusal(source, "the gzip data is cut off")
+    if unzip.unused_data:
+        # Perhaps the rest of the policy, or its denials: half of one is none.
+        raise refusal(source, "something follows the end of the gzip data")
     return found
 
 

@@ -255,7 +255,7 @@ def _rule(chain: model.Chain, service: Service) -> Rule:
     match = chain.match
     return Rule(
         frozenset(match.ports) or None,
-        match.sources or None,
+        within(match.sources) if match.sources else None,
         service,
         by_name((name, True) for name in match.sni) if match.sni else None,
         frozenset(name.encode("ascii") for name in match.alpn) or None,

@@ -27,6 +27,7 @@ from meshproxy.relay.live import Kept, ListenerState
 from meshproxy.relay.secure import Admission, Answer, Certified, TlsService
 from meshproxy.relay.turns import Turns
 from meshproxy.schema.kinds import Secret
+from meshproxy.schema.shapes import path_text
 from meshproxy.wire import x509
 
 Papers = Mapping[str, str]
@@ -136,7 +137,7 @@ def client_context_of(
     """And its digest."""
     terms = client_terms(said, papers)
     chain, named = said.verify != "off", named and said.verify == "name"
-    with _told_at(f"clusters.{cluster}.tls", {}):
+    with _told_at(path_text(("clusters", cluster, "tls")), {}):
         known = digest(terms, chain, named)
         context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
     return context, known

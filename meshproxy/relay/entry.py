@@ -37,7 +37,7 @@ class Rule:
     """One chain's match; None matches anything."""
 
     ports: frozenset[int] | None
-    sources: Networks | None
+    sources: Within | None
     service: Service
     names: Callable[[str | None], object] | None = None
     """Tells whether a server name is meant."""
@@ -63,7 +63,7 @@ class Rule:
         """Whether its addresses match."""
         if self.ports is not None and origin.port not in self.ports:
             return False
-        if self.sources is not None and not origin.within(self.sources):
+        if self.sources is not None and not self.sources(origin.address):
             return False
         return self.destinations is None or self.destinations(origin.goal)
 

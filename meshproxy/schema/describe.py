@@ -129,7 +129,7 @@ def _kind(shape: Shape) -> str:
             return f"mapping of {_kind(item)}"
         case Table():
             return "mapping by name"
-        case Struct(_, fields, _, shorthand) if shorthand:
+        case Struct(shorthand=shorthand, fields=fields) if shorthand:
             return f"mapping or {_kind(fields[shorthand].shape)}"
     return "mapping"
 

@@ -28,6 +28,9 @@ def shown(value: object) -> str:
     if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
         return "a number that large"
     if isinstance(value, str):
+        if "PRIVATE KEY-----" in value[:SHOWN_LENGTH]:
+            # Somebody has put it in the wrong place; problems are logged.
+            return "a private key"
         # First made short, then quoted: a value may be large, and stand in a hundred thousand places.
         return cut(json.dumps(value[:SHOWN_LENGTH]))
     if isinstance(value, bool | int | float):

@@ -1,4 +1,4 @@
-"""The walker: a dataclass is inspected once, and then reads and writes plain data.
+"""The walker: a dataclass is inspected once, when it is first met in a document, and then reads and writes plain data.
 
 A format is written as frozen dataclasses whose fields are `Annotated` with a scalar kind and one line of documentation:
 
@@ -299,18 +299,35 @@ class Field:
         return self.default is dataclasses.MISSING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Struct:
     cls: type[Any]
-    fields: Mapping[str, Field]
     reserved: Mapping[str, str]
     shorthand: str | None
     choice: bool
     foreign: bool
     open: bool
-    required: frozenset[str]
-    plain: bool
-    """Whether it is a few texts and numbers: of these, too, many are alike."""
+
+    @cached_property
+    def fields(self) -> Mapping[str, Field]:
+        """Most documents say little of what could be said: what none of them has is never inspected."""
+        hints = typing.get_type_hints(self.cls, include_extras=True)
+        fields = {}
+        for field in dataclasses.fields(self.cls):
+            hint = hints[field.name]
+            doc = next((note for note in _notes(hint) if isinstance(note, str)), "")
+            key = next((note.name for note in _notes(hint) if isinstance(note, Key)), field.name)
+            fields[key] = Field(field.name, _shape_of(hint), _is_optional(hint), field.default, doc)
+        return fields
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        return frozenset(key for key, field in self.fields.items() if field.required)
+
+    @cached_property
+    def plain(self) -> bool:
+        """Whether it is a few texts and numbers: of these, too, many are alike."""
+        return len(self.fields) <= FEW and all(map(_is_flat, self.fields.values()))
 
     def read(self, value: object, path: Path, found: Found, given: Mapping[str, object] | None = None) -> Any:
         if self.shorthand and not isinstance(value, dict | Mapping):
@@ -381,31 +398,17 @@ _structs: dict[type[Any], Struct] = {}
 
 
 def struct_of(cls: type[Any]) -> Struct:
-    """The shape of a dataclass, inspected once."""
+    """The shape of a dataclass."""
     if cls not in _structs:
-        _structs[cls] = _inspect(cls)
+        _structs[cls] = Struct(
+            cls,
+            getattr(cls, "RESERVED", {}),
+            getattr(cls, "SHORTHAND", None),
+            getattr(cls, "CHOICE", False),
+            getattr(cls, "FOREIGN", False),
+            getattr(cls, "OPEN", False),
+        )
     return _structs[cls]
-
-
-def _inspect(cls: type[Any]) -> Struct:
-    hints = typing.get_type_hints(cls, include_extras=True)
-    fields = {}
-    for field in dataclasses.fields(cls):
-        hint = hints[field.name]
-        doc = next((note for note in _notes(hint) if isinstance(note, str)), "")
-        key = next((note.name for note in _notes(hint) if isinstance(note, Key)), field.name)
-        fields[key] = Field(field.name, _shape_of(hint), _is_optional(hint), field.default, doc)
-    return Struct(
-        cls,
-        fields,
-        getattr(cls, "RESERVED", {}),
-        getattr(cls, "SHORTHAND", None),
-        getattr(cls, "CHOICE", False),
-        getattr(cls, "FOREIGN", False),
-        getattr(cls, "OPEN", False),
-        frozenset(key for key, field in fields.items() if field.required),
-        len(fields) <= FEW and all(map(_is_flat, fields.values())),
-    )
 
 
 def _is_flat(field: Field) -> bool:

@@ -216,7 +216,7 @@ class Crew:
             elif isinstance(result, BaseException):
                 raise result
         if problems:
-            raise Invalid(problems)
+            raise Invalid([*dict.fromkeys(problems)])
 
     # Workers come and go
 

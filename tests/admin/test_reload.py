@@ -485,3 +485,53 @@ def test_who_drains_renews_nothing(run: Run, scene: Callable[..., Scene]) -> Non
         assert s.fleet.calls == []
 
     run(scenario())
+
+
+FSM = json.dumps({
+    "Spec": {}, "AllowedEndpoints": {"10.0.0.7": ""}, "Certificate": dict.fromkeys(
+        ("CertChain", "PrivateKey", "IssuingCA"), "-----BEGIN X-----"
+    ) | {"CommonName": "books.shop.cluster.local"},
+    "Inbound": {
+        "TrafficMatches": {"80": {
+            "Protocol": "http", "HttpHostPort2Service": {"books": "r"}, "HttpServiceRouteRules": {
+                "r": {"RouteRules": [{"Path": "/", "AllowedServices": ["buyer.shop"], "TargetClusters": {"c": 1}}]}
+            },
+        }},
+        "ClustersConfigs": {"c": {"127.0.0.1:8080": 1}},
+    },
+})  # fmt: skip
+
+
+def believes_a_header(config: Config) -> bool:
+    return not config.routes[0].rules[0].match.identities
+
+
+def test_a_fault_that_was_had_back_ends_with_its_switch_after_a_rollback_or_restart(run: Run, clock: Any) -> None:
+    async def story() -> None:
+        scene = Scene(clock)
+        await scene.begin("drain: {}")
+        await scene.put("mesh", FSM)
+        await scene.put("faults", "compat: {identity: header}")
+        assert believes_a_header(scene.reloader.config)
+        await scene.put("more", B)
+        await scene.reloader.rollback(None, source="POST")
+        later = Scene(clock, scene.store)
+        await later.begin("drain: {}")
+        for each in (scene, later):
+            assert believes_a_header(each.reloader.config)
+            await each.reloader.delete("faults", source="DELETE")
+            assert not believes_a_header(each.reloader.config)
+
+    run(story())
+
+
+def test_what_was_kept_and_is_no_text_is_no_layer(run: Run, clock: Any) -> None:
+    async def story() -> None:
+        for said in (None, [1], [["f", None]], [["f", "a", "b"]]):
+            store = Store(None)
+            store.save(Record(7, "v", 0.0, "PUT", (), {"mesh": {"said": said}}))
+            scene = Scene(clock, store)
+            await scene.begin(A)
+            assert scene.reloader.layers.keys() == {"default"}
+
+    run(story())

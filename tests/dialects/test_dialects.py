@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
 
 from meshproxy.dialects import read, text
@@ -110,6 +112,13 @@ def test_the_lines_of_a_deep_document_take_no_paths_in_full(monkeypatch: pytest.
     for document in ("{" + deep + "}", deep):
         assert refused(document.encode()) == ["f:1: a: unknown key `a`"]
     assert rendered == []
+
+
+def test_half_of_what_was_compressed_is_nothing() -> None:
+    whole = gzip.compress(b"drain: {}\n")
+    assert read(whole, "f").said == {"drain"}
+    assert refused(whole[:-1]) == ["f: the gzip data is cut off"]
+    assert refused(whole + gzip.compress(b"node: {}\n")) == ["f: something follows the end of the gzip data"]
 
 
 def test_files_may_include() -> None:

@@ -63,7 +63,9 @@ def test_it_refuses_what_json_refuses(text: str) -> None:
         ('{"a": 1}\n\n{}', 'f:3: not JSON: the end is expected, not "{"'),
         ('{"a"\n', "f:2: not JSON: `:` is expected, not the end"),
         ("{a: 1}", 'f:1: not JSON: a key in quotes is expected, not "a"'),
-        ('["\\x"]', "f:1: not JSON: a string with valid escapes is expected"),
+        ('["\\x"]', "f:1: not JSON: a string with valid escapes is expected, not a string"),
+        ('{"token" "s3cret"}', "f:1: not JSON: `:` is expected, not a string"),
+        ('{"token": "s3cret}', "f:1: not JSON: a string does not end, or has a control character"),
         ('{"a" 1}', "f:1: not JSON: `:` is expected"),
         ("[1 2]", "f:1: not JSON: `,` or `]` is expected"),
         ("[01]", "f:1: not JSON: `,` or `]` is expected"),
@@ -182,7 +184,7 @@ def test_the_longest_string_may_be_written_in_escapes() -> None:
 
 
 def test_a_broken_string_of_escapes_is_read_in_one_way_only() -> None:
-    assert refused('["' + "\\u00e9" * 10_000 + '\n"]')[0].startswith('f:1: not JSON: "\\"')
+    assert refused('["' + "\\u00e9" * 10_000 + '\n"]')[0].startswith("f:1: not JSON: a string does not end")
 
 
 def test_blanks_may_be_as_many_as_one_likes() -> None:

@@ -112,24 +112,18 @@ def asked(connection: HTTPConnection, path: str, method: str, headers: dict[str,
 
 
 @pytest.fixture(scope="module")
-def apps() -> Iterator[tuple[App, Echo]]:
-    app, database = App("bookstore"), Echo()
-    yield app, database
-    app.close()
-    database.sock.close()
-
-
-@pytest.fixture
-def mesh(tmp_path: Path, apps: tuple[App, Echo]) -> Iterator[Callable[..., Mesh]]:
+def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Mesh]]:
     towns: list[Town] = []
     others: list[NginxPods] = []
+    apps: list[tuple[App, Echo]] = []
 
     def make(compat: dict[str, Any] | None = None, names: tuple[str, ...] = ("warehouse",)) -> Mesh:
         pytest.importorskip("cryptography", reason="there are no certificates to test with")
         if reason := NginxPods.missing():
             pytest.skip(reason)
-        app, database = apps
-        town = Town(tmp_path, LOOPS[0], PORTS, {"10.244.1.7": BOOKBUYER})
+        app, database = App("bookstore"), Echo()
+        apps.append((app, database))
+        town = Town(tmp_path_factory.mktemp("town"), LOOPS[0], PORTS, {"10.244.1.7": BOOKBUYER})
         towns.append(town)
         town.ports["14001"] = str(app.port)
         town.ports["3306"] = database.address.rpartition(":")[2]
@@ -174,38 +168,45 @@ def mesh(tmp_path: Path, apps: tuple[App, Echo]) -> Iterator[Callable[..., Mesh]
         town.end()
     for each in others:
         each.__exit__(None, None, None)
+    for app, database in apps:
+        app.close()
+        database.sock.close()
 
 
-def test_a_request_goes_from_workload_to_workload_by_tls_and_identity(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    status, told = it.ask("/books-bought", client_app="discount")
+@pytest.fixture(scope="module")
+def mesh(make_mesh: Callable[..., Mesh]) -> Mesh:
+    """As it comes, with no fault had back."""
+    return make_mesh()
+
+
+def test_a_request_goes_from_workload_to_workload_by_tls_and_identity(mesh: Mesh) -> None:
+    status, told = mesh.ask("/books-bought", client_app="discount")
     assert (status, told["app"], told["headers"]["serviceidentity"]) == (200, "bookstore", "bookbuyer.shop")
     assert told["headers"]["host"] == HOST
     assert told["peer"] == "127.0.0.6"
     # What an application says of itself is replaced by what its sidecar knows.
-    status, told = it.ask("/books-bought", serviceidentity="admin.shop")
+    status, told = mesh.ask("/books-bought", serviceidentity="admin.shop")
     assert (status, told["headers"]["serviceidentity"]) == (200, "bookbuyer.shop")
     # Not a method of the first rule: the second one is open to all of the mesh.
-    assert it.ask("/books-bought", "POST")[0] == 200
+    assert mesh.ask("/books-bought", "POST")[0] == 200
     # A host that is not served here
-    assert it.as_workload("bookbuyer", "/books-bought", host="elsewhere.shop")[0] == 403
-    with socket.create_connection((STORE_SERVICE, it.town.port(3306)), timeout=LONGEST) as sock:
+    assert mesh.as_workload("bookbuyer", "/books-bought", host="elsewhere.shop")[0] == 403
+    with socket.create_connection((STORE_SERVICE, mesh.town.port(3306)), timeout=LONGEST) as sock:
         sock.sendall(b"select 1")
         assert sock.recv(64) == b"select 1"
         sock.shutdown(socket.SHUT_WR)
         assert sock.recv(64) == b""
 
 
-def test_nobody_is_who_has_not_proved_it(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    assert it.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookthief.shop")[0] == 200
+def test_nobody_is_who_has_not_proved_it(mesh: Mesh) -> None:
+    assert mesh.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookthief.shop")[0] == 200
     # The incumbent believed this header.
-    assert it.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookbuyer.shop")[0] == 403
-    assert it.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 403
+    assert mesh.as_workload("bookthief", "/books-bought", BOOKTHIEF, serviceidentity="bookbuyer.shop")[0] == 403
+    assert mesh.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 403
     for papers, source in ((None, BOOKBUYER), ("bookbuyer", STRANGER)):
         with pytest.raises(OSError):
-            greet((BOOKSTORE, it.town.port(80)), source, it.context(papers))
-    with socket.create_connection((BOOKSTORE, it.town.port(80)), timeout=LONGEST) as sock:
+            greet((BOOKSTORE, mesh.town.port(80)), source, mesh.context(papers))
+    with socket.create_connection((BOOKSTORE, mesh.town.port(80)), timeout=LONGEST) as sock:
         sock.sendall(b"GET /books-bought HTTP/1.1\r\nHost: bookstore\r\n\r\n")
         assert sock.recv(64).startswith(b"HTTP/1.1 400 ")
 
@@ -221,32 +222,30 @@ def greet(address: tuple[str, int], source: str, context: ssl.SSLContext) -> Non
                 raise ConnectionResetError
 
 
-def test_the_header_alone_counts_by_a_switch(mesh: Callable[..., Mesh]) -> None:
-    it = mesh({"identity": "header"})
+def test_the_header_alone_counts_by_a_switch(make_mesh: Callable[..., Mesh]) -> None:
+    it = make_mesh({"identity": "header"})
     assert it.as_workload("stranger", "/books-bought", serviceidentity="bookbuyer.shop")[0] == 200
 
 
-def test_requests_are_shared_by_weight_and_names_of_servers_are_verified(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    seen = Counter(it.warehouse("/api/stock")[1][0].split()[0] for _ in range(100))
+def test_requests_are_shared_by_weight_and_names_of_servers_are_verified(mesh: Mesh) -> None:
+    seen = Counter(mesh.warehouse("/api/stock")[1][0].split()[0] for _ in range(100))
     assert seen.keys() == {"v1", "v2"}
     assert 75 <= seen["v1"] <= 99
-    answer = it.warehouse("/api/stock")[1][0]
+    answer = mesh.warehouse("/api/stock")[1][0]
     assert "bookstore.shop CN=bookstore.shop.cluster.local" in answer
     # Only GET and POST are for the split; any other goes to the root service's own endpoints.
-    others = {it.warehouse("/api/stock", "PUT")[1][0].split(" bookstore")[0] for _ in range(6)}
+    others = {mesh.warehouse("/api/stock", "PUT")[1][0].split(" bookstore")[0] for _ in range(6)}
     assert others == {"v1", "v1 too"}
 
 
 @pytest.mark.parametrize(("server_name", "status"), [("verified", 503), ("ignored", 200)])
-def test_a_server_with_another_name_is_not_asked(mesh: Callable[..., Mesh], server_name: str, status: int) -> None:
-    it = mesh({"server_name": server_name}, names=("depot",))
+def test_a_server_with_another_name_is_not_asked(make_mesh: Callable[..., Mesh], server_name: str, status: int) -> None:
+    it = make_mesh({"server_name": server_name}, names=("depot",))
     assert it.warehouse("/api/stock")[0] == status
 
 
-def test_a_limit_of_a_route_answers_with_its_own_words(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    connection = HTTPConnection(STORE_SERVICE, it.town.port(80), timeout=LONGEST)
+def test_a_limit_of_a_route_answers_with_its_own_words(mesh: Mesh) -> None:
+    connection = HTTPConnection(STORE_SERVICE, mesh.town.port(80), timeout=LONGEST)
 
     for _ in range(2000):
         connection.request("GET", "/books-bought", headers={"Host": HOST})
@@ -258,26 +257,24 @@ def test_a_limit_of_a_route_answers_with_its_own_words(mesh: Callable[..., Mesh]
     assert (response.status, response.headers["x-limited"]) == (429, "route")
 
 
-def test_a_breaker_opens_and_answers_in_its_place(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    found = poll(lambda: [answer for answer in [it.warehouse("/api/fail")] if answer[0] == 520], "an open breaker")
-    assert found[0][1][0] == "try later"
-
-
-def test_a_probe_reaches_the_application(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    port = it.town.port(15902)
-    headers = ["-H", f"Original-Http-Port: {it.town.port(14001)}", "-H", "Original-Http-Path: /ready"]
+def test_a_probe_reaches_the_application(mesh: Mesh) -> None:
+    port = mesh.town.port(15902)
+    headers = ["-H", f"Original-Http-Port: {mesh.town.port(14001)}", "-H", "Original-Http-Path: /ready"]
     answer = curl(*headers, f"http://127.0.0.1:{port}/osm-healthcheck").stdout
     assert json.loads(answer)["path"] == "/ready"
 
 
-def test_what_is_not_yet_in_force_is_told(mesh: Callable[..., Mesh]) -> None:
-    it = mesh()
-    notes = it.store.ask("GET", "/server_info")[1]["notes"]
+def test_what_is_not_yet_in_force_is_told(mesh: Mesh) -> None:
+    notes = mesh.store.ask("GET", "/server_info")[1]["notes"]
     assert {note["kind"] for note in notes} >= {"not-in-force", "plugin"}
-    metrics = it.store.ask("GET", "/metrics")[1]
+    metrics = mesh.store.ask("GET", "/metrics")[1]
     assert 'meshproxy_config_notes{kind="plugin"} 1' in metrics
-    dumped = json.dumps(it.store.ask("GET", "/config_dump")[1])
+    dumped = json.dumps(mesh.store.ask("GET", "/config_dump")[1])
     assert "PRIVATE KEY" not in dumped
-    assert "PRIVATE KEY" not in json.dumps(it.store.ask("GET", "/config")[1])
+    assert "PRIVATE KEY" not in json.dumps(mesh.store.ask("GET", "/config")[1])
+
+
+# The last, for it stays open for a while.
+def test_a_breaker_opens_and_answers_in_its_place(mesh: Mesh) -> None:
+    found = poll(lambda: [answer for answer in [mesh.warehouse("/api/fail")] if answer[0] == 520], "an open breaker")
+    assert found[0][1][0] == "try later"

@@ -111,7 +111,7 @@ def test_check_looks_at_files_when_it_is_asked_to(tmp_path: Path) -> None:
     other.certificate.unlink()
     missing = pair(other)
     assert check(tmp_path, pair(good), missing, option="")[0] == 0
-    code, out, problems = check(tmp_path, pair(good), missing, pair(good, other))
+    code, out, problems = check(tmp_path, pair(good), missing, pair(good, other), missing)
     assert (code, out) == (3, "")
     first, second = problems.splitlines()
     assert first.startswith(f"{tmp_path}/config.yaml:")

@@ -8,9 +8,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from websockets.frames import Frame, Opcode
-from websockets.protocol import State
-from websockets.server import ServerProtocol
 
 from meshproxy.wire.websocket import (
     BINARY,
@@ -25,6 +22,12 @@ from meshproxy.wire.websocket import (
     offer,
     sent,
 )
+
+pytest.importorskip("websockets", reason="websockets is not installed: nobody speaks to ours")
+
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
 
 Message = tuple[int, bytes]
 

@@ -138,6 +138,7 @@ class Clusters:
 
     def _cluster(self, name: str, theirs: str, hop: Hop) -> Data:
         said, path = self.said[theirs], (*self.path, theirs)
+        self.draft.make(len(said.endpoints), path)
         papers = self._papers(theirs, hop)
         found: Data = {"endpoints": self._endpoints(said, path)}
         if self.local and said.endpoints and all(address.startswith(LOOPBACK) for address, _ in said.endpoints):

@@ -15,7 +15,7 @@ from typing import Any
 from meshproxy.dialects.fsm.older import Moved, newest, written
 from meshproxy.dialects.fsm.said import PASSED, Fsm
 from meshproxy.dialects.translation import Kind, Setting, Sheet, Words
-from meshproxy.errors import Problem
+from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Compat, decode, encode
 from meshproxy.model.sidecar import PluginFilters
 from meshproxy.schema.kinds import cut
@@ -23,6 +23,8 @@ from meshproxy.schema.shapes import Path
 
 MOST_UNKNOWN = 200
 """Keys, of which each is told once."""
+MOST_MADE = 1_000_000
+"""Things that come of a document in all: where each of some is for each of others, a small one makes many."""
 
 Data = dict[str, Any]
 """Plain data in our words."""
@@ -36,6 +38,7 @@ class Draft:
     sheet: Sheet
     moved: Moved
     _told: dict[tuple[Kind, str], list[Path]] = field(default_factory=dict)
+    _made: int = 0
 
     @classmethod
     def of(cls, sheet: Sheet, setting: Setting) -> Draft:
@@ -61,6 +64,13 @@ class Draft:
 
     def put(self, section: str, name: str, what: Data, path: Path) -> None:
         self.words.put(section, name, what, self.sheet, written(path, self.moved))
+
+    def make(self, number: int, path: Path) -> None:
+        """Count so many things before they are made; `Invalid` if that is too much."""
+        self._made += number
+        if self._made > MOST_MADE:
+            message = f"more than {MOST_MADE} addresses, hosts and rules come of the document up to here"
+            raise Invalid([self.sheet.problem(written(path, self.moved), message)])
 
     def meant(self, ours: Path, path: Path) -> None:
         self.words.meant(ours, self.sheet, written(path, self.moved))

@@ -71,11 +71,13 @@ class Inbound:
                 # Of ours it would be a pattern, for more than was meant.
                 self.draft.problem((*at, "AuthenticatedPrincipals"), "a principal is a name without `*`")
             if sources := allowed.within(ranges):
+                self.draft.make(len(sources), at)
                 said = self._of_others(f"{SIDE}/{port}/{place}", match, spec, path)
                 yield {"match": {"ports": [port], "sources": sources}, **said, **filters}, at
             else:
                 self.draft.note("ignored", at, "nobody is let in: none of `AllowedEndpoints` is in this range")
         if allowed.all:
+            self.draft.make(len(allowed.all), path)
             said = self._of_mesh(f"{SIDE}/{port}", match, path)
             if self.papers is not None and self.draft.setting.sidecar.permissive:
                 said["permissive"] = True

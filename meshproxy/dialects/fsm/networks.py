@@ -8,9 +8,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from functools import cached_property
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import ip_network
+from operator import attrgetter
+from typing import Any
 
 
 def network(text: str) -> str:
@@ -23,21 +26,35 @@ class Networks:
         self.all = list(dict.fromkeys(map(network, said)))
 
     @cached_property
-    def _all(self) -> list[IPv4Network | IPv6Network]:
-        return [ip_network(each) for each in self.all]
+    def _ordered(self) -> dict[int, list[Any]]:
+        """By version; those that lie in another one follow it."""
+        return {
+            version: sorted(each for each in map(ip_network, self.all) if each.version == version)
+            for version in (4, 6)
+        }
 
     @cached_property
-    def _known(self) -> frozenset[IPv4Network | IPv6Network]:
-        return frozenset(self._all)
+    def _known(self) -> frozenset[Any]:
+        return frozenset(each for ordered in self._ordered.values() for each in ordered)
+
+    @cached_property
+    def _lengths(self) -> frozenset[int]:
+        """Of prefixes: mostly one or two, however many networks there are."""
+        return frozenset(each.prefixlen for each in self._known)
 
     def within(self, ranges: Iterable[str]) -> list[str]:
-        found: list[str] = []
+        """Of two networks that overlap one lies in the other."""
+        found: dict[str, None] = {}
         for text in ranges:
             other = ip_network(text, strict=False)
-            if other in self._known:
-                found.append(str(other))
-                continue
-            # Of two networks that overlap one lies in the other.
-            both = [each for each in self._all if each.version == other.version and each.overlaps(other)]
-            found += [str(each if each.prefixlen > other.prefixlen else other) for each in both]
-        return list(dict.fromkeys(found))
+            above = (other.supernet(new_prefix=length) for length in self._lengths if length <= other.prefixlen)
+            if not self._known.isdisjoint(above):
+                found[str(other)] = None
+            else:
+                ordered = self._ordered[other.version]
+                end = bisect_right(ordered, other.broadcast_address, key=_first)
+                found.update(dict.fromkeys(map(str, ordered[bisect_left(ordered, other) : end])))
+        return list(found)
+
+
+_first = attrgetter("network_address")

@@ -48,7 +48,7 @@ class Entry:
     def by_certificate(self) -> Iterator[tuple[Certificate | None, list[str]]]:
         """Its destinations, by what is to be shown to them."""
         found: dict[Certificate | None, list[str]] = {}
-        for text, said in self.first.destinations:
+        for text, said in self.first.destinations or ():
             found.setdefault(said.certificate if said else None, []).append(network(text))
         yield from found.items() or [(None, [])]
 
@@ -96,7 +96,10 @@ class Outbound:
             entry = entries.setdefault((match.protocol, match.destinations), Entry([]))
             entry.matches.append((match, (*path, place)))
         named = [entry for entry in entries.values() if entry.first.destinations]
-        others = [entry for entry in entries.values() if not entry.first.destinations]
+        others = [entry for entry in entries.values() if entry.first.destinations is None]
+        for entry in entries.values():
+            if entry.first.destinations == ():
+                self.draft.note("ignored", entry.path, "an entry whose `DestinationIPRanges` are empty is for none")
         for entry in others[1:]:
             self.draft.note("ignored", entry.path, "an entry before it is for all destinations already")
         number = 0

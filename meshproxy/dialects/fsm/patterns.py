@@ -86,7 +86,8 @@ class _Branch(NamedTuple):
 
 def _branch(text: str) -> _Branch:
     body = text.removeprefix("^")
+    floats = not text.startswith("^") and not body.startswith(".*")
+    # Behind an end anything is nothing.
+    body = _ANY.sub("", body)
     is_open = _END.search(body) is None
-    return _Branch(
-        _ANY.sub("", body) if is_open else body[:-1], is_open, not text.startswith("^") and not body.startswith(".*")
-    )
+    return _Branch(body if is_open else body[:-1], is_open, floats)

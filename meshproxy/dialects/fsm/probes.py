@@ -2,11 +2,12 @@
 
 The mesh has put `Original-Http-Port` and `Original-Http-Path` in a probe of the application, which does not speak TLS
 to the kubelet; or `Original-Tcp-Port`, for a helper beside it that connects there. Only these probes are answered.
+Anybody can ask here, so of the application only the path is asked that the document says, `/` if it says none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from meshproxy.dialects.fsm.draft import Data, Draft
 from meshproxy.dialects.fsm.rules import Placed, put_table
@@ -15,6 +16,7 @@ from meshproxy.model.sidecar import ANY
 from meshproxy.schema.shapes import Path
 
 NAME = "probes"
+METHODS = ["GET", "HEAD"]
 HELPER = 15904
 PATH: Path = ("Spec", "Probes")
 HTTP_PORT, HTTP_PATH, TCP_PORT = "original-http-port", "original-http-path", "original-tcp-port"
@@ -47,16 +49,18 @@ def _rules(draft: Draft, ports: dict[int, None]) -> Iterator[Placed]:
         if HTTP_PORT in headers or TCP_PORT in headers:
             ports[get.port] = None
         if HTTP_PORT in headers:
-            asked = {key: {"exact": headers[key]} for key in (HTTP_PORT, HTTP_PATH) if key in headers}
-            rule: Data = {"match": {"headers": asked}, "cluster": _local(draft, headers[HTTP_PORT], at)}
-            if headers.get(HTTP_PATH):
-                rule["rewrite"] = {"path": headers[HTTP_PATH].partition("?")[0]}
-            yield rule, at
+            asked = {key: headers[key] for key in (HTTP_PORT, HTTP_PATH) if key in headers}
+            rewrite = {"path": headers.get(HTTP_PATH, "").partition("?")[0] or "/"}
+            yield {**_rule(asked, _local(draft, headers[HTTP_PORT], at)), "rewrite": rewrite}, at
         elif TCP_PORT in headers:
-            asked = {TCP_PORT: {"exact": headers[TCP_PORT]}}
-            yield {"match": {"headers": asked}, "cluster": _local(draft, str(HELPER), at)}, at
+            yield _rule({TCP_PORT: headers[TCP_PORT]}, _local(draft, str(HELPER), at)), at
         else:
             draft.note("ignored", at, "nothing says for which port of the application the probe is")
+
+
+def _rule(asked: Mapping[str, str], cluster: str) -> Data:
+    match = {"methods": METHODS, "headers": {name: {"exact": value} for name, value in asked.items()}}
+    return {"match": match, "cluster": cluster}
 
 
 def _local(draft: Draft, port: str, path: Path) -> str:

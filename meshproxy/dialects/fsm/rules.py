@@ -203,6 +203,7 @@ def put_table(draft: Draft, name: str, rules: Iterable[Placed], path: Path) -> s
         if len(said) == MOST_RULES:
             draft.problem(path, f"more than {MOST_RULES} rules come of it")
             break
+        draft.make(1 + len(rule.get("match", {}).get("hosts", ())), path)
         draft.meant(("routes", name, "rules", len(said)), at)
         said.append(rule)
     table: Data = {"rules": said} if draft.compat.order == "specific" else {"order": "written", "rules": said}

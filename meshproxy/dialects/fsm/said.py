@@ -48,12 +48,11 @@ def _read_pem(value: object) -> str:
 
 def _read_range(value: object) -> str:
     text = _read_text(value)
-    address, slash, _ = text.partition("/")
-    if slash:
-        # Bits of a host are masked away, as the sidecar does.
-        read_network(address)
-        return text
-    read_network(text)
+    address, slash, bits = text.partition("/")
+    of_host = read_network(address)
+    if slash and not (bits.isascii() and bits.isdigit() and len(bits) < 4 and int(bits) <= of_host.max_prefixlen):
+        raise refuse("a network such as 10.0.0.0/8", value)
+    # Bits of a host are masked away, as the sidecar does.
     return text
 
 
@@ -284,8 +283,8 @@ class DestinationSpec(Said):
 @dataclass(frozen=True, slots=True)
 class OutboundMatch(Match):
     destinations: Annotated[
-        tuple[tuple[Range, DestinationSpec | None], ...], Key("DestinationIPRanges")
-    ] = ()
+        tuple[tuple[Range, DestinationSpec | None], ...] | None, Key("DestinationIPRanges")
+    ] = None
     gateway: Annotated[str, TEXT, Key("EgressForwardGateway")] = ""
 
 

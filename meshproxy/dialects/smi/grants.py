@@ -18,6 +18,8 @@ from meshproxy.dialects.smi.protocols import Protocol, Protocols
 from meshproxy.dialects.smi.resources import HttpMatch, Party, TrafficTarget
 from meshproxy.dialects.smi.workload import Workload
 from meshproxy.dialects.translation import Words
+from meshproxy.errors import Invalid
+from meshproxy.model.authorize import MOST_ENTRIES
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,6 +62,10 @@ class Grants:
             for grant in self._grants(target, self.protocol(number), identities):
                 self._at[number].append(grant)
                 admits = True
+                if len(self._at[number]) > MOST_ENTRIES:
+                    # Groups times targets times ports: there is no end to it, and no use in more.
+                    message = f"more than {MOST_ENTRIES} matches and TCPRoutes admit clients on port {number}"
+                    raise Invalid([target.called.problem(message)])
         if not admits:
             account = "/".join(self.here.account)
             message = f"{target} admits nothing to {account}: none of its rules is for a port of a service of that"

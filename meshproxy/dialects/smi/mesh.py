@@ -169,7 +169,12 @@ class Mesh:
         self._by_label: dict[tuple[str, str, str], list[Kin]] = defaultdict(list)
         self._by_ip: dict[str, set[Key]] = defaultdict(set)
         self._pods: dict[Key, Kin] = {}
+        self._of: dict[Key, list[Kin]] = defaultdict(list)
+        self._in: dict[str, list[Kin]] = defaultdict(list)
+        self._taken: dict[Key, tuple[Kin, ...]] = {}
         for pod in self.kin:
+            self._of[pod.account].append(pod)
+            self._in[pod.namespace].append(pod)
             for label, value in pod.labels.items():
                 self._by_label[pod.namespace, label, value].append(pod)
             for ip in pod.ips:
@@ -189,7 +194,7 @@ class Mesh:
                 yield pod
 
     def of(self, account: Key) -> tuple[Kin, ...]:
-        return tuple(pod for pod in self.kin if pod.account == account)
+        return tuple(self._of.get(account, ()))
 
     def tells_endpoints(self, service: Key) -> bool:
         return service in self.objects.endpoints or service in self.slices
@@ -204,12 +209,16 @@ class Mesh:
 
     def takes(self, binding: IdentityBinding) -> tuple[Kin, ...]:
         """The pods that it binds by their labels."""
+        if binding.key not in self._taken:
+            self._taken[binding.key] = tuple(self._selected(binding))
+        return self._taken[binding.key]
+
+    def _selected(self, binding: IdentityBinding) -> Iterator[Kin]:
         selector = binding.selector
-        if selector is None:
-            return ()
-        return tuple(
-            pod for pod in self.kin if pod.namespace == binding.namespace and selector.takes(pod.labels)
-        )
+        if selector is not None:
+            labels = dict(selector.labels)
+            near = self.kin_with(binding.namespace, labels) if labels else self._in.get(binding.namespace, ())
+            yield from (pod for pod in near if selector.takes(pod.labels))
 
     def accounts_of(self, party: Party) -> set[Key]:
         """The service accounts that a party of a TrafficTarget stands for."""

@@ -22,8 +22,11 @@ from meshproxy.dialects.smi.references import CLUSTER_DOMAIN
 from meshproxy.dialects.smi.resources import HttpMatch
 from meshproxy.dialects.smi.splits import LARGEST_WEIGHT, Branch, Share, Splits
 from meshproxy.dialects.translation import Setting, Words
+from meshproxy.errors import Invalid
 
 NAME = "outbound"
+MOST_ENDPOINTS = 200_000
+"""Of all clusters: services times ports times pods, of which a small document may make any number."""
 
 
 def write(mesh: Mesh, protocols: Protocols, setting: Setting, words: Words) -> None:
@@ -50,6 +53,7 @@ class _Outbound:
         self.splits = Splits(mesh, words)
         self.tables: dict[int, list[dict[str, Any]]] = defaultdict(list)
         self.chains: dict[tuple[int, str], Chain] = {}
+        self.endpoints = 0
 
     def write(self) -> None:
         for service in self.mesh.services.values():
@@ -100,6 +104,10 @@ class _Outbound:
         return self.chains.setdefault((number, name), Chain(port.place, number, target))
 
     def _cluster(self, name: str, service: Known, port: Port, endpoints: list[tuple[Endpoint, int]]) -> None:
+        self.endpoints += len(endpoints)
+        if self.endpoints > MOST_ENDPOINTS:
+            message = f"services have more than {MOST_ENDPOINTS} endpoints, each counted for each port and split"
+            raise Invalid([service.place.problem(message)])
         speaks_tls = self.papers is not None and bool(service.said.spec.selector)
         written: list[Any] = []
         for index, (endpoint, weight) in enumerate(endpoints):

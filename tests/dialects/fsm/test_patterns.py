@@ -63,3 +63,17 @@ def test_of_a_path(text: str, kind: str, found: dict[str, str] | None) -> None:
 
 def test_what_takes_nothing() -> None:
     assert [takes_nothing(each) for each in ("", "(a|)", "a", "(a*)*", "(")] == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("/admin$.*", {"regex": "/admin"}),
+        ("[ab]?$.*?", {"regex": "[ab]?"}),
+        ("(/a|)$.*", {"regex": "(/a|)"}),
+        (".*$", {"regex": ".*"}),
+        (r"/a\$.*", {"begins": r"/a\$"}),
+    ],
+)
+def test_what_follows_an_end_does_not_open_it(text: str, found: dict[str, str]) -> None:
+    assert condition(text, search=False) == found
