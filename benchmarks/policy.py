@@ -30,6 +30,8 @@ Document = dict[str, Any]
 class Figures:
     """Of one dialect, by round."""
 
+    rests: list[float] = field(default_factory=list)
+    """Puts without traffic."""
     puts: list[float] = field(default_factory=list)
     unchanged: list[float] = field(default_factory=list)
     stalls: list[float] = field(default_factory=list)
@@ -39,7 +41,7 @@ class Figures:
 
 
 def run(plan: Plan) -> list[Result]:
-    """One round is two changed documents and one that is the same again."""
+    """One round is two changed documents, under load and without, and one that is the same again."""
     if Meshproxy not in plan.present():
         return []
     note(f"policy: {plan.rounds} rounds, {SERVICES} services with {ROUTES} routes, {CONNECTIONS} connections")
@@ -72,12 +74,14 @@ def measured(ours: Meshproxy, plan: Plan, dialect: str, document: Callable[[int]
             account = stall(ours, plan, lambda body=body: found.puts.append(put(ours, body)))  # type: ignore[misc]
             found.stalls.append(account.longest_ms)
             found.failed.append(account.failed)
+        found.rests.extend(put(ours, body) for body in bodies)
         found.unchanged.append(put(ours, bodies[-1]))
         found.memory.append((private_mib(ours) - before) / megabytes)
     work = f"policy {dialect}"
     note(f"{work}: a document of {megabytes:.1f} MiB")
     return [
-        Result(f"{work}: from PUT to 200", "ms", {OURS: found.puts}),
+        Result(f"{work}: from PUT to 200", "ms", {OURS: found.rests}),
+        Result(f"{work}: the same under load", "ms", {OURS: found.puts}),
         Result(f"{work}: unchanged", "ms", {OURS: found.unchanged}),
         Result(f"{work}: longest stall", "ms", {OURS: found.stalls, CALM: [each for each in calm for _ in bodies]}),
         Result(f"{work}: failed", "connections", {OURS: found.failed}),

@@ -196,11 +196,19 @@ def _place(config: Config, question: Question) -> tuple[Place, list[str]]:
 
 def chains_at(listener: Listener, port: int | None) -> Iterator[Chain]:
     """Those that a connection to the port may meet, in full; without a port, to any."""
+    if port is not None and not _may_hear_of(listener, port):
+        return
     for chain in listener.outcomes:
         if port is None or not chain.match.ports or port in chain.match.ports:
             yield chain
             if replace(chain.match, ports=()) == Match() and (port is not None or not chain.match.ports):
                 return
+
+
+def _may_hear_of(listener: Listener, port: int) -> bool:
+    """Who is told by others where connections were made to may hear of any port."""
+    told = listener.transparent or listener.proxy_protocol is not None
+    return told or any(address.port in (port, 0) for address in listener.listen if address.kind != "unix")
 
 
 def _names(names: Iterable[str]) -> str:

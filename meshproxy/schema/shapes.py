@@ -33,7 +33,6 @@ Path = tuple[str | int, ...]
 MOST_PROBLEMS = 100
 FEW = 4
 BAD: Any = object()  # what a reader returns after it has reported why
-_ABSENT = object()
 
 
 def path_text(path: Path) -> str:
@@ -321,8 +320,8 @@ class Struct:
         return fields
 
     @cached_property
-    def required(self) -> frozenset[str]:
-        return frozenset(key for key, field in self.fields.items() if field.required)
+    def required(self) -> tuple[str, ...]:
+        return tuple(key for key, field in self.fields.items() if field.required)
 
     @cached_property
     def plain(self) -> bool:
@@ -344,20 +343,17 @@ class Struct:
         if self.choice and sum(value is not None for value in mapping.values()) != 1:
             found.add(path, lambda path: f"{label(path)} must say exactly one of {', '.join(fields)}")
             return BAD
-        for key in fields if len(mapping) > 1 or self.required else [key for key in mapping if key in fields]:
-            item = mapping.get(key, _ABSENT)
-            if item is _ABSENT and key not in self.required:
+        for key, item in mapping.items():
+            field = fields.get(key)
+            if field is None or (given and field.name in given):
                 continue
-            field = fields[key]
-            if given and field.name in given:
-                continue
-            if item is _ABSENT or (item is None and self.foreign):
-                if field.required:
-                    found.add((*path, key), lambda path: f"{label(path)} is missing")
-            elif item is None and field.optional:
-                values[field.name] = None
-            else:
+            if item is not None or not (self.foreign or field.optional):
                 values[field.name] = field.shape.read(item, (*path, key), found)
+            elif not self.foreign:
+                values[field.name] = None
+        for key in self.required:
+            if fields[key].name not in values:
+                found.add((*path, key), lambda path: f"{label(path)} is missing")
         if found.count > before:
             return BAD
         made = self.cls(**values)

@@ -215,6 +215,18 @@ def test_a_port_says_which_chain() -> None:
         ask(config, port=83)
 
 
+def test_a_port_is_that_of_a_listener_unless_others_tell() -> None:
+    said = conversation_config(rules=RULES)
+    said["listeners"] = [
+        {"name": "in", "listen": "127.0.0.1:15003", "protocol": "tcp", "cluster": "up", "transparent": True,
+         "chains": [{"match": {"ports": [80]}, "protocol": "http", "routes": "web"}]},
+        {"name": "probes", "listen": "127.0.0.1:15901", "protocol": "http", "routes": "probes"},
+    ]  # fmt: skip
+    said["routes"]["probes"] = [{"cluster": "up"}]
+    config = decode(Config, said)
+    assert (ask(config, port=80)["table"], ask(config, port=15901)["table"]) == ("web", "probes")
+
+
 FOR_SOME: list[dict[str, Any]] = [
     {"name": "web", "match": {"path": {"prefix": "/v1"}, "identities": ["shop/web"]}, "reply": {"status": 201}},
     {"name": "put", "match": {"methods": ["PUT"], "identities": ["*"]}, "reply": {"status": 202}},

@@ -1,4 +1,4 @@
-"""A policy of SMI put in our words for one workload, step by step, and no step on the ruins of the one before."""
+"""A policy of SMI put in our words for one workload; what cannot be read hides nothing else that is wrong."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ from meshproxy.model.combine import bounded
 
 def translate(sheets: Sequence[Sheet], setting: Setting) -> Words:
     words = Words()
-    objects = objects_of(sheets, words)
-    if words.problems:
-        return words
-    mesh = Mesh(objects, setting.node.trust_domain)
+    mesh = Mesh(objects_of(sheets, words), setting.node.trust_domain)
+    whole = not words.problems
     check(mesh, words)
-    here = Workload.of(mesh, setting, words)
+    # Of damaged resources nobody can tell whose proxy this is.
+    here = Workload.of(mesh, setting, words) if whole else None
     if words.problems or here is None:
         return words
     notices.tell(mesh, words)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from meshproxy.dialects.smi.kubernetes import Endpoints, EndpointSlice, Pod, Service, ServiceAccount, Workload
@@ -75,6 +75,13 @@ def _unrolled(place: Place, value: Any, api: str, kind: str, words: Words) -> It
         yield from _unrolled(place.below("items", index), item, *of_one_kind, words)
 
 
+def _called(value: Mapping[str, Any]) -> Key:
+    """What it would be called if it could be read."""
+    metadata = value.get("metadata")
+    said = metadata if isinstance(metadata, Mapping) else {}
+    return str(said.get("namespace") or "default"), str(said.get("name"))
+
+
 class _Reading:
     def __init__(self, words: Words) -> None:
         self.words = words
@@ -88,7 +95,7 @@ class _Reading:
             self._resource(place, group, version, kind, value)
         elif (api, kind) in OBJECTS:
             section, shape = OBJECTS[api, kind]
-            said = self._read(shape, value, place)
+            said = self._read(shape, value, place, kind)
             if said is not None:
                 self._keep(section, kind, (said.metadata.namespace, said.metadata.name), place, Found(place, said))
         elif (api, kind) != SILENT and (api, kind) not in self.ignored:
@@ -110,16 +117,17 @@ class _Reading:
             message = f"`apiVersion` must be {known} for {kind}, not {group}/{cut(version)}"
             self.words.problems.append(place.below("apiVersion").problem(message))
             return
-        said = self._read(shape.written, {key: item for key, item in value.items() if key not in ENVELOPE}, place)
+        said = self._read(shape.written, {key: item for key, item in value.items() if key not in ENVELOPE}, place, kind)
         if said is not None:
             resource: Resource = shape.meant(said, place)
             self._keep(RESOURCES[kind], kind, resource.key, place, resource)
 
-    def _read(self, shape: type[T], value: Any, place: Place) -> T | None:
+    def _read(self, shape: type[T], value: Any, place: Place, kind: str) -> T | None:
         try:
             return decode(shape, value, lambda path, message: place.below(*path).problem(message))
         except Invalid as invalid:
             self.words.problems += invalid.problems
+            self.objects.damaged.add((kind, _called(value)))
             return None
 
     def _keep(self, section: str, kind: str, key: Key, place: Place, what: Any) -> None:

@@ -88,7 +88,7 @@ def _target(mesh: Mesh, target: TrafficTarget) -> Wrong:
 
 
 def _party(mesh: Mesh, party: Party) -> Wrong:
-    if party.kind == "IdentityBinding" and party.key not in mesh.objects.bindings:
+    if party.kind == "IdentityBinding" and mesh.objects.lacks(party.kind, party.key, mesh.objects.bindings):
         yield party.place.below("name"), f"no IdentityBinding {'/'.join(party.key)}"
 
 
@@ -99,13 +99,14 @@ def _rule(mesh: Mesh, target: TrafficTarget, rule: RouteRef) -> Wrong:
         "TCPRoute": objects.tcp,
         "UDPRoute": objects.udp,
     }
-    found = kinds[rule.kind].get((target.namespace, rule.name))
-    if found is None:
+    key = (target.namespace, rule.name)
+    found = kinds[rule.kind].get(key)
+    if objects.lacks(rule.kind, key, kinds[rule.kind]):
         hint = _nearest(rule.name, kinds[rule.kind], target.namespace)
         yield rule.place.below("name"), f"no {rule.kind} {target.namespace}/{rule.name}{hint}"
     elif rule.kind != "HTTPRouteGroup" and rule.matches:
         yield rule.place.below("matches"), f"`matches` are those of an HTTPRouteGroup, not of a {rule.kind}"
-    else:
+    elif found is not None:
         names = {match.name for match in getattr(found, "matches", ())}
         for index, name in enumerate(rule.matches):
             if name not in names:
@@ -120,13 +121,13 @@ def _split(mesh: Mesh, split: TrafficSplit) -> Wrong:
         yield at, f"`service` {split.service} is no service of the cluster"
     elif root[0] != split.namespace:
         yield at, f"`service` must be of namespace {split.namespace}, as the TrafficSplit is, not of {root[0]}"
-    elif root not in mesh.services:
+    elif mesh.objects.lacks("Service", root, mesh.services):
         yield at, f"no Service {'/'.join(root)}{_nearest(root[1], mesh.services, split.namespace)}"
     for backend in split.backends:
         if service_key(backend.service, split.namespace, mesh.trust_domain) is None:
             yield backend.place.below("service"), f"`service` {backend.service} is no service of the cluster"
     for match in split.matches:
-        if (split.namespace, match.name) not in mesh.objects.groups:
+        if mesh.objects.lacks("HTTPRouteGroup", (split.namespace, match.name), mesh.objects.groups):
             hint = _nearest(match.name, mesh.objects.groups, split.namespace)
             yield match.place.below("name"), f"no HTTPRouteGroup {split.namespace}/{match.name}{hint}"
 

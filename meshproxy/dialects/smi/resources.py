@@ -5,6 +5,7 @@ Each knows the place where it was said, and is known by its namespace and name.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -155,3 +156,9 @@ class Objects:
     workloads: dict[Key, Found[Workload]] = field(default_factory=dict)
     endpoints: dict[Key, Found[Endpoints]] = field(default_factory=dict)
     slices: dict[Key, Found[EndpointSlice]] = field(default_factory=dict)
+    damaged: set[tuple[str, Key]] = field(default_factory=set)
+    """Kinds and names of what is there, and could not be read."""
+
+    def lacks(self, kind: str, key: Key, these: Mapping[Key, object]) -> bool:
+        """Whether there is none, not even a damaged one."""
+        return key not in these and (kind, key) not in self.damaged

@@ -500,6 +500,16 @@ def test_a_reference_to_what_is_not_there_is_a_problem(more: str, why: str) -> N
     assert any(why in problem for problem in refused("shop/books", policy(BOOKS, group("[{name: a}]"), more)))
 
 
+def test_what_cannot_be_read_hides_no_contradiction_and_makes_none() -> None:
+    damaged = split("[{service: books, weight: -1}]", matches="[{kind: HTTPRouteGroup, name: group}]")
+    nameless = group("[{name: a, methods: GET}]")
+    more = target("{kind: HTTPRouteGroup, name: grupp}"), target(HTTP).replace("name: target", "name: second", 1)
+    told = refused("shop/books", policy(BOOKS, damaged, nameless, *more))
+    assert len(told) == 3
+    for part in ("`weight` must be", "`methods` must be a list", "no HTTPRouteGroup shop/grupp"):
+        assert any(part in problem for problem in told), told
+
+
 # Who is who ---------------------------------------------------------------------------------------
 
 

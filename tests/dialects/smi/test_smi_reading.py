@@ -77,8 +77,8 @@ def test_every_problem_is_told_with_its_line() -> None:
     ) == [
         "6: spec.rulez: unknown key `rulez`; did you mean `rules`?",
         '5: spec.destination.kind: `kind` must be ServiceAccount, not "Group"',
-        "4: spec.rules: `rules` is missing",
         "7: spec.sources: `sources` must not be an empty list",
+        "4: spec.rules: `rules` is missing",
         '11: metadata.name: `name` must be a name of Kubernetes such as books-v1, not "Upper"',
         "15: spec.backends[0].weight: `weight` must be a whole number from 0 to 9223372036854775807, not -1",
         "16: spec.backends[1].weight: `weight` must be a whole number from 0 to 9223372036854775807, "
