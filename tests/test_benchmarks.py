@@ -495,10 +495,10 @@ def test_no_two_requests_that_differ_are_the_same() -> None:
         server.start()
         script = str(http1.LUA / "differing.lua")
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        child = process.start(["wrk", "-t1", "-c1", "-d1", "-s", script, url], CORES.load, output=subprocess.PIPE)
+        child = process.start(["wrk", "-t1", "-c1", "-d3", "-s", script, url], CORES.load, output=subprocess.PIPE)
         server.join(process.DEADLINE)
         process.end(child)
-    assert len(heads) > 2500
+    assert len(heads) > 2000, "the pieces that were prepared have had their second turn"
     assert len(set(heads)) == len(heads)
     assert {head.count(b"\r\n") - 2 for head in heads} == {9}
 
