@@ -11,6 +11,7 @@ same destinations as it would behind iptables.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -66,7 +67,9 @@ class Town:
         path = self._directory / f"{name}.json"
         path.write_text(json.dumps(document))
         subprocess.run(
-            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, path], check=True, cwd=ROOT
+            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, path],
+            check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
         return path
 
