@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -95,6 +94,11 @@ class Layer:
         return replace(self, setting=setting, ours=translated(self.said, setting))
 
     @property
+    def is_ours(self) -> bool:
+        """Whether all of it was said in our words."""
+        return all(document.foreign is None for document in self.said)
+
+    @property
     def documents(self) -> tuple[Document, ...]:
         return self.ours.documents
 
@@ -107,7 +111,7 @@ class Layer:
     def kept(self) -> dict[str, Any]:
         """The same to put in force later. Policy in the words of a mesh is kept in these: what it means is not settled,
         and a fault that `compat` has had back must not outlive that."""
-        if all(document.foreign is None for document in self.said):
+        if self.is_ours:
             return self.data
         return {SAID: [[document.source, _text(document)] for document in self.said]}
 
@@ -121,7 +125,7 @@ class Layer:
 
     def settled(self) -> Layer:
         """Without the texts, which are as large as their sources like; they were for finding lines while it was new."""
-        if all(document.foreign is None for document in self.said):
+        if self.is_ours:
             bare = tuple(replace(document, line_of=lambda _: None) for document in self.said)
             return replace(self, said=bare, ours=Translation(bare))
         said = tuple(replace(document, line_of=lambda _: None, foreign=_packed(document)) for document in self.said)
@@ -149,7 +153,7 @@ def _packed(document: Document) -> Foreign | None:
 
 def _text(document: Document) -> str:
     if document.foreign is not None:
-        return zlib.decompress(document.foreign.text).decode()
+        return document.foreign.content
     return json.dumps(encode(replace(document.config, include=())))
 
 

@@ -10,7 +10,6 @@ when all documents are at hand.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import ModuleType
@@ -32,7 +31,7 @@ def read(data: bytes, source: str, environment: Mapping[str, str] | None = None)
     values = _parsed(syntax, content, source)
     dialect = _dialect(values, source, lambda number: syntax.lines_of_all(content).of((number,)))
     if dialect is not None:
-        foreign = Foreign(dialect, zlib.compress(content.encode(), 1), values)
+        foreign = Foreign.of(dialect, content, values)
         return Document(source, Config(), frozenset(), lambda _: None, foreign)
     value = values[0]
     if environment is not None and "${" in content:
@@ -50,9 +49,9 @@ def translated(documents: Sequence[Document], setting: Setting) -> Translation:
     notes: list[Note] = []
     problems: list[Problem] = []
     for dialect in dict.fromkeys(document.foreign.dialect for document in documents if document.foreign):
-        theirs = [document for document in documents if document.foreign and document.foreign.dialect == dialect]
+        theirs = [*_of(dialect, documents)]
         try:
-            words = _translator(dialect).translate([*_sheets(theirs)], setting)
+            words = _dialects()[dialect].translate([*_sheets(theirs)], setting)
             ours.append(words.document(", ".join(dict.fromkeys(document.source for document in theirs))))
             notes += words.notes
         except Invalid as invalid:
@@ -106,9 +105,7 @@ def _parsed(syntax: ModuleType, content: str, source: str) -> list[Any]:
 
 def _dialect(values: list[Any], source: str, line_of: Callable[[int], int]) -> str | None:
     """Whose words they are; None: ours."""
-    from meshproxy.dialects import fsm, smi
-
-    for name, module in (("smi", smi), ("fsm", fsm)):
+    for name, module in _dialects().items():
         others = [number for number, value in enumerate(values) if value is not None and not module.recognises(value)]
         if not others:
             return name
@@ -119,16 +116,16 @@ def _dialect(values: list[Any], source: str, line_of: Callable[[int], int]) -> s
     return None
 
 
-def _translator(dialect: str) -> Any:
+def _dialects() -> dict[str, ModuleType]:
     from meshproxy.dialects import fsm, smi
 
-    return {"fsm": fsm, "smi": smi}[dialect]
+    return {"smi": smi, "fsm": fsm}
 
 
 def _sheets(documents: Iterable[Document]) -> Iterable[Sheet]:
     for document in documents:
         assert document.foreign is not None
-        content = zlib.decompress(document.foreign.text).decode()
+        content = document.foreign.content
         syntax = _syntax(content)
         values = document.foreign.value or syntax.parse_all(content, document.source)
         lines = cache(partial(_lines, syntax.lines_of_all, content))

@@ -6,6 +6,7 @@ is reported at its place in the document that it came from.
 
 from __future__ import annotations
 
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +38,14 @@ class Foreign:
     """Compressed."""
     value: Any = field(default=None, compare=False, repr=False)
     """What stands in the text, as plain data, while it is new."""
+
+    @classmethod
+    def of(cls, dialect: str, content: str, value: Any) -> Foreign:
+        return cls(dialect, zlib.compress(content.encode(), 1), value)
+
+    @property
+    def content(self) -> str:
+        return zlib.decompress(self.text).decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -282,8 +282,8 @@ def _rate_of_chain(said: model.Listener, chain: model.Chain, claims: Claims, rim
 def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
     if said is None:
         return None
-    networks = tuple(peer for peer in said.trusted if peer != "unix")
-    return ProxyHeader(networks, "unix" in said.trusted, said.timeout)
+    networks = (peer for peer in said.trusted if peer != "unix")
+    return ProxyHeader(within(networks), "unix" in said.trusted, said.timeout)
 
 
 def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, rim: Rim) -> TcpService:

@@ -10,7 +10,7 @@ from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
-from meshproxy.core.client import asker
+from meshproxy.core.client import asker, within
 from meshproxy.core.clientele import MOST_ROUTERS, Routers
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Hooks, Pipeline
@@ -137,7 +137,7 @@ def http_service(
     routers = yield from Routers.in_steps(handlings, trust_domain, written=table.order == "written")
     regular = normaliser(said.http.path)
     forwarded = said.http.forwarded
-    networks = tuple(peer for peer in forwarded.trusted if peer != "unix")
+    networks = (peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> FrontOf:
         def made(router: Router[Handling]) -> Front:
@@ -156,7 +156,7 @@ def http_service(
         state,
         unrouted,
         identity,
-        networks,
+        within(networks),
         "unix" in forwarded.trusted,
         others,
         front(identity.replaced) if forwarded.trusted else others,

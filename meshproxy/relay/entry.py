@@ -16,7 +16,7 @@ from meshproxy.net.origdst import Destination, original
 from meshproxy.relay.arrival import Greeted, Introduced
 from meshproxy.relay.expecting import Expect
 from meshproxy.relay.live import ListenerState
-from meshproxy.relay.origin import Networks, Origin
+from meshproxy.relay.origin import Origin
 
 
 class Service(Protocol):
@@ -88,12 +88,12 @@ def chooser(rules: Sequence[Rule]) -> Choose:
 class ProxyHeader:
     """From whom a PROXY header is demanded, and for how long it is waited for.  Everybody else is refused."""
 
-    trusted: Networks
+    trusted: Within
     trust_unix: bool
     timeout: float
 
     def trusts(self, origin: Origin) -> bool:
-        return self.trust_unix if origin.source is None else origin.within(self.trusted)
+        return self.trust_unix if origin.source is None else self.trusted(origin.address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from meshproxy.core.client import Address, Network, read
+from meshproxy.core.client import Address, read
 from meshproxy.core.peer import Peer
 from meshproxy.net.conn import Conn
 from meshproxy.wire.client_hello import ClientHello
 from meshproxy.wire.proxy_protocol import Endpoint
-
-Networks = Sequence[Network]
 
 
 class Origin:
@@ -72,7 +69,3 @@ class Origin:
         if self._kept is None:
             self._kept = {}
         return self._kept
-
-    def within(self, networks: Networks) -> bool:
-        address = self.address
-        return address is not None and any(address in network for network in networks)

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from meshproxy.dialects.writing.said import Said
+
 _address = re.compile(r"[0-9.]+(?::[0-9]+)?|\[.*").fullmatch
 _label = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?").fullmatch
 _account = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?").fullmatch
@@ -57,6 +59,19 @@ def account_of(identity: str, trust_domain: str) -> Account | None:
         if not identity.endswith(f".{trust_domain}"):
             return None
     return Account(namespace, name) if _label(namespace) and _account(name) else None
+
+
+def accounts(identities: Said, trust_domain: str, speaker: str) -> list[Account]:
+    """Who is meant by each; whom the speaker's words cannot name is told, and left out."""
+    found = []
+    for each in identities:
+        account = account_of(each.value, trust_domain)
+        if account is None:
+            each.lose(f"{speaker} names service accounts of its own mesh, not {each.value}: it is not let in")
+        else:
+            each.take()
+            found.append(account)
+    return found
 
 
 class Names:

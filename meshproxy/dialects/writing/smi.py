@@ -14,7 +14,7 @@ from typing import Any
 
 from meshproxy.core.route import considered
 from meshproxy.dialects.writing import expressions
-from meshproxy.dialects.writing.names import Account, Names, account_of, service_of_cluster, service_of_hosts
+from meshproxy.dialects.writing.names import Account, Names, accounts, service_of_cluster, service_of_hosts
 from meshproxy.dialects.writing.overlap import wider
 from meshproxy.dialects.writing.said import Said
 from meshproxy.errors import Invalid, Problem
@@ -168,15 +168,7 @@ class _Policy:
         return [found]
 
     def _sources(self, identities: Said) -> list[Resource]:
-        found = []
-        for each in identities:
-            account = account_of(each.value, self.config.node.trust_domain)
-            if account is None:
-                each.lose(f"SMI names service accounts of its own mesh, not {each.value}: it is not let in")
-            else:
-                each.take()
-                found.append(_account(account))
-        return found
+        return [_account(account) for account in accounts(identities, self.config.node.trust_domain, "SMI")]
 
     # Connections ----------------------------------------------------------------------------------
 

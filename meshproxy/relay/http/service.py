@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshproxy.core.client import Within
 from meshproxy.core.identity import Identity, Said
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import Router
@@ -18,7 +19,7 @@ from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE, NO_TRACE
 from meshproxy.relay.http.handling import Answering, Handling, Refusing
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
-from meshproxy.relay.origin import Networks, Origin
+from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import RequestCodec, RequestHead
 
 Decision = tuple[Handling, bytes, bytes]
@@ -122,7 +123,7 @@ class HttpService:
     unrouted: AnswerStats
     """What is counted of requests that no route is for, or that are none."""
     identity: Identity
-    trusted: Networks
+    trusted: Within
     trust_unix: bool
     front: FrontOf
     believed: FrontOf
@@ -143,7 +144,7 @@ class HttpService:
     def _believes(self, origin: Origin) -> bool:
         if self.believed is self.front:
             return False
-        return self.trust_unix if origin.source is None else origin.within(self.trusted)
+        return self.trust_unix if origin.source is None else self.trusted(origin.address)
 
     def behind(self, origin: Origin) -> HttpService | None:
         return self if origin.peer is None else None

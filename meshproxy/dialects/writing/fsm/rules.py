@@ -17,7 +17,7 @@ from meshproxy.core.route import considered
 from meshproxy.dialects.writing import expressions
 from meshproxy.dialects.writing.fsm.clusters import Clusters
 from meshproxy.dialects.writing.fsm.units import seconds
-from meshproxy.dialects.writing.names import account_of
+from meshproxy.dialects.writing.names import accounts
 from meshproxy.dialects.writing.overlap import wider
 from meshproxy.dialects.writing.said import Said
 from meshproxy.model import Config, RouteTable, Rule
@@ -204,15 +204,8 @@ class Rules:
         return [name for name in found if own is None or name in own]
 
     def _names(self, identities: Said) -> list[str]:
-        found = []
-        for each in identities:
-            account = account_of(each.value, self._config.node.trust_domain)
-            if account is None:
-                each.lose(f"FSM names service accounts of its own mesh, not {each.value}: it is not let in")
-            else:
-                each.take()
-                found.append(f"{account.name}.{account.namespace}")
-        return found
+        found = accounts(identities, self._config.node.trust_domain, "FSM")
+        return [f"{account.name}.{account.namespace}" for account in found]
 
     def _identity(self, said: Said) -> str | None:
         """Who asks, as the rule says to whom it asks; FSM says it of a service."""
