@@ -6,7 +6,8 @@ import asyncio
 import importlib.util
 import socket
 import struct
-from collections.abc import Callable, Coroutine
+import sys
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
+from tests.examples import only_a_part
 from tests.pki import Pki
 
 LOOPS = ("asyncio", "uvloop")
@@ -75,10 +77,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="do what is done often as often as the promises say")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not config.getoption("--long"):
+        only_a_part()
+
+
 @pytest.fixture
 def often(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """How often: the first number, or with --long the second."""
     return lambda short, long: long if request.config.getoption("--long") else short
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Where Python is told to write no bytecode, each process that a test starts would compile all modules again."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.dont_write_bytecode:
+            patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
 
 
 @pytest.fixture

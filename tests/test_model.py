@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid, Problem
@@ -37,6 +37,7 @@ from meshproxy.model.config import Filter
 from meshproxy.model.limits import MOST_BY_KEY, RateLimit
 from meshproxy.model.tls import ClientTls, ServerTls
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names
+from tests.examples import examples
 
 BOOKS = {"endpoints": ["127.0.0.1:9090"]}
 
@@ -718,7 +719,7 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(configs)
 def test_a_configuration_survives_encoding(config: Config) -> None:
     assert decode(Config, encode(config)) == config

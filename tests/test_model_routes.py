@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.errors import Invalid
@@ -18,6 +18,7 @@ from meshproxy.model.routes import MOST_REGEXES, MOST_RULES, RouteTable, Rule, p
 from meshproxy.model.split import Share
 from meshproxy.schema import json_schema
 from meshproxy.schema.shapes import path_text
+from tests.examples import examples
 
 EVERYTHING: dict[str, Any] = {
     "name": "web",
@@ -398,7 +399,7 @@ patterns = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500, deadline=None)
 @given(patterns, st.text("ab", min_size=1, max_size=4), st.sampled_from(["", "c", "ab", "ba"]))
 def test_what_is_accepted_is_fast(pattern: str, text: str, end: str) -> None:
     try:

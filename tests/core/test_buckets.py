@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import count, islice
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.core import buckets
@@ -13,6 +13,7 @@ from meshproxy.core.buckets import PLACES, WAYS, Buckets, Rate, Shelf, Shelves
 from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.observe.metrics import WorkerStats
 from meshproxy.server.board import shared_memory
+from tests.examples import examples
 
 
 def shelves() -> Shelves:
@@ -50,7 +51,7 @@ steps = st.lists(st.tuples(st.integers(0, 1), st.sampled_from([b"", b"a", b"b"])
 
 
 @given(rates, steps)
-@settings(deadline=None, max_examples=150)
+@examples(150, deadline=None)
 def test_two_workers_have_one_bucket_for_each_value(rate: Rate, script: list[tuple[int, bytes, int]]) -> None:
     shared, stats = shelves(), WorkerStats()
     shared.keep({"a"})

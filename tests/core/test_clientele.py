@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.core import clientele as module
@@ -11,6 +11,7 @@ from meshproxy.core.clientele import Routers
 from meshproxy.core.condition import Head
 from meshproxy.core.route import compile_routes
 from meshproxy.model.matching import PathMatch, RouteMatch
+from tests.examples import examples
 
 DOMAIN = "cluster.local"
 WEB, SHOP, DNS = f"spiffe://{DOMAIN}/ns/shop/sa/web", f"spiffe://{DOMAIN}/ns/shop/sa/buyer", "web.shop"
@@ -39,7 +40,7 @@ matches = st.builds(
 )
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.lists(matches, max_size=8), st.sampled_from(["", WEB, SHOP, DNS, "nobody.else"]), st.booleans())
 def test_a_rule_for_others_is_not_there(rules: list[RouteMatch], identity: str, written: bool) -> None:
     routers = Routers([(match, place) for place, match in enumerate(rules)], DOMAIN, written=written)

@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any
 
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from meshproxy.core.ledger import BATCH, FlowTerms, Ledger, Pool, StockTerms, Terms
 from meshproxy.core.limit import PATIENCE, Flow, Limits, Said, Stock
+from tests.examples import examples
 
 
 class Worker:
@@ -257,7 +257,7 @@ def test_anything_may_happen_in_any_order(clock: Any) -> None:
     class Here(Anything):
         new_clock = type(clock)
 
-    run_state_machine_as_test(Here, settings=settings(max_examples=150, stateful_step_count=50, deadline=None))
+    run_state_machine_as_test(Here, settings=examples(150, stateful_step_count=50, deadline=None))
 
 
 def deliver(town: Town) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
@@ -15,6 +14,7 @@ from meshproxy.core.ledger import Drawn, FlowTerms, Ledger, SharedTerms
 from meshproxy.core.limit import PATIENCE, Flow, Limits, Said
 from meshproxy.model import Address
 from meshproxy.model.limits import Redis
+from tests.examples import examples
 
 ADDRESS = Address("unix", path="/redis")
 
@@ -127,7 +127,7 @@ def test_anything_may_happen_in_any_order(clock: Any) -> None:
     class Here(Anything):
         new_clock = type(clock)
 
-    run_state_machine_as_test(Here, settings=settings(max_examples=100, stateful_step_count=40, deadline=None))
+    run_state_machine_as_test(Here, settings=examples(100, stateful_step_count=40, deadline=None))
 
 
 def run_for(clock: Any, keeper: Keeper, proxies: list[Proxy], seconds: float, *, fails: bool = False) -> int:

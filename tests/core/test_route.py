@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.core import route as module
@@ -16,6 +16,7 @@ from meshproxy.core.condition import parameters
 from meshproxy.core.route import Router, compile_routes, considered
 from meshproxy.model import decode
 from meshproxy.model.matching import PathMatch, RouteMatch, ValueMatch
+from tests.examples import examples
 
 
 @dataclass
@@ -438,7 +439,7 @@ def reference(rules: list[RouteMatch], request: Request, written: bool) -> int |
     return -max(candidates, key=lambda each: each[1] if written else each)[1] if candidates else None
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300, deadline=None)
 @given(st.lists(matches, max_size=8), st.lists(requests, min_size=1, max_size=4), st.booleans())
 def test_the_router_agrees_with_a_reference_and_with_its_own_explanation(
     rules: list[RouteMatch], asked: list[Request], written: bool
@@ -458,7 +459,7 @@ def test_the_router_agrees_with_a_reference_and_with_its_own_explanation(
             behind = behind or verdict.won
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(matches.filter(lambda match: len(match.hosts) < 2), max_size=6), st.sampled_from(NAMES))
 def test_a_list_has_the_rules_in_the_order_of_an_explanation(rules: list[RouteMatch], host: str) -> None:
     """As far as they are for the host: the others follow, and there nothing is considered."""

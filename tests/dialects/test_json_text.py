@@ -6,13 +6,14 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.dialects import json_text
 from meshproxy.dialects.text import LONGEST_TEXT, PIECE
 from meshproxy.dialects.trail import Mark, Trail
 from meshproxy.errors import Invalid
+from tests.examples import examples
 
 
 def refused(text: str, expand: Callable[[str], str] | None = None) -> list[str]:
@@ -28,13 +29,13 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(values, st.sampled_from([None, 1, "\t"]), st.booleans())
 def test_it_reads_what_json_writes(value: object, indent: int | str | None, ascii_only: bool) -> None:
     assert json_text.parse(json.dumps(value, indent=indent, ensure_ascii=ascii_only), "f") == value
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(
     st.lists(st.sampled_from([*'{}[],:"\\ 01-.eE', "true", "null", '"a"', "\n", "\\u00e9"]), max_size=12).map("".join)
 )
@@ -114,13 +115,13 @@ pieces = st.sampled_from(
 texts = st.lists(pieces, max_size=12).map("".join)
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(st.one_of(texts, texts.map("[1, {}]".format), texts.map('{{"a": [{}], "b": 1}}'.format)))
 def test_quick_and_careful_agree(text: str) -> None:
     agree(text)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(values, st.integers(0, 40), st.text(alphabet='{}[],:"\\0e-N ', max_size=3))
 def test_they_agree_on_what_is_almost_right(value: object, place: int, more: str) -> None:
     text = json.dumps([value, {"a": value}])

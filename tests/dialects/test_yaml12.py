@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.dialects import yaml12
 from meshproxy.dialects.trail import Mark
 from meshproxy.errors import Invalid
+from tests.examples import examples
 
 DEFAULT = yaml12.Parser
 
@@ -197,7 +198,7 @@ pieces = st.sampled_from(
 )
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(pieces, max_size=25).map("".join))
 def test_whatever_is_written_raises_nothing_but_invalid(text: str) -> None:
     try:

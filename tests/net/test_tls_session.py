@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -24,6 +24,7 @@ from meshproxy.net.tls import session as module
 from meshproxy.net.tls.conn import MOST_OWED
 from meshproxy.net.tls.context import Pair, Terms, client_context, server_context
 from tests.conftest import FakeClock
+from tests.examples import examples
 from tests.pki import Pki
 from tests.tls_records import ALERT, APPLICATION, FATAL, Records
 
@@ -195,9 +196,7 @@ def test_sessions_that_take_turns_get_their_own_bytes(contexts: Contexts) -> Non
     Machine.contexts = contexts
     run_state_machine_as_test(
         Machine,
-        settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=examples(40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.core.buckets import Shelves
@@ -27,6 +27,7 @@ from meshproxy.server.board import ABSENT, shared_memory
 from meshproxy.server.crew import Crew
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.peer import Peer
+from tests.examples import examples
 from tests.names import Names, resolved_by
 from tests.pki import Pki
 
@@ -191,7 +192,7 @@ faults_of_one = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40, deadline=None)
 @given(st.lists(faults_of_one, min_size=1, max_size=4))
 def test_with_any_fault_at_any_step_all_serve_the_same(script: list[dict[tuple[str, int], Fault]]) -> None:
     async def scenario() -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.wire import client_hello
@@ -26,8 +26,9 @@ from meshproxy.wire.client_hello import (
     NotTls,
     parse,
 )
+from tests.examples import examples
 
-fuzz = settings(max_examples=400, deadline=None)
+fuzz = examples(400, deadline=None)
 
 
 def short(data: bytes) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.wire.x509 import (
@@ -28,8 +28,9 @@ from meshproxy.wire.x509 import (
     blocks,
     read,
 )
+from tests.examples import examples
 
-fuzz = settings(max_examples=200, deadline=None)
+fuzz = examples(200, deadline=None)
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on this machine")
 
 # Writing

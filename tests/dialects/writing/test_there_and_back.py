@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.cli.policy import rows
@@ -17,6 +17,7 @@ from meshproxy.dialects.writing.in_yaml import text
 from meshproxy.model import Config, Document, combine, encode
 from meshproxy.plan.explain import Explainer, Question
 from tests.dialects.fsm.goldens import Case, cases
+from tests.examples import examples
 
 SETTING = ("node", "sidecar", "compat")
 """What stands beside a document of FSM, there and back."""
@@ -158,7 +159,7 @@ def compared(before: list[bool], after: list[bool], written: Written) -> None:
         assert all(was or not now for was, now in zip(before, after, strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40, deadline=None)
 @given(RULES, st.sampled_from(["written", "specific"]))
 def test_smi_lets_in_whom_we_did(rules: list[dict[str, Any]], order: str) -> None:
     config, documents = understood(inbound(rules, order))
@@ -169,7 +170,7 @@ def test_smi_lets_in_whom_we_did(rules: list[dict[str, Any]], order: str) -> Non
     compared(let_in(config), let_in(second), written)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40, deadline=None)
 @given(RULES, st.sampled_from(["written", "specific"]))
 def test_fsm_lets_in_whom_we_did(rules: list[dict[str, Any]], order: str) -> None:
     config, documents = understood(inbound(rules, order))

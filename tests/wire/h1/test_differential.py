@@ -21,9 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from meshproxy.wire.h1 import Limits, Reason, RequestCodec, ResponseCodec
+from tests.examples import of
 from tests.wire.h1.feeding import Event, Message, converse, events, experienced_requests, experienced_responses, ways
 
-EXAMPLES = int(os.environ.get("H1_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("H1_EXAMPLES", of(400)))
 fuzz = settings(
     max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=True
 )

@@ -9,11 +9,12 @@ from hypothesis import HealthCheck, given, settings
 
 from meshproxy.wire.h1 import Limits, Malformed, Reason, RequestCodec, RequestHead, Strictness
 from meshproxy.wire.h1.reference import ReferenceCodec
+from tests.examples import of
 from tests.wire.h1.feeding import Message, converse, ways
 from tests.wire.h1.test_differential import requests
 from tests.wire.h1.test_refusals import CHUNKED, GET, POST, REQUESTS, field, some_ways
 
-EXAMPLES = int(os.environ.get("H1_EXAMPLES", "400"))
+EXAMPLES = int(os.environ.get("H1_EXAMPLES", of(400)))
 fuzz = settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 # What the documentation says of the differences
