@@ -35,16 +35,25 @@ def poll(condition: Callable[[], Any], what: str) -> Any:
 class Running:
     """`meshproxy run` with an admin side on a unix socket, which needs no port and no token."""
 
-    def __init__(self, directory: Path, config: dict[str, Any] | None, *options: str, loop: str = "auto") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: dict[str, Any] | None,
+        *options: str,
+        loop: str = "auto",
+        hurry: dict[str, float] | None = None,
+    ) -> None:
+        """`hurry` are names of constants, and for how many seconds it waits instead."""
         self.directory = directory
         self.admin = str(directory / "admin.sock")
         self.file = directory / "meshproxy.json"
         self.log = directory / "log"
         if config is not None:
             self.write(config)
+        command = ["tests.e2e.hurried", json.dumps(hurry)] if hurry else ["meshproxy"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "meshproxy", "run", "-c", str(self.file), "--loop", loop, *options],
+                [sys.executable, "-m", *command, "run", "-c", str(self.file), "--loop", loop, *options],
                 stderr=log,
                 env={**os.environ, "XDG_STATE_HOME": ""},
             )
@@ -120,8 +129,10 @@ class Start:
         self._loop = loop
         self._started: list[Running] = []
 
-    def __call__(self, config: dict[str, Any] | None, *options: str, wait: bool = True) -> Running:
-        running = Running(self.directory, config, *options, loop=self._loop)
+    def __call__(
+        self, config: dict[str, Any] | None, *options: str, wait: bool = True, hurry: dict[str, float] | None = None
+    ) -> Running:
+        running = Running(self.directory, config, *options, loop=self._loop, hurry=hurry)
         self._started.append(running)
         if wait:
             poll(running.ready, "ready")

@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.e2e.conftest import LONGEST, Start, poll
 
-STEP = "3s"
+STEP = "1500ms"
 """Longer than a worker takes to be replaced."""
 
 

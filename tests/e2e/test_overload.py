@@ -76,7 +76,7 @@ def refused(address: tuple[str, int], path: str) -> http.client.HTTPResponse | N
 
 
 def test_a_loop_that_is_held_up_refuses_what_counts_least_and_recovers(start: Start) -> None:
-    running = start(config(1))
+    running = start(config(1), hurry={"meshproxy.core.overload.CALM": 0.5})
     ranked, plain = running.address(), running.address("plain")
     assert running.ask("GET", "/server_info")[1]["overload"] == "none"
     assert get(ranked, "/low").status == 200
@@ -110,7 +110,7 @@ def test_a_loop_that_is_held_up_refuses_what_counts_least_and_recovers(start: St
 
 
 def test_each_of_several_workers_decides_for_itself_and_all_are_shown(start: Start) -> None:
-    running = start(config(2))
+    running = start(config(2), hurry={"meshproxy.core.overload.CALM": 0.5})
     ranked = running.address()
     # Not that anything is refused: who is in trouble hands what is new to who is not.
     with held_up(ranked):

@@ -13,6 +13,9 @@ import pytest
 from tests.e2e.conftest import Start, poll
 from tests.pki import Pair, Pki
 
+HURRY = {"meshproxy.server.process.WATCH_EVERY": 0.1}
+"""Seconds between two looks at files."""
+
 
 def believing(path: Path, **more: Any) -> dict[str, Any]:
     return {"clusters": {"up": {"endpoints": ["127.0.0.1:1"], "tls": {"ca": str(path)}}}, **more}
@@ -44,7 +47,7 @@ def test_what_is_replaced_on_the_disk_serves_and_what_is_bad_does_not(
     directory.mkdir()
     pki, path = Pki(directory), tmp_path / "mesh-ca.pem"
     path.write_text(pki.ca().root.read_text())
-    proxy = start(believing(path, workers=workers))
+    proxy = start(believing(path, workers=workers), hurry=HURRY)
     first = digests(proxy)
     put_in_place(path, pki.ca().root.read_text())
     poll(lambda: renewals(proxy, "ok") == 1, "renewed")
@@ -73,7 +76,7 @@ def test_a_certificate_that_comes_after_its_configuration_brings_it_into_force(s
     directory = tmp_path / "pki"
     directory.mkdir()
     path = tmp_path / "late.pem"
-    proxy = start({"clusters": {}})
+    proxy = start({"clusters": {}}, hurry=HURRY)
     config = next(tmp_path.glob("*.json"))
     config.write_text(json.dumps(json.loads(config.read_text()) | believing(path)))
     poll(lambda: proxy.ask("GET", "/server_info")[1]["last_refused"], "refused")

@@ -99,7 +99,7 @@ def test_a_swapped_configmap_is_noticed(start: Start, echo: Any, tmp_path: Path)
     (volume / "node.yaml").symlink_to("..data/node.yaml")
     proxy.signal(signal.SIGTERM)
     proxy.exit_code()
-    proxy = start(config(echo), "-c", str(volume))
+    proxy = start(config(echo), "-c", str(volume), hurry={"meshproxy.server.process.WATCH_EVERY": 0.1})
     assert proxy.ask("GET", "/server_info")[1]["node"] == {"zone": "one"}
     (volume / "..tmp").symlink_to("..2")
     os.replace(volume / "..tmp", volume / "..data")

@@ -186,7 +186,7 @@ def test_a_worker_that_dies_under_load_is_replaced_each_time(start: Start, echo:
 
 
 def test_no_worker_outlives_its_supervisor(start: Start, echo: Any) -> None:
-    proxy = start(config(echo))
+    proxy = start(config(echo), hurry={"meshproxy.server.nursery.ORPHANS_MAY_TAKE": 1})
     everybody = family(proxy.process.pid)
     stopped = min(pids_of(proxy))
     held = proxy.connect()
@@ -194,12 +194,13 @@ def test_no_worker_outlives_its_supervisor(start: Start, echo: Any) -> None:
     proxy.process.kill()
     killed = time.monotonic()
     poll(lambda: not any(alive(pid) for pid in everybody - {proxy.process.pid}), "everybody is gone")
-    assert time.monotonic() - killed < 5
+    assert time.monotonic() - killed < 2
     held.close()
 
 
 def test_a_reload_with_a_worker_that_hangs_is_refused_and_changes_nothing(start: Start, echo: Any) -> None:
-    proxy = start(config(echo))
+    waits = {"PING_EVERY": 0.2, "SLOW_AFTER": 0.2, "HUNG_AFTER": 1, "PREPARE_WITHIN": 5}
+    proxy = start(config(echo), hurry={f"meshproxy.server.crew.{name}": seconds for name, seconds in waits.items()})
     victim = min(pids_of(proxy))
     os.kill(victim, signal.SIGSTOP)
     status, answer = proxy.put(changed(echo, 7))
