@@ -62,14 +62,15 @@ def within(measure: Callable[[], tuple[int, float]], least: float = 0.95, most: 
     assert max(shares) >= least, shares
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-@pytest.mark.parametrize("by", [None, {"header": "x-key"}])
+@pytest.mark.parametrize(
+    ("workers", "by"), [(1, None), (2, None), (1, {"header": "x-key"}), (4, {"header": "x-key"})]
+)
 def test_the_limit_is_the_limit_whatever_the_number_of_workers(start: Start, workers: int, by: Any) -> None:
     proxy = start(limited(workers, by=by))
     keys = ("a", "b") if by else ("",)
 
     def measure() -> tuple[int, float]:
-        found, took = hammered(proxy, 3, keys)
+        found, took = hammered(proxy, 1.5, keys)
         due = RATE * took + BURST
         let_in = [found[key, "204"] for key in keys]
         assert max(let_in) <= 1.05 * due, found
@@ -159,7 +160,7 @@ def test_bandwidth_is_the_bandwidth_whatever_the_number_of_workers(start: Start,
         reader.start()
     time.sleep(0.5)  # >> what is free at the beginning has passed
     before, began = sum(sizes), time.monotonic()
-    time.sleep(3)
+    time.sleep(1.5)
     found, took = sum(sizes) - before, time.monotonic() - began
     over.set()
     for reader in readers:
