@@ -13,10 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from meshproxy.cli import main
 
 LONGEST = 20.0
 
@@ -30,6 +34,17 @@ def poll(condition: Callable[[], Any], what: str) -> Any:
             return found
         assert time.monotonic() < end, f"not within {LONGEST:g} s: {what}"
         time.sleep(0.005)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `meshproxy` says to these arguments, without a process of its own."""
+    out, problems = StringIO(), StringIO()
+    with redirect_stdout(out), redirect_stderr(problems):
+        try:
+            code = main(arguments)
+        except SystemExit as wrong_usage:
+            code = int(wrong_usage.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), problems.getvalue())
 
 
 class Running:

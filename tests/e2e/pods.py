@@ -62,16 +62,17 @@ class Town:
             text = text.replace(known, ours)
         return self._port.sub(lambda found: self.ports[found[0]], text)
 
-    def certify(self, name: str, document: dict[str, Any]) -> Path:
-        """A file with the document, and certificates in it."""
-        path = self._directory / f"{name}.json"
-        path.write_text(json.dumps(document))
+    def certify(self, documents: dict[str, dict[str, Any]]) -> dict[str, Path]:
+        """Files with the documents, and certificates in them."""
+        paths = {name: self._directory / f"{name}.json" for name in documents}
+        for name, document in documents.items():
+            paths[name].write_text(json.dumps(document))
         subprocess.run(
-            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, path],
+            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, *paths.values()],
             check=True,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
-        return path
+        return paths
 
     @property
     def ca(self) -> Path:

@@ -136,7 +136,17 @@ class Proxy:
         return f"{scheme}://{host}:{port}/{upstream}{path}"
 
 
-@pytest.fixture(scope="module", params=[("asyncio", 1), ("uvloop", 1), ("asyncio", 2), ("uvloop", 2)], ids=str)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each loop, and each number of workers; with --long each with each."""
+    if "proxy" in metafunc.fixturenames:
+        loops = ["asyncio"] if importlib.util.find_spec("uvloop") is None else ["asyncio", "uvloop"]
+        short = [(loops[0], 1), (loops[-1], 2)]
+        long = [(loop, workers) for workers in (1, 2) for loop in loops]
+        chosen = long if metafunc.config.getoption("--long") else short
+        metafunc.parametrize("proxy", chosen, ids=str, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def proxy(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -146,8 +156,6 @@ def proxy(
     chat: str,
 ) -> Iterator[Proxy]:
     loop, workers = request.param
-    if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        pytest.skip("uvloop is not installed")
     upstreams = {"nginx": nginx, "aio": aio, "files": files, "chat": chat}
     start = Start(tmp_path_factory.mktemp("proxy"), loop)
     running = start(
@@ -161,7 +169,7 @@ def proxy(
                 ]
             },
             "clusters": {
-                name: {"endpoints": [NOBODY if address.startswith("skip: ") else address], "pool": {"idle": "1s"}}
+                name: {"endpoints": [NOBODY if address.startswith("skip: ") else address], "pool": {"idle": "300ms"}}
                 for name, address in upstreams.items()
             },
         }

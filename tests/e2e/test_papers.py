@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Start, poll
+from tests.e2e.conftest import Start, command, poll
 from tests.pki import Pair, Pki
 
 HURRY = {"meshproxy.server.process.WATCH_EVERY": 0.1}
@@ -90,15 +90,18 @@ def test_a_certificate_that_comes_after_its_configuration_brings_it_into_force(s
 # Before anything runs
 
 
-def check(directory: Path, *listeners: dict[str, Any], option: str = "--files") -> tuple[int, str, str]:
-    config = directory / "config.yaml"
-    said = [
+def listening(*papers: dict[str, Any]) -> dict[str, Any]:
+    listeners = [
         {"name": f"l{number}", "listen": f"127.0.0.1:{number + 8000}", "protocol": "tcp", "cluster": "up", "tls": tls}
-        for number, tls in enumerate(listeners)
+        for number, tls in enumerate(papers)
     ]
-    config.write_text(json.dumps({"listeners": said, "clusters": {"up": {"endpoints": ["127.0.0.1:1"]}}}, indent=1))
-    command = [sys.executable, "-m", "meshproxy", "check", str(config), *([option] if option else [])]
-    checked = subprocess.run(command, capture_output=True, check=False, text=True)
+    return {"listeners": listeners, "clusters": {"up": {"endpoints": ["127.0.0.1:1"]}}}
+
+
+def check(directory: Path, *papers: dict[str, Any], option: str = "--files") -> tuple[int, str, str]:
+    config = directory / "config.yaml"
+    config.write_text(json.dumps(listening(*papers), indent=1))
+    checked = command("check", str(config), *([option] if option else []))
     return checked.returncode, checked.stdout, checked.stderr
 
 
@@ -142,8 +145,13 @@ def test_check_asks_nobody_for_the_password_of_a_key(tmp_path: Path) -> None:
     encrypt = ["openssl", "pkcs8", "-topk8", "-v2", "aes-256-cbc", "-passout", "pass:secret", "-in", str(web.key)]
     encrypted = subprocess.run(encrypt, capture_output=True, check=True).stdout
     web.key.write_bytes(encrypted)
-    code, _, problems = check(tmp_path, pair(web))
-    assert code == 3
+    config = tmp_path / "config.yaml"
+    config.write_text(json.dumps(listening(pair(web))))
+    # A process, for it is OpenSSL that would ask
+    asked = [sys.executable, "-m", "meshproxy", "check", "--files", str(config)]
+    checked = subprocess.run(asked, capture_output=True, check=False, text=True)
+    problems = checked.stderr
+    assert checked.returncode == 3
     assert "`key` " in problems
     assert "has a password, and there is nobody to ask for it" in problems
 

@@ -127,7 +127,7 @@ def test_proxies_have_one_limit_together(start: Start, redis: Redis, tmp_path: P
         crowd = [proxies[number].connect() for _ in range(8)]
         barrier.wait()
         began, turn = time.monotonic(), 0
-        while time.monotonic() - began < 4:
+        while time.monotonic() - began < 2:
             found[number][ask(crowd[turn % len(crowd)])] += 1
             turn += 1
         for sock in crowd:
@@ -140,7 +140,7 @@ def test_proxies_have_one_limit_together(start: Start, redis: Redis, tmp_path: P
             thread.start()
         for thread in threads:
             thread.join()
-        due = RATE * 4 + 20
+        due = RATE * 2 + 20
         assert min(each["204"] for each in found) > 0.2 * due, "both have a part"
         return found[0]["204"] + found[1]["204"], due
 
@@ -191,7 +191,7 @@ def test_a_slow_one_is_not_waited_for(start: Start, redis: Redis, how: str) -> N
     if how == "SIGSTOP":
         redis.signal(signal.SIGSTOP)
     else:
-        redis.ask("CLIENT", "PAUSE", "3000", "ALL")
+        redis.ask("CLIENT", "PAUSE", "1000", "ALL")
     poll(lambda: not is_up(proxy), "that is noticed")
     poll(load.took_more(), "served by itself")
     if how == "SIGSTOP":
@@ -218,7 +218,7 @@ def test_the_usual_request_does_not_wait_for_a_round_trip(start: Start, redis: R
     proxy = start(shared(redis, workers=1, requests=100_000, burst=100_000))
     poll(lambda: is_up(proxy), "it is connected")
     before = calls(redis)
-    found, _ = hammered(proxy, 1)
+    found, _ = hammered(proxy, 0.5)
     asked = calls(redis) - before
     assert found["", "429"] == 0
     assert 0 < asked < found["", "204"] / 20, (asked, found)
@@ -242,11 +242,11 @@ def test_its_clock_is_set_back_or_its_memory_is_wrong(start: Start, redis: Redis
     proxy = start(shared(redis))
 
     def measure() -> tuple[int, float]:
-        found, took = hammered(proxy, 2)
+        found, took = hammered(proxy, 1.5)
         return found["", "204"], RATE * took
 
     within(measure, 0.85, 1.15)
     redis.ask("DEL", "meshproxy/limit/web")
     redis.ask("LPUSH", "meshproxy/limit/web", "x")
-    found, took = hammered(proxy, 1)
+    found, took = hammered(proxy, 0.5)
     assert found["", "204"] > 0.5 * RATE * took

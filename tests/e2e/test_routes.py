@@ -5,13 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Start
+from tests.e2e.conftest import Start, command
 
 RULES: list[dict[str, Any]] = [
     {"name": "all", "reply": {"status": 200}},
@@ -55,8 +54,7 @@ def test_a_change_changes_the_reasons(start: Start) -> None:
 
 
 def told(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "meshproxy", "explain", str(path), *options]
-    return subprocess.run(command, capture_output=True, check=False, text=True)
+    return command("explain", str(path), *options)
 
 
 def test_a_file_is_asked_as_a_proxy_is(start: Start, tmp_path: Path) -> None:
