@@ -33,7 +33,7 @@ def test_restarts_under_load_refuse_nobody(start: Start, echo: Any, often: Often
     proxy = start(said, "--state-dir", str(start.directory / "state"))
     address = proxy.address()
     with crowd(proxy) as clients:
-        for _ in range(often(3, 50)):
+        for _ in range(often(2, 50)):
             heir = successor(proxy, start, None)
             assert proxy.exit_code() == 0
             proxy = heir

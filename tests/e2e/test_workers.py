@@ -108,6 +108,7 @@ class Crowd:
                         if got != words:
                             self.problems["wrong"] += 1
                         self.exchanged += 1
+                        self._over.wait(0.001)  # who is to start shares the cores with them
             except OSError as error:
                 self.problems[type(error).__name__] += 1
 
