@@ -23,6 +23,11 @@ WHO = Instance("6a11fe4e-0000", "books-1", 1_700_000_000.5)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b"
 
 
+@pytest.fixture(autouse=True)
+def asked_again_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("meshproxy.sources.pace.LEAST", 0.001)
+
+
 def asked(url: str) -> Asked:
     found = Asked(url, within=5.0, reach=Reach())
     _opened.append(found.close)
@@ -200,7 +205,7 @@ class Listening:
     def __init__(self, plane: Plane) -> None:
         self.calls = 0
         clock = LoopClock(asyncio.get_running_loop())
-        pace = Pace(clock, lambda: 0.01)
+        pace = Pace(clock, lambda: 0.001)
         self.push = Push(asked(plane.url), f"{BASE}6a11fe4e-0000", self._told, clock, pace)
 
     def _told(self) -> None:
