@@ -46,7 +46,12 @@ def offer(key: bytes) -> tuple[Field, ...]:
 
 def agreed(accept: bytes | None, key: bytes) -> bool:
     """Whether whoever has answered had read the offer."""
-    return accept == b64encode(sha1(b64encode(key) + _GUID, usedforsecurity=False).digest())
+    return accept == accepts(b64encode(key))
+
+
+def accepts(offered: bytes) -> bytes:
+    """What whoever agrees says to this text of a key."""
+    return b64encode(sha1(offered + _GUID, usedforsecurity=False).digest())
 
 
 def sent(kind: int, data: bytes, mask: bytes) -> bytes:

@@ -11,6 +11,7 @@ No reader keeps data, and none looks at a byte of data: a chunk is passed over b
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Protocol
 
 from meshproxy.wire.h1.connection import HOP_BY_HOP
@@ -52,6 +53,10 @@ class BodyReader(Protocol):
     done: bool
     rest: bytes
 
+    @property
+    def trailers(self) -> Sequence[bytes]:
+        """Field lines after the body, without their ends, once it is done."""
+
     def feed(self, data: bytes) -> bytes: ...
 
     def end(self) -> None: ...
@@ -68,6 +73,7 @@ def reader(body: int, limits: Limits, *, decode: bool = False) -> BodyReader:
 
 class LengthReader:
     __slots__ = ("done", "left", "rest")
+    trailers: Sequence[bytes] = ()
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -91,6 +97,7 @@ class LengthReader:
 
 class UntilCloseReader:
     __slots__ = ("done", "left", "rest")
+    trailers: Sequence[bytes] = ()
 
     def __init__(self) -> None:
         self.left = NO_END
@@ -123,7 +130,6 @@ class ChunkedReader:
         self.size = 0
         """What the body has decoded to so far."""
         self.trailers: list[bytes] = []
-        """Field lines, without their ends."""
         self.done = False
         self.rest = b""
 

@@ -7,11 +7,14 @@ not read back as the same.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from http import HTTPStatus
 
 from meshproxy.wire.h1.grammar import text, token, visible
 
 Field = tuple[bytes, bytes]
 
+PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+"""What is usually said beside a status."""
 LAST_CHUNK = b"0\r\n\r\n"
 
 

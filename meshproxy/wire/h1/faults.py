@@ -52,10 +52,18 @@ class Reason(StrEnum):
     CHUNK_EXTENSION_TOO_LONG = "chunk_extension_too_long"
     BAD_CHUNK_END = "bad_chunk_end"
     FORBIDDEN_TRAILER = "forbidden_trailer"
+    # What gRPC-Web has
+    BAD_BASE64 = "bad_base64"
+    # What only HTTP/2 has, or must not have
+    BAD_PSEUDO_HEADER = "bad_pseudo_header"
+    CAPITAL_IN_NAME = "capital_in_name"
+    CONNECTION_FIELD = "connection_field"
+    SPACE_AROUND_VALUE = "space_around_value"
     # Whatever another judge has against a head
     REFUSED_BY_H11 = "refused_by_h11"
     # Answers that nobody asked for, and ends that come too early
     UNASKED_UPGRADE = "unasked_upgrade"
+    WRONG_ACCEPT = "wrong_accept"
     TOO_MANY_INTERIM = "too_many_interim"
     CUT_SHORT = "cut_short"
 

@@ -37,7 +37,7 @@ CHUNK_EXTENSIONS = rb"(?:;[%b]++(?:=%b)?)*" % (_TCHAR, _EXTENSION_VALUE)
 
 # A table that changes every byte which may not stand between two line ends; `translate` with it is the fastest look at
 # every byte that Python has, and gives an equal result if all of them may.
-_CLEAN = bytes(ord("?") if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
+CLEAN = bytes(ord("?") if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
 
 _illegal = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n").search
 _illegal_but_lf = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)").search
@@ -47,7 +47,7 @@ _REASONS = {b"\r": Reason.BARE_CR, b"\n": Reason.BARE_LF}
 def clean(lines: list[bytes]) -> bool:
     """Whether lines, without their ends, have only bytes that may stand in a head."""
     joined = b"".join(lines)
-    return joined.translate(_CLEAN) == joined
+    return joined.translate(CLEAN) == joined
 
 
 def refuse_illegal_bytes(data: bytes | bytearray, start: int, bare_lf: bool) -> None:

@@ -130,8 +130,10 @@ class RequestCodec:
         upgrade = self._upgrade(shape, lines, options, minor)
         if body and (upgrade is not None or method == b"CONNECT"):
             raise Malformed(Reason.BODY_NOT_ALLOWED)
+        # Whoever asks for a tunnel may send at once what is for its far end, and is no request.
+        lasts = options.lasts[minor] and method != b"CONNECT"
         return RequestHead(
-            raw, shape, lines, None, minor, body, options.lasts[minor], method, target,
+            raw, shape, lines, None, minor, body, lasts, method, target,
             addressed, upgrade, options.named, self._expects(shape, lines, minor),
         )
 

@@ -27,7 +27,10 @@ _first_line = re.compile(rb"HTTP/[0-9]\.[0-9] ").match
 
 
 class ResponseHead(Head):
-    __slots__ = ("phrase", "status")
+    __slots__ = ("block", "phrase", "status")
+
+    block: bytes | None
+    """What goes on in HTTP/2 if nothing is to be changed, once somebody has asked for that."""
 
     def __init__(
         self,
@@ -43,7 +46,7 @@ class ResponseHead(Head):
         upgrade: bytes | None = None,
         named: frozenset[bytes] = NOTHING,
     ) -> None:
-        self.decision = None
+        self.decision = self.block = None
         self.raw = raw
         self.shape = shape
         self._lines = lines

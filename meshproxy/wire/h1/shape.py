@@ -31,7 +31,8 @@ MOST_LIKELY = 4
 """How many expressions are tried before a head is read line by line; one that does not match costs a tenth of that."""
 MOST_CHOICES = 8
 
-_SECRET = re.compile(rb"auth|cookie|token|secret|passw|credential|session|signature|key").search
+sounds_secret = re.compile(rb"auth|cookie|token|secret|passw|credential|session|signature|key").search
+"""Whether the value of a field of this name, in lower case, must not be remembered."""
 
 _START_GROUPS = 3
 """The first run of lines that go on, which begins with the first line, and the two parts of that."""
@@ -92,7 +93,7 @@ class Shape:
         self._has_any: dict[frozenset[bytes], bool] = {}
         self.repeats = any(len(places) > 1 and name not in COOKIES for name, places in self.positions.items())
         """Whether a field is there twice that is no cookie."""
-        self.secret = any(_SECRET(name) for name in self.positions)
+        self.secret = any(sounds_secret(name) for name in self.positions)
         """Whether a name sounds as if its value must not be remembered."""
         self.seen = 0
 

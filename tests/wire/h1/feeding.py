@@ -82,14 +82,14 @@ def events(
                     left = body.rest
                 if not body.done:
                     break
-                yield Message(first_of(head), head.fields, b"".join(passed), getattr(body, "trailers", []))
+                yield Message(first_of(head), head.fields, b"".join(passed), [*body.trailers])
                 head, passed = None, []
                 if not left:
                     break
         if closed and head is not None:
             assert body is not None
             body.end()
-            yield Message(first_of(head), head.fields, b"".join(passed), getattr(body, "trailers", []))
+            yield Message(first_of(head), head.fields, b"".join(passed), [*body.trailers])
         elif head is not None:
             yield b"in a body"
         elif reader.begun:

@@ -313,7 +313,12 @@ def test_a_switch_must_be_to_what_was_offered(answer: bytes, offered: bytes) -> 
 def test_each_reason_is_met() -> None:
     met = {reason for _, reason in REQUESTS + RESPONSES}
     elsewhere = {Reason.BODY_TOO_LARGE, Reason.TOO_MANY_INTERIM, Reason.CUT_SHORT, Reason.REFUSED_BY_H11}
-    assert met | elsewhere == set(Reason)
+    above = {Reason.BAD_BASE64}
+    http2 = {
+        Reason.BAD_PSEUDO_HEADER, Reason.CAPITAL_IN_NAME, Reason.CONNECTION_FIELD, Reason.SPACE_AROUND_VALUE,
+        Reason.WRONG_ACCEPT,
+    }
+    assert met | elsewhere | above | http2 == set(Reason)
 
 
 def test_statuses() -> None:
