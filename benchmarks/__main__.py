@@ -11,9 +11,11 @@ from pathlib import Path
 
 from benchmarks import http1, idle, policy, reload, report, tcp, workers
 from benchmarks.chaos import run as chaos
+from benchmarks.h2 import run as h2
+from benchmarks.h2.gateways import Nghttpx
 from benchmarks.harness import Plan, Result
 from benchmarks.micro import balance, conn, exchange, filters, h1, routes
-from benchmarks.peers import PEERS
+from benchmarks.peers import PEERS, Peer
 from benchmarks.soak import run as soak
 from benchmarks.tls import run as tls
 
@@ -21,6 +23,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
     "http": http1.run,
     "tls": tls.run,
+    "h2": h2.run,
     "idle": idle.run,
     "reload": reload.run,
     "policy": policy.run,
@@ -34,6 +37,8 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "micro routes": routes.run,
     "micro balance": balance.run,
 }
+COMPARED: tuple[type[Peer], ...] = (*PEERS, Nghttpx)
+NAMES = [peer.name for peer in COMPARED]
 
 
 def main() -> int:
@@ -64,9 +69,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="say what each name measures")
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
-    only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; of tls: {','.join(tls.WORKS)}"
+    only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; "
+    only += f"of tls: {','.join(tls.WORKS)}; of h2: {','.join(h2.WORKS)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
-    parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(peer.name for peer in PEERS))
+    parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(NAMES))
     carry = "processes of ours that carry traffic, in reload, policy, soak and chaos"
     parser.add_argument("--workers", type=positive, default=1, help=carry)
     parser.add_argument("--json", type=Path, metavar="FILE")
@@ -87,11 +93,11 @@ def positive(text: str) -> int:
 
 
 def works(text: str) -> frozenset[str]:
-    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS})
+    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS, *h2.WORKS})
 
 
 def peers(text: str) -> frozenset[str]:
-    return among(text, {peer.name for peer in PEERS})
+    return among(text, {*NAMES})
 
 
 def among(text: str, known: set[str]) -> frozenset[str]:

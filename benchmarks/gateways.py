@@ -123,14 +123,18 @@ class HttpNginx(NginxHttp):
 server {{
     listen 127.0.0.1:{self.port} backlog=4096{self.listen()};
     location / {{
-        proxy_pass http://up;
+        {self.location()}
+    }}
+}}"""
+
+    def location(self) -> str:
+        """Where it leads, and how."""
+        return f"""proxy_pass http://up;
         proxy_http_version 1.1;
         proxy_set_header Connection "";
         proxy_request_buffering off;
         proxy_max_temp_file_size 0;
-        {self.buffers}
-    }}
-}}"""
+        {self.buffers}"""
 
     def listen(self) -> str:
         """The rest of the directive, and others after it."""
@@ -161,11 +165,15 @@ frontend in
     bind 127.0.0.1:{self.port} backlog 4096 {self.bind()}
     {self.rule()}
 backend up
-    server upstream 127.0.0.1:{self.upstream}
+    server upstream 127.0.0.1:{self.upstream} {self.server()}
 """
 
     def bind(self) -> str:
         """The rest of the line."""
+        return ""
+
+    def server(self) -> str:
+        """The rest of that line."""
         return ""
 
     def rule(self) -> str:

@@ -79,7 +79,7 @@ def _line(result: Result, row: Row) -> tuple[str, ...]:
         row.who,
         _spread(row.cost),
         _spread(row.ratio) if row.ratio else "",
-        f"{row.budget.must:g}" if row.budget else "",
+        f"{row.budget.must:g}" if row.budget and row.budget.must is not None else "",
         f"{row.budget.aim:g}" if row.budget else "",
         row.verdict,
     )

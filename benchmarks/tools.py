@@ -1,4 +1,4 @@
-"""The loads that everybody knows, wrk, ab and curl, and openssl: run on one core, and read for what they did.
+"""The loads that everybody knows, wrk, ab, h2load and curl, and openssl: run on one core, and read for what they did.
 
 What failed is not work: a run with one refused, broken or unexpected answer is an error and no figure.
 """
@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -32,6 +33,13 @@ class Wrk:
     per_second: float
 
 
+@dataclass(frozen=True, slots=True)
+class H2load:
+    requests: int
+    data: int
+    """Bytes of bodies, of those too that were under way when the time was over."""
+
+
 def missing(tool: str) -> str | None:
     return None if shutil.which(tool) else f"no `{tool}` on this machine"
 
@@ -41,6 +49,8 @@ def versions() -> dict[str, str]:
     asked = {
         "wrk": ("-v", r"^wrk (?:\w+/)?(\S+)"),
         "ab": ("-V", r"Version (\S+)"),
+        "h2load": ("--version", r"nghttp2/(\S+)"),
+        "nghttpx": ("--version", r"nghttp2/(\S+)"),
         "curl": ("-V", r"^curl (\S+)"),
         "openssl": ("version", r"^OpenSSL (\S+)"),
     }
@@ -62,6 +72,16 @@ def ab(url: str, seconds: float, core: int, requests: int) -> int:
     """As many requests as fit into whole seconds, each on a connection of its own, but no more than `requests`."""
     # -t sets -n, so -n comes after
     return read_ab(output(["ab", "-q", "-c", "10", "-t", str(ceil(seconds)), "-n", str(requests), url], seconds, core))
+
+
+def h2load(url: str, seconds: float, core: int, *each: Sequence[str]) -> list[H2load]:
+    """As many at once as there are lists of options; where those name a file of URIs, `url` says whom to ask.
+
+    For whole seconds: one that is still connecting when its time is over never ends.
+    """
+    told = (f"-D{ceil(seconds)}",)
+    commands = [["h2load", *options, *told, *((f"-B{url}",) if "-i" in options else (url,))] for options in each]
+    return [read_h2load(said) for said in outputs(commands, seconds, core)]
 
 
 def curl(url: str, seconds: float, core: int, *options: str) -> int:
@@ -95,6 +115,15 @@ def read_ab(text: str) -> int:
     return done
 
 
+def read_h2load(text: str) -> H2load:
+    counted = r"^requests: .* (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$"
+    counts = re.search(counted, text, re.MULTILINE)
+    data = re.search(r"^traffic: .* \((\d+)\) data$", text, re.MULTILINE)
+    if not counts or not data or not int(counts[1]) or any(map(int, counts.groups()[1:])):
+        raise LoadFailed(f"h2load: {counts[0] if counts else text.strip()[-200:]}")
+    return H2load(int(counts[1]), int(data[1]))
+
+
 def read_curl(text: str) -> int:
     status, _, size = text.partition(" ")
     if status != "200" or not int(size):
@@ -111,11 +140,20 @@ def read_handshake(text: str) -> str:
 
 
 def output(command: Sequence[str], seconds: float, core: int, good: Sequence[int] = (0,)) -> str:
-    child = process.start(command, core, output=PIPE, log=PIPE)
-    try:
-        said, complaint = child.communicate(timeout=seconds + PATIENCE)
-    finally:
-        process.end(child)
-    if child.returncode not in good:
-        raise LoadFailed(f"{command[0]} ended with {child.returncode}: {complaint.strip()[-200:]}")
+    return outputs([command], seconds, core, good)[0]
+
+
+def outputs(commands: Sequence[Sequence[str]], seconds: float, core: int, good: Sequence[int] = (0,)) -> list[str]:
+    """Of all of them, which run at once."""
+    with ExitStack() as stack:
+        children = []
+        for command in commands:
+            children.append(process.start(command, core, output=PIPE, log=PIPE))
+            stack.callback(process.end, children[-1])
+        said = []
+        for child, command in zip(children, commands, strict=True):
+            answer, complaint = child.communicate(timeout=seconds + PATIENCE)
+            if child.returncode not in good:
+                raise LoadFailed(f"{command[0]} ended with {child.returncode}: {complaint.strip()[-200:]}")
+            said.append(answer)
     return said

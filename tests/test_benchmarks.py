@@ -37,6 +37,7 @@ from benchmarks import (
 )
 from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
+from benchmarks.h2 import run as h2
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
 from benchmarks.micro import balance, conn, exchange, filters
 from benchmarks.pages import PAGE, PAGES
@@ -64,6 +65,11 @@ WRK = """Running 2s test @ http://127.0.0.1:7777/
   56604 requests in 1.10s, 8.64MB read
 {}Requests/sec:  51463.98
 Transfer/sec:      7.85MB
+"""
+H2LOAD = """finished in 301.80ms, 19793.33 req/s, 1.49MB/s
+requests: 6038 total, 6038 started, 6038 done, {} succeeded, {} failed, {} errored, 0 timeout
+status codes: 5938 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 458.59KB (469592) total, 284.14KB (290962) headers (space savings 50.51%), 69.59KB (71256) data
 """
 AB = """Concurrency Level:      10
 Time taken for tests:   1.000 seconds
@@ -133,6 +139,13 @@ def test_verdict_by_the_worst_round() -> None:
     assert Budget(must=50, aim=10, worst=True).verdict(1.0, 51.0) == "MISSED"
 
 
+@pytest.mark.parametrize(("median", "verdict"), [(1.3, "aim met"), (1.4, "aim missed")])
+def test_where_nothing_is_promised_there_is_an_aim(median: float, verdict: str) -> None:
+    assert Budget(must=None, aim=1.3).verdict(median, median) == verdict
+    result = Result("h2 same", "CPU µs/request", {OURS: [median], "nginx": [1.0]})
+    assert f"|  | 1.3 | {verdict} |" in report.as_markdown({}, [result])
+
+
 def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
     relay = Result("download", "CPU ms/GiB", {OURS: [300.0, 310.0], "nginx": [600.0, 620.0], "haproxy": [600.0, 620.0]})
     assert [(row.who, row.verdict, row.ratio and row.ratio.median) for row in relay.rows()] == [
@@ -144,11 +157,13 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
     assert {against for _, against in BUDGETS} <= {"", workers.ONE, PlainMeshproxy.name, *(peer.name for peer in PEERS)}
-    assert all(budget.aim <= budget.must for budget in BUDGETS.values())
+    assert all(budget.must is None or budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
     promised = ("small", "full-rsa", "full-ecdsa", "resumed", "policy", "pair p50", "pair p99")
     over_tls = {f"tls {work}" for work in promised}
-    assert {work for work, against in BUDGETS if against not in ("", workers.ONE)} == {*WORKS, *over_http, *over_tls}
+    over_h2 = {f"h2 {work}" for work in h2.LOADS}
+    compared = {work for work, against in BUDGETS if against not in ("", workers.ONE)}
+    assert compared == {*WORKS, *over_http, *over_tls, *over_h2}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -410,6 +425,25 @@ def test_curl_without_the_body_is_no_figure(text: str) -> None:
 def test_openssl_is_read_for_what_was_agreed_on(key: str) -> None:
     said = f"{key}\n---\nNew, TLSv1.3, Cipher is TLS_AES_256_GCM_SHA384\n"
     assert tools.read_handshake(said) == "TLSv1.3 TLS_AES_256_GCM_SHA384 X25519"
+
+
+def test_h2load_is_read_for_its_requests_and_bytes() -> None:
+    assert tools.read_h2load(H2LOAD.format(5938, 0, 0)) == tools.H2load(requests=5938, data=71256)
+
+
+@pytest.mark.parametrize(
+    "text", ["", H2LOAD.format(0, 0, 0), H2LOAD.format(7, 1, 0), H2LOAD.format(7, 0, 1), "unable to connect"]
+)
+def test_h2load_with_one_failure_or_nothing_done_is_no_figure(text: str) -> None:
+    with pytest.raises(tools.LoadFailed, match="h2load:"):
+        tools.read_h2load(text)
+
+
+def test_tools_that_run_at_once_are_all_heard(tmp_path: Path) -> None:
+    # each waits for the other
+    met = f"touch {tmp_path}/$0; until [ -e {tmp_path}/$1 ]; do sleep 0.01; done; echo $0"
+    commands = [["sh", "-c", met, "one", "other"], ["sh", "-c", met, "other", "one"]]
+    assert tools.outputs(commands, SHORT, CORES.load) == ["one\n", "other\n"]
 
 
 def test_openssl_without_a_handshake_is_no_agreement() -> None:

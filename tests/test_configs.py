@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,16 @@ def test_an_example_is_valid(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_an_example_is_what_the_schema_describes(path: Path) -> None:
     SCHEMA.validate(yaml12.parse(text.decode(path.read_bytes(), path.name), path.name, variables.expander({})))
+
+
+@pytest.mark.parametrize("page", ["grpc"])
+def test_what_a_page_shows_can_be_run(page: str) -> None:
+    """The first block is a whole configuration; each one after it has some of its sections in other words."""
+    blocks = re.findall("```yaml\n(.*?)```", (ROOT / "docs" / f"{page}.md").read_text(), re.DOTALL)
+    first, *more = [yaml12.parse(block, page, variables.expander({})) for block in blocks]
+    for said in ({}, *more):
+        document = json.dumps({**first, **said}).encode()
+        assert combine([read(document, page, {})]).listeners
 
 
 def test_the_readme_leads_to_every_page_and_no_change_is_told_twice() -> None:
@@ -83,7 +94,7 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "listeners[].tls[].",
         "listeners[].chains[].tls[].",
         "listeners[].chains[].filters[].",
-        *(f"{rule}.match.{key}." for key in ("path", "headers", "query")),
+        *(f"{rule}.match.{key}." for key in ("path", "headers", "query", "grpc")),
         *(f"{rule}.{key}." for key in ("split[]", "split_by", "fallback", "redirect", "reply", "retry", "filters[]")),
         *(f"{place}.authorize[]." for place in ("listeners[]", "listeners[].chains[]", rule)),
         f"{rule}.mirror.",

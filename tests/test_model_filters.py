@@ -110,7 +110,7 @@ def test_all_of_it_survives_being_written_and_is_what_its_schema_describes() -> 
         (filtered(buffer={"request": "-1"}), "buffer.request", "must be a size such as"),
         (filtered(repeated="first"), "repeated", "must be last"),
         (filtered(), "", "must say exactly one of rate_limit, access, cors, max_body, fault, bandwidth, "
-         "claim, buffer, repeated, extension"),
+         "claim, buffer, repeated, grpc_web, extension"),
     ],
 )  # fmt: skip
 def test_what_a_wrong_value_is_told(said: dict[str, Any], path: str, why: str) -> None:

@@ -27,6 +27,13 @@ def test_what_a_rule_matches() -> None:
 
 
 @pytest.mark.parametrize(
+    ("grpc", "path"), [("a.B", "grpc a.B/*"), ({"service": "a.B", "method": "C"}, "grpc a.B/C")]
+)
+def test_a_rule_for_calls_names_them(grpc: Any, path: str) -> None:
+    assert outline(decode(Rule, {"match": {"grpc": grpc}, "cluster": "c"}))["path"] == path
+
+
+@pytest.mark.parametrize(
     ("said", "words"),
     [
         ({"split": [{"cluster": "a", "weight": 90}, {"cluster": "b", "weight": 10}]}, "a 90, b 10"),

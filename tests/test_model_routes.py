@@ -203,6 +203,8 @@ def test_what_a_wrong_value_is_told(rule: dict[str, Any], path: str, why: str) -
         ({"reply": {"headers": {"Content-Length": "1"}}}, ".reply.headers.Content-Length", "belongs to the connection"),
         ({"reply": {}, "rewrite": {"host": "a"}}, ".rewrite", "needs a `cluster` or a `split`"),
         ({"cluster": "a", "rewrite": {"path": "/a", "prefix": "/b"}}, ".rewrite.prefix", "say one of them"),
+        ({"cluster": "a", "match": {"grpc": "a.B"}, "rewrite": {"prefix": "/b"}}, ".rewrite.prefix", "needs a `match."),
+        ({"cluster": "a", "match": {"grpc": "a.B", "path": {"exact": "/"}}}, ".match.grpc", "say one of them"),
         (
             {"match": {"path": {"exact": "/a"}}, "cluster": "a", "rewrite": {"prefix": "/b"}},
             ".rewrite.prefix",
@@ -508,6 +510,17 @@ def test_what_decides_depends_on_the_protocol() -> None:
         "listeners[1].codec": "`codec` needs `protocol: http`, not tcp",
         "listeners[2]": "listener `three` needs `routes` or `chains`",
     }
+
+
+@pytest.mark.parametrize("protocol", ["h2c", "H2C"])
+def test_an_upgrade_to_http2_cannot_be_admitted(protocol: str) -> None:
+    told = uncombined(
+        listeners=[{**LISTENER, "http": {"upgrades": ["websocket", protocol]}}],
+        routes={"web": [{"reply": {}}]},
+        clusters={},
+    )
+    assert [*told] == ["listeners[0].http.upgrades[1]"]
+    assert f"cannot admit {protocol}" in told["listeners[0].http.upgrades[1]"]
 
 
 def test_a_table_that_leads_back_to_its_listener_is_a_loop() -> None:

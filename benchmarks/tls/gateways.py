@@ -6,6 +6,8 @@ these are what each agrees on by itself with a client of OpenSSL; whether that i
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from benchmarks.gateways import (
     HttpEnvoy,
     HttpHAProxy,
@@ -64,8 +66,10 @@ class TlsNginxLarge(TlsNginx):
 
 
 class TlsHAProxy(Terminating, HttpHAProxy):
+    alpn: ClassVar[str] = "http/1.1"
+
     def bind(self) -> str:
-        return f"ssl crt {self.credential.certificate} ssl-min-ver TLSv1.3 alpn http/1.1"
+        return f"ssl crt {self.credential.certificate} ssl-min-ver TLSv1.3 alpn {self.alpn}"
 
 
 class TlsEnvoy(Terminating, HttpEnvoy):
@@ -117,13 +121,13 @@ def shown(own: Credential) -> dict[str, object]:
     return {"certificate": str(own.certificate), "key": str(own.key), "min_version": "1.3"}
 
 
-def envoy_tls(side: str, own: Credential, other: str | None = None) -> dict[str, object]:
+def envoy_tls(side: str, own: Credential, other: str | None = None, alpn: str = "http/1.1") -> dict[str, object]:
     """`other` is who must be at the far end; without it, anybody may."""
     files = {"certificate_chain": {"filename": str(own.certificate)}, "private_key": {"filename": str(own.key)}}
     common: dict[str, object] = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
         "tls_certificates": [files],
-        "alpn_protocols": ["http/1.1"],
+        "alpn_protocols": [alpn],
     }
     context: dict[str, object] = {
         "@type": f"type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.{side}TlsContext",

@@ -21,6 +21,7 @@ from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.dial import OURS, Dialling, Outcome
 from meshproxy.net.tls import Broken
 from meshproxy.observe.metrics import ClusterStats, EndpointStats
+from meshproxy.wire import h2
 from meshproxy.wire.h1 import ResponseCodec
 
 NO_ENDPOINT = Failure("no_endpoint", 503, "UH")
@@ -130,12 +131,27 @@ class Reuse:
     requests: float
 
 
+@dataclass(frozen=True, slots=True)
+class Many:
+    """How one connection carries many exchanges, which is HTTP/2."""
+
+    dial: DialTo
+    """Offers it, where that can be said."""
+    always: bool
+    """Whether it is spoken in any case, or only where the endpoint has chosen it."""
+    scheme: bytes
+    limits: h2.Limits
+    ping: float
+    """Seconds; infinite for never."""
+    responses: h2.Responses
+
+
 class Cluster:
     """Compiled: one generation's way to choose among live endpoints, which names may exchange while it is in force."""
 
     __slots__ = (
         "__weakref__", "_breaker", "_build", "_everybody", "budget", "choose", "codec", "connect_timeout", "degraded",
-        "dial", "gate", "guarded", "heed", "limit", "name", "pending", "requests", "reuse", "stats",
+        "dial", "gate", "guarded", "heed", "limit", "many", "name", "pending", "requests", "reuse", "stats",
     )
 
     def __init__(
@@ -149,6 +165,7 @@ class Cluster:
         dial: DialTo,
         reuse: Reuse,
         codec: ResponseCodec,
+        many: Many | None = None,
         heed: Heed | None = None,
         requests: Stock | None = None,
         pending: Stock | None = None,
@@ -170,6 +187,8 @@ class Cluster:
         self.reuse = reuse
         self.codec = codec
         """How answers of HTTP are read."""
+        self.many = many
+        """None where each exchange has a connection for itself."""
         self.heed = heed
         """None where nobody cares."""
         self.requests = requests
@@ -213,9 +232,12 @@ class Cluster:
 
     @property
     def live(self) -> int:
-        """Connections that have something to do, of all endpoints."""
+        """Connections and streams that have something to do, of all endpoints."""
         everybody = self._everybody()
-        return sum(endpoint.stats.connections_active - len(endpoint.idle) for endpoint in everybody)
+        return sum(
+            endpoint.stats.connections_active + endpoint.stats.streams_active - len(endpoint.idle)
+            for endpoint in everybody
+        )
 
     def lets_pass(self) -> bool:
         """Whether the breaker does."""

@@ -26,8 +26,8 @@ class Endpoint:
     """Live: it keeps its place in the rotation, and its connections, over reloads."""
 
     __slots__ = (
-        "_clock", "_forget", "_on_change", "address", "dialling", "doubts", "due", "fit_since", "heard", "idle",
-        "latency", "name", "retired", "stats", "users",
+        "_clock", "_forget", "_on_change", "address", "alone", "coming", "dialling", "doubts", "due", "fit_since",
+        "heard", "idle", "latency", "name", "retired", "stats", "users",
     )
 
     def __init__(
@@ -50,7 +50,11 @@ class Endpoint:
         self.fit_since = clock.now()
         self.users: set[User] = set()
         self.idle: list[Kept] = []
-        """Those of its connections that wait for a request, the last used at the end."""
+        """Those of its connections that take a request, the last used at the end."""
+        self.coming: object = None
+        """The connection that is being made and will take many; its maker knows what it is."""
+        self.alone = False
+        """It has chosen, by ALPN, to take one at a time on a connection."""
         self.dialling = 0
         """Connections that exchanges wait for."""
         self.retired = False

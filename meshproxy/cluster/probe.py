@@ -13,11 +13,12 @@ from meshproxy.cluster.talk import OK, TIMEOUT, Result, Talk
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import OURS, Dialling, Outcome
+from meshproxy.net.tls import chosen
 from meshproxy.wire.h1 import Malformed
 
 
 class Probe:
-    __slots__ = ("_clock", "_conn", "_dial", "_dial_to", "_done", "_opening", "_talk", "_timeout", "_timer")
+    __slots__ = ("_chosen", "_clock", "_conn", "_dial", "_dial_to", "_done", "_opening", "_talk", "_timeout", "_timer")
 
     def __init__(
         self,
@@ -27,7 +28,10 @@ class Probe:
         talk: Talk | None,
         timeout: float,
         done: Callable[[Result], None],
+        chosen: Talk | None = None,
     ) -> None:
+        """`chosen` is the talk with who has chosen HTTP/2 by ALPN, instead of the opening and the other one."""
+        self._chosen = chosen
         self._clock = clock
         self._dial_to = dial_to
         self._opening = opening
@@ -70,12 +74,19 @@ class Probe:
         self._conn = conn
         conn.handler = self
         conn.read_to(self._take)
+        if self._chosen is not None and chosen(conn) == "h2":
+            self._opening, self._talk = b"", self._chosen
         if self._opening:
             conn.write(self._opening)
         if self._talk is None:
             self._end(OK)
         else:
+            self._say(conn, self._talk)
             conn.start()
+
+    def _say(self, conn: Conn, talk: Talk) -> None:
+        if said := talk.says():
+            conn.write(said)
 
     def _take(self, data: bytes) -> None:
         assert self._talk is not None
@@ -85,6 +96,8 @@ class Probe:
             result = Result("malformed", fault.reason.value)
         if result is not None:
             self._end(result)
+        elif self._conn is not None:
+            self._say(self._conn, self._talk)
 
     def on_end(self, conn: Conn) -> None:
         assert self._talk is not None

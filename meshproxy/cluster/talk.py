@@ -1,8 +1,9 @@
 """What a check says to an endpoint, and what it makes of that which comes back.
 
     talk = begin(health, codec)             # None: to be connected is all
-    talk.feed(data), talk.end()             # a Result, or None: more is needed; may raise Malformed
     opening(health, address, proxy)         # what to send first
+    talk.says()                             # what to send then, at the beginning and after each `feed`
+    talk.feed(data), talk.end()             # a Result, or None: more is needed; may raise Malformed
 
 Nothing is kept but what a find may begin in, and what is looked at is bounded.
 """
@@ -41,19 +42,26 @@ TIMEOUT = Result("timeout")
 
 
 class Talk(Protocol):
+    def says(self) -> bytes: ...
+
     def feed(self, data: bytes) -> Result | None: ...
 
     def end(self) -> Result:
         """The endpoint will say no more."""
 
 
-def opening(said: Health, address: Address, proxy: Literal["v1", "v2"] | None) -> bytes:
+def announced(proxy: Literal["v1", "v2"] | None) -> bytes:
     """The header of the PROXY protocol speaks for nobody but the proxy itself."""
-    announced = _ANNOUNCE[proxy](None, None) if proxy is not None else b""
-    return announced + (said.send or b"" if said.path is None else _request(said, said.path, address))
+    return _ANNOUNCE[proxy](None, None) if proxy is not None else b""
 
 
-def _request(said: Health, path: str, address: Address) -> bytes:
+def opening(said: Health, address: Address, proxy: Literal["v1", "v2"] | None) -> bytes:
+    return announced(proxy) + (said.send or b"" if said.path is None else request(said, address))
+
+
+def request(said: Health, address: Address) -> bytes:
+    """In HTTP/1.1."""
+    assert said.path is not None
     method = said.method or "GET"
     fields = {b"Host": (said.host or host_of(address)).encode("ascii"), b"User-Agent": AGENT, b"Connection": b"close"}
     if method in _WITH_BODY:
@@ -61,7 +69,7 @@ def _request(said: Health, path: str, address: Address) -> bytes:
     own = [(name.encode("ascii"), value.encode("ascii")) for name, value in said.headers]
     replaced = {name.lower() for name, _ in own}
     kept = [(name, value) for name, value in fields.items() if name.lower() not in replaced]
-    return encode.request(method.encode("ascii"), path.encode("ascii"), [*kept, *own])
+    return encode.request(method.encode("ascii"), said.path.encode("ascii"), [*kept, *own])
 
 
 def host_of(address: Address) -> str:
@@ -77,7 +85,14 @@ def begin(said: Health, codec: ResponseCodec) -> Talk | None:
     return _Plain(said.expect.body) if said.expect.body is not None else None
 
 
-class _Plain:
+class _Listening:
+    """All has been said."""
+
+    def says(self) -> bytes:
+        return b""
+
+
+class _Plain(_Listening):
     def __init__(self, wanted: bytes) -> None:
         self._search = _Search(wanted)
 
@@ -88,7 +103,7 @@ class _Plain:
         return CLOSED
 
 
-class _Http:
+class _Http(_Listening):
     def __init__(self, said: Health, codec: ResponseCodec) -> None:
         self._expect = said.expect
         self._codec = codec

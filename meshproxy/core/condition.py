@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
 from meshproxy.model.matching import RouteMatch, ValueMatch, expression
+from meshproxy.wire import grpc
 
 
 class Head(Protocol):
@@ -39,6 +40,8 @@ def conditions(match: RouteMatch) -> list[Condition]:
     found = []
     if match.methods:
         found.append(Condition("method", _method(match.methods)))
+    if match.grpc is not None:
+        found.append(Condition("grpc", _grpc))
     found += [Condition(f"header {name}", _header(name, value)) for name, value in match.headers]
     found += [Condition(f"query {name}", _parameter(name, value)) for name, value in match.query]
     return found
@@ -61,6 +64,12 @@ def together(these: Sequence[Condition]) -> Holds | None:
 def _method(names: Sequence[str]) -> Holds:
     methods = frozenset(name.encode("ascii") for name in names)
     return lambda method, _: method in methods
+
+
+def _grpc(_: bytes, head: Head) -> bool:
+    """Whether it is a call at all."""
+    kind = head.get(b"content-type")
+    return grpc.speaks(kind) or grpc.web(kind) is not None
 
 
 def _header(name: str, match: ValueMatch) -> Holds:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from meshproxy.core.client import Address
@@ -83,6 +84,7 @@ class Exchange:
         "opening",
         "origin",
         "path",
+        "patience",
         "request",
         "response",
         "seconds",
@@ -91,6 +93,7 @@ class Exchange:
         "stats",
         "status",
         "streamed",
+        "trailers",
         "tried",
         "units",
         "upstream",
@@ -108,6 +111,8 @@ class Exchange:
         self.opening = opening
         """The beginning of the head that goes to the upstream."""
         self.started = started
+        self.patience: Any = handling.patience
+        """For how long it may go on."""
         self.cluster: Any = None
         """Where it goes; of a split, the cluster that was drawn."""
         self.upstream: Any = None
@@ -140,6 +145,11 @@ class Exchange:
 
     held: bytearray
     """What has come of its body."""
+
+    # Where its client can be told of them
+
+    trailers: Sequence[bytes]
+    """Field lines after the body of the answer, without their ends, once that is whole."""
 
     # At its end
 

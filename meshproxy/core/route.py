@@ -15,7 +15,7 @@ what was written first.  In `written` order only the last of these counts.
 from __future__ import annotations
 
 from collections.abc import Collection, Generator, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Generic
 
@@ -52,7 +52,8 @@ def routes_of(rules: Iterable[tuple[RouteMatch, Outcome]]) -> Generator[None, No
     shared: dict[Hashable, Holds | None] = {}
     routes = []
     for place, (match, outcome) in enumerate(rules):
-        asked = (match.methods, match.headers, match.query)
+        match = placed(match)
+        asked = (match.methods, match.headers, match.query, match.grpc is None)
         if asked not in shared:
             shared[asked] = together(conditions(match))
         routes.append(Route(outcome, match, place, shared[asked]))
@@ -103,11 +104,18 @@ def considered(
     """
     if written:
         return rules
-    routes = by_specificity(Route(outcome, match, place, None) for place, (match, outcome) in enumerate(rules))
+    routes = by_specificity(
+        Route(outcome, placed(match), place, None) for place, (match, outcome) in enumerate(rules)
+    )
     by_host: dict[bytes, list[Route[Outcome]]] = {}
     for route in routes:
         by_host.setdefault(min(hosts(route), key=rank), []).append(route)
     return [(route.match, route.outcome) for host in sorted(by_host, key=rank) for route in by_host[host]]
+
+
+def placed(match: RouteMatch) -> RouteMatch:
+    """With the path of what it says of gRPC."""
+    return match if match.grpc is None else replace(match, path=match.grpc.path)
 
 
 def by_specificity(routes: Iterable[Route[Outcome]]) -> list[Route[Outcome]]:

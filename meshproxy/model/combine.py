@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import balance, breaker, health, onward, routes
+from meshproxy.model import balance, breaker, health, onward, routes, spoken
 from meshproxy.model.address import Address, Named
 from meshproxy.model.authorize import Callers, admission_problems
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
@@ -260,6 +260,10 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
                 yield item.problem((*path, "protocol"), "`protocol` udp needs a listener of its own")
         if not listener.speaks_http and listener.http != PLAIN_HTTP:
             yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
+        for index, protocol in enumerate(listener.http.upgrades):
+            if protocol.lower() == "h2c":
+                why = "nobody can look into what goes on as HTTP/2, and a listener speaks that itself"
+                yield item.problem(("http", "upgrades", index), f"`upgrades` cannot admit {protocol}: {why}")
         if not listener.speaks_http and listener.codec != "own":
             yield item.problem(("codec",), f"`codec` needs `protocol: http`, not {listener.protocol}")
 
@@ -475,6 +479,8 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
         for path, message in breaker.problems(cluster.breaker):
             yield item.problem(("breaker", *path), message)
         for path, message in onward.problems(cluster):
+            yield item.problem(path, message)
+        for path, message in spoken.problems(cluster):
             yield item.problem(path, message)
         first: dict[Address | Named, int] = {}
         for index, endpoint in enumerate(cluster.members):

@@ -16,7 +16,7 @@ from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
 from meshproxy.model.health import Health, Outlier
-from meshproxy.model.http import PLAIN_HTTP, Http, Peer
+from meshproxy.model.http import PLAIN_HTTP, PLAIN_UPSTREAM_HTTP, Http, Peer, UpstreamHttp
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
@@ -57,7 +57,7 @@ _LATER_PROTOCOLS = {
 Protocol = Annotated[
     Literal["http", "tcp", "tls", "udp"], choice("http", "tcp", "tls", "udp", reserved=_LATER_PROTOCOLS)
 ]
-Codec = Annotated[Literal["own", "h11"], choice("own", "h11")]
+Codec = Annotated[Literal["own", "h11", "h2"], choice("own", "h11", "h2")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
 Weight = Annotated[int, whole(0, 65535)]
 
@@ -277,7 +277,9 @@ class Listener:
     timeouts: Annotated[Timeouts, "the default for all chains"] = Timeouts()
     proxy_protocol: Annotated[ProxyProtocol | None, "absent: no header is looked for"] = None
     http: Annotated[Http, "how HTTP is spoken, on chains of http as well"] = PLAIN_HTTP
-    codec: Annotated[Codec, "for http: who reads the requests; `h11` is slow, and there for comparison"] = "own"
+    codec: Annotated[
+        Codec, "for http: who reads the requests; `h11` and `h2`, the libraries, are slow, and there for comparison"
+    ] = "own"
     authorize: Annotated[
         tuple[Callers, ...] | None,
         "for tcp and tls: who is let in, by identity; what any of these admits, and nobody else; absent: everybody",
@@ -349,6 +351,7 @@ class Cluster:
     ] = "round_robin"
     connect_timeout: Annotated[PositiveDuration, "how long one attempt to connect may take"] = 1.0
     breaker: Annotated[Breaker, "how much is asked of it, and when it is left alone"] = PLAIN_BREAKER
+    http: Annotated[UpstreamHttp, "how HTTP is spoken to endpoints"] = PLAIN_UPSTREAM_HTTP
     pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None

@@ -179,6 +179,14 @@ class Buffer:
     response: Annotated[Size | None, "of answers, at most; 502 instead of a larger one; absent: as it comes"] = None
 
 
+# What is translated -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcWeb:
+    """Calls of gRPC-Web, which pages make, go on as calls of gRPC; all else goes on as it is."""
+
+
 # What does not fit together -----------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
-from meshproxy.model.matching import Authority, Method, Value
+from meshproxy.model.matching import Authority, GrpcService, Method, Value
 from meshproxy.model.routes import Location, field_problems
 from meshproxy.schema.kinds import Bool, Port, PositiveDuration, Scalar, refuse, whole
 from meshproxy.schema.shapes import AT_LEAST_ONE, Path
@@ -105,12 +105,25 @@ class Expect:
 
 
 @dataclass(frozen=True, slots=True)
+class GrpcCheck:
+    """A call of `grpc.health.v1.Health/Check` over HTTP/2, which has to find that it serves."""
+
+    SHORTHAND: ClassVar[str] = "service"
+
+    service: Annotated[GrpcService | None, "of which service; absent: of the server as a whole"] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """How endpoints are checked: by a request where there is a `path`, else by a connection."""
+    """How endpoints are checked: by a request where there is a `path`, by a call where there is `grpc`, else by a
+    connection."""
 
     path: Annotated[Location | None, "what HTTP is asked for; absent: it is enough to be connected"] = None
     method: Annotated[Method | None, "with `path`: how; absent: GET"] = None
-    host: Annotated[Authority | None, "with `path`: of which host; absent: the address that is checked"] = None
+    grpc: Annotated[GrpcCheck | None, "a call by gRPC's protocol for checks, instead of a `path`"] = None
+    host: Annotated[
+        Authority | None, "with `path` or `grpc`: of which host; absent: the address that is checked"
+    ] = None
     headers: Annotated[tuple[tuple[str, Value], ...], "with `path`: more fields of the request"] = ()
     send: Annotated[Octets | None, "without `path`: what is said to the endpoint"] = None
     expect: Annotated[Expect, "what has to come back"] = Expect()
@@ -163,8 +176,14 @@ def problems(health: Health | None, outlier: Outlier | None) -> Found:
 
 def _health_problems(said: Health) -> Found:
     http = said.path is not None
+    if said.grpc is not None:
+        for name in ("path", "send"):
+            if getattr(said, name) is not None:
+                yield ("grpc",), f"`grpc` and `{name}` are two ways to ask: say one of them"
+        if said.expect != Expect():
+            yield ("expect",), "`expect` and `grpc` do not go together: what has to come back is SERVING"
     for name in ("method", "host", "headers"):
-        if getattr(said, name) and not http:
+        if getattr(said, name) and not http and not (said.grpc is not None and name == "host"):
             yield (name,), f"`{name}` needs a `path`: without one nothing is asked for"
     if not http and said.expect.statuses != Expect().statuses:
         yield ("expect", "statuses"), "`statuses` need a `path`: without one there is no answer of HTTP"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
-from meshproxy.schema.kinds import Scalar, Size, choice, read_network, string, whole
+from meshproxy.schema.kinds import Bool, Duration, Scalar, Size, choice, read_network, size, string, whole
 
 Peer = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
@@ -34,6 +34,8 @@ Identifying = Annotated[
     ],
     choice(*WRITABLE),
 ]
+HttpVersion = Annotated[Literal["h1", "h2"], choice("h1", "h2")]
+WindowSize = Annotated[int, size(16 * 1024, 2**31 - 1)]
 Token = Annotated[str, string("protocol", "a protocol such as websocket", r"[A-Za-z0-9][A-Za-z0-9._/-]*", 64)]
 
 
@@ -77,14 +79,58 @@ class Forwarded:
 
 
 @dataclass(frozen=True, slots=True)
+class Http2:
+    """How much one connection of HTTP/2 may ask of us at a time."""
+
+    max_streams: Annotated[int, whole(1, 10_000), "exchanges at a time on one connection; more are refused"] = 100
+    window: Annotated[WindowSize, "of a body, how much may come before it has gone on"] = 64 * 1024
+    connection_window: Annotated[
+        WindowSize, "the same for all bodies of a connection: what it may make the proxy hold"
+    ] = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
 class Http:
     """How a listener speaks HTTP."""
+
+    versions: Annotated[
+        tuple[HttpVersion, ...], "what is spoken: told apart by ALPN, or by how a plain connection begins"
+    ] = ("h1", "h2")
+    http2: Annotated[Http2, "for HTTP/2"] = Http2()
 
     limits: Annotated[HttpLimits, "how much is taken"] = HttpLimits()
     admit: Annotated[tuple[Admitted, ...], "what is refused by default, and taken here; see docs/http1.md"] = ()
     path: Annotated[PathRules, "how paths are made regular"] = PathRules()
     upgrades: Annotated[tuple[Token, ...], "protocols that a connection may change to"] = ("websocket",)
     forwarded: Annotated[Forwarded, "who asked"] = Forwarded()
+    grpc_metrics: Annotated[Bool, "whether calls of gRPC are counted by method and status; see docs/grpc.md"] = False
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamHttp2:
+    """How connections of HTTP/2 to endpoints are used."""
+
+    max_streams: Annotated[
+        int, whole(1, 10_000), "exchanges at a time on one connection, or fewer where the endpoint says so"
+    ] = 100
+    window: Annotated[WindowSize, "of an answer, how much may come before it has gone on"] = 64 * 1024
+    connection_window: Annotated[WindowSize, "the same for all answers of a connection"] = 1024 * 1024
+    ping: Annotated[
+        Duration, "how long one that is in use may be silent before it is asked whether it is there, 0: for ever"
+    ] = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamHttp:
+    """How endpoints are spoken to in HTTP."""
+
+    version: Annotated[
+        Literal["h1", "h2", "auto"],
+        choice("h1", "h2", "auto"),
+        "`h2` without TLS is spoken at once; `auto`: what the endpoint chooses by ALPN, which needs `tls`",
+    ] = "h1"
+    http2: Annotated[UpstreamHttp2, "for HTTP/2"] = UpstreamHttp2()
 
 
 PLAIN_HTTP = Http()
+PLAIN_UPSTREAM_HTTP = UpstreamHttp()

@@ -26,6 +26,7 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_-]*(?:\.[A-Za-z0-9_][A-Za-z0-9_-]*)*"
 _PORT = r"(?::[1-9][0-9]{0,4})?"
 _AUTHORITY = rf"(?:{_NAME}|\[[0-9A-Fa-f:.]+\]){_PORT}"
 _HOST = rf"\*|\*\.{_NAME}{_PORT}|{_AUTHORITY}"
+_WORD = "[A-Za-z_][A-Za-z0-9_]*"
 _PATH = r"/[!\"$->@-~]*"
 
 AUTHORITY = string("host", "a host such as shop.local or shop.local:8080", _AUTHORITY, 253)
@@ -59,6 +60,10 @@ MatchedHost = Annotated[str, Scalar("host", _read_host, same, HOST.json)]
 MatchedPath = Annotated[str, Scalar("path", _read_path, same, PATH.json)]
 Authority = Annotated[str, AUTHORITY]
 Regex = Annotated[str, Scalar("regular expression", _read_regex, same, {"type": "string", "maxLength": regex.LONGEST})]
+GrpcService = Annotated[
+    str, string("service", "a service such as books.v1.Books", rf"{_WORD}(?:\.{_WORD})*", 128)
+]
+GrpcMethod = Annotated[str, string("method", "a method such as Get", _WORD, 128)]
 Method = Annotated[str, string("method", "a method such as GET", r"[A-Z][A-Z0-9_-]*", 32)]
 Value = Annotated[
     str, string("value", "printable ASCII without a space at either end", r"(?:[!-~](?:[ -~]*[!-~])?)?", 1024)
@@ -93,6 +98,23 @@ class ValueMatch:
 
 
 @dataclass(frozen=True, slots=True)
+class GrpcMatch:
+    """Calls of gRPC, from programs or from pages."""
+
+    SHORTHAND: ClassVar[str] = "service"
+
+    service: Annotated[GrpcService, "of this service"]
+    method: Annotated[GrpcMethod | None, "this one; absent: all its methods"] = None
+
+    @property
+    def path(self) -> PathMatch:
+        """Where they arrive."""
+        if self.method is None:
+            return PathMatch(prefix=f"/{self.service}")
+        return PathMatch(exact=f"/{self.service}/{self.method}")
+
+
+@dataclass(frozen=True, slots=True)
 class RouteMatch:
     """Which requests a rule is for; everything that is said must hold."""
 
@@ -108,6 +130,7 @@ class RouteMatch:
         tuple[Whom, ...],
         "for these clients only, as named in `authorize`; for all others the rule is not there; empty: for anybody",
     ] = ()
+    grpc: Annotated[GrpcMatch | None, "calls of gRPC, by service and method, instead of a `path`"] = None
 
 
 EVERYTHING = RouteMatch()
@@ -127,6 +150,8 @@ Found = Iterator[tuple[Path, str]]
 
 
 def match_problems(match: RouteMatch) -> Found:
+    if match.grpc is not None and match.path is not None:
+        yield ("grpc",), "`grpc` and `path` both say which path: say one of them"
     for name in ("hosts", "methods", "headers", "query"):
         if said := getattr(match, name):
             yield from at_most(MOST_OF_ANYTHING, name, said)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from meshproxy.model.matching import PathMatch, ValueMatch
+from meshproxy.model.matching import PathMatch, RouteMatch, ValueMatch
 from meshproxy.model.routes import Rule
 from meshproxy.model.split import Share
 from meshproxy.schema.kinds import show_duration
@@ -17,13 +17,19 @@ def outline(rule: Rule) -> dict[str, object]:
     match = rule.match
     return {
         "hosts": match.hosts,
-        "path": looked_for(match.path) if match.path else None,
+        "path": _path(match),
         "methods": match.methods,
         "headers": tuple([f"{name} {looked_for(value)}" for name, value in match.headers]),
         "query": tuple([f"{name} {looked_for(value)}" for name, value in match.query]),
         "identities": match.identities,
         "to": destination(rule),
     }
+
+
+def _path(match: RouteMatch) -> str | None:
+    if match.grpc is not None:
+        return f"grpc {match.grpc.service}/{match.grpc.method or '*'}"
+    return looked_for(match.path) if match.path else None
 
 
 def destination(rule: Rule) -> str:

@@ -10,7 +10,9 @@ from typing import Annotated
 from meshproxy.schema.kinds import Bool, Duration, PositiveDuration, Scalar, Size, refuse, same, whole
 from meshproxy.schema.shapes import Path
 
-WORDS = ("connect", "refused", "reset", "timeout", "gateway", "5xx")
+GRPC = ("cancelled", "deadline-exceeded", "internal", "resource-exhausted", "unavailable")
+"""Statuses of gRPC."""
+WORDS = ("connect", "refused", "reset", "timeout", "gateway", "5xx", *GRPC)
 LARGEST_KEPT = 1 << 20
 
 
@@ -49,14 +51,17 @@ class Retry:
     on: Annotated[
         tuple[Cause, ...],
         "`connect`, `refused`, `reset`, `timeout` (of a try), `gateway` (502, 503, 504 and failures that would be "
-        "one), `5xx`, or statuses",
+        "one), `5xx`, or statuses; `cancelled`, `deadline-exceeded`, `internal`, `resource-exhausted`, `unavailable`: "
+        "calls of gRPC that end so before they have said anything, `unsafe` or not",
     ] = ("connect", "refused", "reset")
     attempts: Annotated[int, whole(1, 20), "tries in all"] = 2
     per_try_timeout: Annotated[Duration, "until the head of an answer, for each try; 0: no limit"] = 0.0
     backoff: Annotated[Duration, "the longest pause before the second try; each later one is twice as long"] = 0.025
     max_backoff: Annotated[Duration, "the longest pause of all; of each a random part is waited"] = 0.25
     max_retry_after: Annotated[
-        Duration, "how long a `Retry-After` of the answer is waited for; an answer that asks for more goes on as it is"
+        Duration,
+        "how long a `Retry-After` or `grpc-retry-pushback-ms` is waited for; an answer that asks for more goes on as "
+        "it is",
     ] = 1.0
     unsafe: Annotated[
         Bool, "whether also what may not be asked twice is, such as POST: for upstreams that can tell"

@@ -23,6 +23,7 @@ from meshproxy.model.filters import (
     Claim,
     Cors,
     Fault,
+    GrpcWeb,
     access_problems,
     buffer_problems,
     cors_problems,
@@ -247,6 +248,7 @@ class RouteFilter:
     repeated: Annotated[
         Literal["last"] | None, choice("last"), "of repeated header fields but cookies only the last one goes on"
     ] = None
+    grpc_web: Annotated[GrpcWeb | None, "calls that pages make go on as calls of gRPC; see docs/grpc.md"] = None
     extension: Annotated[Extension | None, "a class of your own"] = None
 
     @property
@@ -497,7 +499,7 @@ def _rewrite_problems(rule: Rule) -> Found:
         yield (), "`rewrite` needs a `cluster` or a `split`: nothing is sent upstream"
     if rewrite.path and rewrite.prefix:
         yield ("prefix",), "`prefix` and `path` are two answers to one question: say one of them"
-    if rewrite.prefix and matched and not matched.prefix:
+    if rewrite.prefix and (rule.match.grpc or (matched and not matched.prefix)):
         yield ("prefix",), "`prefix` needs a `match.path.prefix`, which it replaces"
 
 

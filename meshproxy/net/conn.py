@@ -73,6 +73,15 @@ class Feeder(Protocol):
     def release(self) -> None: ...
 
 
+class Sink(Protocol):
+    """Where what is read may be written."""
+
+    spliceable: bool
+    fed_by: Feeder | None
+
+    def write(self, data: bytes) -> None: ...
+
+
 class Flow(Protocol):
     """What is poured: so many bytes that nobody looks at."""
 
@@ -92,7 +101,7 @@ class _Nobody:
         self()
 
 
-_NOBODY = _Nobody()
+NOBODY = _Nobody()
 
 
 class Conn:
@@ -126,7 +135,7 @@ class Conn:
         self._loop = loop
         self.sock = sock
         self.fd = sock.fileno()
-        self.handler: Handler = _NOBODY
+        self.handler: Handler = NOBODY
         self._alarm: Alarm | None = None
 
         # Reading
@@ -134,8 +143,8 @@ class Conn:
         self._paused = _NOT_STARTED
         self._reader: Callable[[], None] = self._read_to_taker
         self._read_size = SMALL_READ
-        self._take: Callable[[bytes], None] = _NOBODY
-        self._sink: Conn | None = None
+        self._take: Callable[[bytes], None] = NOBODY
+        self._sink: Sink | None = None
         self._pipes: Pipes | None = None
         self._flow: Flow | None = None
 
@@ -209,7 +218,7 @@ class Conn:
             self._pipes = pipes
             self._read_by(self._pour)
 
-    def relay_to(self, sink: Conn, pipes: Pipes | None) -> None:
+    def relay_to(self, sink: Sink, pipes: Pipes | None) -> None:
         """From now on everything read here is written there, by splice where pipes are given and both can."""
         self._sink = sink
         self._pipes = pipes if self.spliceable and sink.spliceable else None
@@ -269,7 +278,7 @@ class Conn:
 
     def _forget_all(self) -> None:
         """Who is closed refers to nobody, so that counting references is enough to free it."""
-        self._reader = self._take = self.handler = _NOBODY
+        self._reader = self._take = self.handler = NOBODY
         self._sink = self._flow = self.fed_by = None
         self._write_over = True
 
@@ -371,7 +380,7 @@ class Conn:
     def _splice(self, most: int) -> int:
         """What the sink has got, or its pipe; 0 where an ordinary read must do it, or has nothing to do any more."""
         sink, pipes = self._sink, self._pipes
-        assert sink is not None
+        assert isinstance(sink, Conn)
         assert pipes is not None
         pipe = pipes.take() if sink._backlog is None and not sink._write_over else None
         if pipe is None:

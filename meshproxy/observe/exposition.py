@@ -19,7 +19,7 @@ class Metric(NamedTuple):
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
         "process", "config", "source", "certificate", "health", "worker", "stage", "listener", "answers", "code",
-        "filter", "mirror", "cluster", "endpoint", "doubt",
+        "call", "filter", "mirror", "cluster", "endpoint", "doubt",
     ]
     field: str
     help: str
@@ -41,6 +41,7 @@ SCOPE_LABELS = {
     "listener": ("listener",),
     "answers": ("listener", "route", "cluster"),
     "code": ("listener", "route", "cluster", "code", "flags"),
+    "call": ("listener", "route", "cluster", "service", "method"),
     "filter": ("listener", "filter"),
     "mirror": ("listener", "route", "cluster"),
     "cluster": ("cluster",),
@@ -118,8 +119,13 @@ METRICS = (
            "Requests answered, each once; the route or the cluster is empty where there was none."),
     Metric("meshproxy_request_seconds", "histogram", "answers", "seconds",
            "From the head of a request to the end of its answer."),
+    Metric("meshproxy_grpc_requests_total", "counter", "call", "statuses",
+           "Calls of gRPC, where the listener counts them; in each worker the first 100 methods, and `other`.",
+           "status"),
     Metric("meshproxy_listener_malformed_total", "counter", "listener", "malformed",
            "Requests refused because they are malformed.", "reason"),
+    Metric("meshproxy_listener_http2_faults_total", "counter", "listener", "http2",
+           "What clients of HTTP/2 have done that is refused, or for which they are cut off.", "kind"),
     Metric("meshproxy_listener_handshakes_total", "counter", "listener", "handshakes",
            "Handshakes of TLS with clients, by how they went.", "result"),
     Metric("meshproxy_filter_errors_total", "counter", "filter", "errors_total",
@@ -142,6 +148,10 @@ METRICS = (
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
            "Connections to the cluster open now."),
+    Metric("meshproxy_cluster_streams_total", "counter", "cluster", "streams_total",
+           "Streams opened on connections of HTTP/2 to the cluster."),
+    Metric("meshproxy_cluster_streams_active", "gauge", "cluster", "streams_active",
+           "Streams to the cluster open now."),
     Metric("meshproxy_cluster_connect_failures_total", "counter", "cluster", "connect_failures_total",
            "Attempts to connect that were refused or failed."),
     Metric("meshproxy_cluster_connect_timeouts_total", "counter", "cluster", "connect_timeouts_total",
@@ -166,6 +176,8 @@ METRICS = (
            "Requests and connections refused because the breaker was open."),
     Metric("meshproxy_cluster_malformed_total", "counter", "cluster", "malformed",
            "Answers refused because they are malformed.", "reason"),
+    Metric("meshproxy_cluster_http2_faults_total", "counter", "cluster", "http2",
+           "What endpoints of HTTP/2 have done that is refused, or for which they are cut off.", "kind"),
     Metric("meshproxy_cluster_handshakes_total", "counter", "cluster", "handshakes",
            "Handshakes of TLS with endpoints, by how they went.", "result"),
     Metric("meshproxy_cluster_unasked_total", "counter", "cluster", "unasked_total",
@@ -186,6 +198,8 @@ METRICS = (
            "Connections made to the endpoint."),
     Metric("meshproxy_endpoint_connections_active", "gauge", "endpoint", "connections_active",
            "Connections to the endpoint open now."),
+    Metric("meshproxy_endpoint_streams_active", "gauge", "endpoint", "streams_active",
+           "Streams of HTTP/2 to the endpoint open now."),
     Metric("meshproxy_endpoint_connect_failures_total", "counter", "endpoint", "connect_failures_total",
            "Attempts to connect that were refused or failed."),
     Metric("meshproxy_endpoint_connect_timeouts_total", "counter", "endpoint", "connect_timeouts_total",
@@ -272,6 +286,14 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             for names, held in answers
             for key, counted in held["requests"].items()
             for code, _, flags in [key.partition(" ")]
+        ],
+        "call": [
+            ((listener, route, cluster, service, method), {"statuses": held})
+            for listener, of_listener in snapshot["listeners"].items()
+            for route, of_route in of_listener["calls"].items()
+            for cluster, of_cluster in of_route.items()
+            for service, of_service in of_cluster.items()
+            for method, held in of_service.items()
         ],
         "filter": [
             ((listener, name), held)

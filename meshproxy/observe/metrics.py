@@ -31,6 +31,9 @@ REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 MOST_IDENTITIES = 100
 """Of a listener that are counted each by its name."""
 LONGEST_IDENTITY = 256
+MOST_METHODS = 100
+"""Of gRPC on a listener that are counted each by its name."""
+NO_SUCH_METHOD = "unimplemented"
 OTHERS = "other"
 
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -120,6 +123,34 @@ class FilterStats(Counters):
         self.off = 0
 
 
+class CallStats(Counters):
+    """Calls of gRPC on one listener, where they are counted, by route, cluster, service, method and status."""
+
+    __slots__ = ("_counts", "_methods")
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, str, str, str, str]] = Counter()
+        self._methods: set[tuple[str, str]] = set()
+
+    def count(self, route: str, cluster: str, called: tuple[str, str] | None, status: str) -> None:
+        """Paths come from outside: all methods beyond the first ones are one, and so are those that nobody has."""
+        methods = self._methods
+        if called is None or (called not in methods and (status == NO_SUCH_METHOD or len(methods) >= MOST_METHODS)):
+            called = OTHERS, OTHERS
+        else:
+            methods.add(called)
+        self._counts[route, cluster, *called, status] += 1
+
+    def snapshot(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for (*names, status), count in self._counts.items():
+            at = found
+            for name in names:
+                at = at.setdefault(name, {})
+            at[status] = count
+        return found
+
+
 class MirrorStats(Counters):
     """What became of the copies of one route's requests."""
 
@@ -142,6 +173,7 @@ class ListenerStats(Counters):
         "answers",
         "bytes_received_total",
         "bytes_sent_total",
+        "calls",
         "closed",
         "connections_active",
         "connections_total",
@@ -149,6 +181,7 @@ class ListenerStats(Counters):
         "datagrams_sent_total",
         "filters",
         "handshakes",
+        "http2",
         "identities",
         "malformed",
         "mirrors",
@@ -167,10 +200,13 @@ class ListenerStats(Counters):
         self.accept_errors_total = 0
         self.malformed: Counter[str] = Counter()
         """Requests refused for what they are, by reason; reasons that never were are not shown."""
+        self.http2: Counter[str] = Counter()
+        """What clients of HTTP/2 have done that is refused, or cut off, by what it was."""
         self.handshakes: Counter[str] = Counter()
         """Of TLS, by how they went."""
         self.answers: dict[str, dict[str, AnswerStats]] = {}
         """By route and cluster, either of which may be empty."""
+        self.calls = CallStats()
         self.filters: dict[str, FilterStats] = {}
         self.identities: dict[str, int] = {}
         """How often each has come; `identified` counts."""
@@ -196,11 +232,14 @@ class EndpointStats(Counters):
         "connections_active",
         "connections_total",
         "doubts",
+        "streams_active",
     )
 
     def __init__(self) -> None:
         self.connections_total = 0
         self.connections_active = 0
+        self.streams_active = 0
+        """Exchanges on connections of HTTP/2."""
         self.doubts: frozenset[str] = frozenset()
         """The words for which it is not to be picked; in a snapshot each with the number of workers that have it."""
         self.connect_failures_total = 0
@@ -229,6 +268,7 @@ class ClusterStats(Counters):
         "endpoints",
         "handshakes",
         "hedges_total",
+        "http2",
         "malformed",
         "no_endpoint_total",
         "overflow_total",
@@ -236,12 +276,17 @@ class ClusterStats(Counters):
         "retries_exhausted_total",
         "retries_refused_total",
         "retries_total",
+        "streams_active",
+        "streams_total",
         "unasked_total",
     )
 
     def __init__(self) -> None:
         self.connections_total = 0
         self.connections_active = 0
+        self.streams_total = 0
+        """Of HTTP/2."""
+        self.streams_active = 0
         self.connect_failures_total = 0
         self.connect_timeouts_total = 0
         self.overflow_total = 0
@@ -249,6 +294,7 @@ class ClusterStats(Counters):
         self.bytes_sent_total = 0
         self.bytes_received_total = 0
         self.malformed: Counter[str] = Counter()
+        self.http2: Counter[str] = Counter()
         self.handshakes: Counter[str] = Counter()
         self.retries_total = 0
         self.retries_exhausted_total = 0

@@ -60,11 +60,26 @@ def demands_of(said: model.Cluster, trust_domain: str, papers: Papers) -> str:
     return sha256(json.dumps([model.encode(asked), trust_domain, believed], sort_keys=True).encode()).hexdigest()
 
 
-def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, seats: Seats, count: Told) -> DialTo:
-    """`seats` are who is in it now; `count` hears of each handshake that goes well."""
+def dialling(
+    said: model.Cluster,
+    timeout: float,
+    reach: Reach,
+    claims: Claims,
+    seats: Seats,
+    count: Told,
+    offered: tuple[str, ...] = (),
+) -> DialTo:
+    """`seats` are who is in it now; `count` hears of each handshake that goes well.
+
+    `offered` by ALPN, where TLS is spoken and the cluster does not say it itself; what is offered alone must be chosen.
+    """
     loop, clock, keepalive, source = reach.loop, reach.clock, said.keepalive, said.source
     if said.tls is None:
         return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive, source=source)
+    if offered and not said.tls.alpn:
+        said = replace(said, tls=replace(said.tls, alpn=offered))
+    assert said.tls is not None
+    only = offered[0] if len(offered) == 1 else None
     assured = _Assured(said, said.tls, reach, claims)
     tell = of_endpoint(reach.log, said.name)
 
@@ -73,6 +88,8 @@ def dialling(said: model.Cluster, timeout: float, reach: Reach, claims: Claims, 
 
         def check(conn: TlsConn) -> None:
             assured.check(conn.session, names)
+            if only is not None and conn.session.ssl.selected_alpn_protocol() != only:
+                raise Broken("not_chosen", only)
             count("resumed" if conn.session.ssl.session_reused else "full")
 
         def told(outcome: Outcome) -> None:

@@ -68,7 +68,7 @@ class Reading(NamedTuple):
     """How a listener reads requests."""
 
     http: Http = PLAIN_HTTP
-    codec: Literal["own", "h11"] = "own"
+    codec: Literal["own", "h11", "h2"] = "own"
 
 
 class Place(NamedTuple):

@@ -14,7 +14,7 @@ from meshproxy.core.client import Who
 from meshproxy.core.filter import FILTER_ERROR, NO_FILTERS, Hooks, Pipeline
 from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
-from meshproxy.filters import access, bandwidth, claim, cors, fault, max_body, rate_limit
+from meshproxy.filters import access, bandwidth, claim, cors, fault, grpc_web, max_body, rate_limit
 from meshproxy.filters.extension import Unloadable
 from meshproxy.filters.extension import build as build_extension
 from meshproxy.filters.guard import Guard
@@ -139,6 +139,7 @@ BUILDERS: Mapping[str, Callable[[Any, Where], Hooks]] = {
     # Compiled into the handling itself.
     "buffer": lambda *_: Hooks(),
     "repeated": lambda *_: Hooks(),
+    "grpc_web": lambda *_: grpc_web.HOOKS,
     "extension": _extension,
 }
 """By the key that calls a filter."""

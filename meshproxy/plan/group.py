@@ -27,6 +27,7 @@ from meshproxy.observe.metrics import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.dialling import Reach, demands_of, dialling
+from meshproxy.plan.many import many
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
@@ -90,24 +91,20 @@ class Group:
         self._outliers = self._watching(claims, rim)
         self._breaker = breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
+        reach = Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain)
+        dial = partial(dialling, said, said.connect_timeout, reach, claims, lambda: self._members.seats, self._shaken)
         self.cluster = Cluster(
             said.name,
             self._state.stats,
             self._onward(claims, rim) if said.original else partial(self._members.pick, model.Share(said.name)),
             limit,
             connect_timeout=said.connect_timeout,
-            dial=dialling(
-                said,
-                said.connect_timeout,
-                Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain),
-                claims,
-                lambda: self._members.seats,
-                self._shaken,
-            ),
+            dial=dial(),
             reuse=Reuse(
                 said.pool.max_idle, said.pool.idle or inf, said.pool.lifetime or inf, said.pool.requests or inf
             ),
             codec=ResponseCodec(),
+            many=many(said, dial),
             heed=together(
                 listening(rim.clock.now) if said.balance == "ewma" else None,
                 breaker.heed if breaker is not None else None,
@@ -207,9 +204,11 @@ class Group:
         return live.claim(self._key(address, seat), make)
 
     def _key(self, address: Address, seat: Seat) -> tuple[object, ...]:
-        """With what it has to prove, and from where it is reached: connections on which it has proved less, or
-        something else, or that come from elsewhere, are not its own."""
-        key = ("endpoint", self.config.name, address, self.config.source)
+        """With what it has to prove, from where it is reached, and what is spoken: connections on which it has proved
+        less, or something else, or that come from elsewhere, are not its own."""
+        key: tuple[object, ...] = ("endpoint", self.config.name, address, self.config.source)
+        if self.config.http.version != "h1":
+            key = (*key, self.config.http.version)
         return (*key, self._demands, seat.host, seat.identity) if self._demands else key
 
 

@@ -27,7 +27,7 @@ from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import AnswerStats, MirrorStats
 from meshproxy.plan.answer import edited, fixed
-from meshproxy.plan.codec import request_codec, request_limits
+from meshproxy.plan.codec import engines, request_codec, request_limits, requests
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
 from meshproxy.plan.refusals import of_identity
@@ -36,6 +36,7 @@ from meshproxy.plan.split import compile_split
 from meshproxy.relay.http.buffered import Buffered
 from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
+from meshproxy.relay.http.grpc import counting
 from meshproxy.relay.http.handling import (
     NO_EDIT,
     NOTHING,
@@ -96,6 +97,8 @@ def http_service(
         own = []
         if rule.authorize is not None:
             own.append(authorize.build(rule.authorize, trust_domain, who, of_identity(rim.log, said.name)))
+        if said.http.grpc_metrics:
+            own.append(Hooks(done=counting(state.stats.calls, name)))
         if mirror is not None:
             own.append(Hooks(done=original_over))
         if room is not None:
@@ -136,12 +139,17 @@ def http_service(
         yield
     routers = yield from Routers.in_steps(handlings, trust_domain, written=table.order == "written")
     regular = normaliser(said.http.path)
+    begun = engines(said)
     forwarded = said.http.forwarded
     networks = (peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> FrontOf:
         def made(router: Router[Handling]) -> Front:
-            return Front(request_codec(said.http, said.codec, without), router, regular, refusing, answering)
+            return Front(
+                request_codec(said.http, said.codec, without),
+                requests(said.http, without) if begun is not None else None,
+                router, regular, refusing, answering,
+            )  # fmt: skip
 
         if routers.only is not None:
             only = made(routers.only)
@@ -160,6 +168,8 @@ def http_service(
         "unix" in forwarded.trusted,
         others,
         front(identity.replaced) if forwarded.trusted else others,
+        begun,
+        "h1" not in said.http.versions,
         head=timeouts.head or inf,
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,

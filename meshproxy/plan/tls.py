@@ -19,10 +19,13 @@ from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.tls import ClientTls, ServerTls, is_inline
+from meshproxy.net.conn import Conn
 from meshproxy.net.tls.context import Pair, Terms, Unusable, client_context, server_context
 from meshproxy.plan.refusals import of_client
 from meshproxy.plan.rim import Rim
+from meshproxy.relay.declined import Declined
 from meshproxy.relay.entry import Service
+from meshproxy.relay.farewell import Farewell
 from meshproxy.relay.live import Kept, ListenerState
 from meshproxy.relay.secure import Admission, Answer, Certified, TlsService
 from meshproxy.relay.turns import Turns
@@ -33,7 +36,8 @@ from meshproxy.wire import x509
 Papers = Mapping[str, str]
 """What stands in the files that a configuration names."""
 
-HTTP_ALPN = ("http/1.1",)
+ALPN = {"h2": "h2", "h1": "http/1.1"}
+"""What the versions of HTTP are called there, the one first that we like more."""
 
 
 def needs_hello(chain: model.Chain) -> bool:
@@ -64,8 +68,10 @@ def securing(
     own = place < len(said.chains) and said.chains[place].tls is not None
     at = f"listeners.{said.name}.chains[{place}].tls" if own else f"listeners.{said.name}.tls"
     several = len(chain.tls) > 1
+    spoken = said.http.versions if chain.protocol == "http" else ()
+    alpn = tuple(word for version, word in ALPN.items() if version in spoken)
     certified = [
-        _certified(each, f"{at}[{number}]" if several else at, chain.protocol == "http", claims, rim)
+        _certified(each, f"{at}[{number}]" if several else at, alpn, claims, rim)
         for number, each in enumerate(chain.tls)
     ]
     find = by_name((name, each) for names, each in certified for name in names)
@@ -85,13 +91,13 @@ def securing(
         turns,
         (lambda name: find(name) or first) if several else lambda _: first,
         bool(chain.permissive),
-        _answer(rim) if chain.protocol == "http" else None,
+        _answer(rim, state) if chain.protocol == "http" else None,
         of_client(rim.log, said.name),
     )
 
 
 def _certified(
-    said: ServerTls, where: str, http: bool, claims: Claims, rim: Rim
+    said: ServerTls, where: str, alpn: tuple[str, ...], claims: Claims, rim: Rim
 ) -> tuple[tuple[str, ...], Certified]:
     """And the server names that it is for."""
     papers = rim.papers
@@ -103,7 +109,7 @@ def _certified(
         _text_or_none(said.crl, papers),
         said.min_version,
         said.ciphers,
-        said.alpn or (HTTP_ALPN if http else ()),
+        said.alpn or alpn,
     )
     with _told_at(where, {"ca": "client_ca"}):
         at_once = required and not refusal
@@ -124,8 +130,15 @@ def _own(pem: str) -> tuple[tuple[str, ...], str]:
     return own.dns, own.identity
 
 
-def _answer(rim: Rim) -> Answer:
-    return lambda status, words: of_failure(status, words).render(rim.http.dates.line() + b"Connection: close\r\n")
+def _answer(rim: Rim, state: ListenerState) -> Answer:
+    def say(conn: Conn, agreed: str | None, status: int, words: str) -> None:
+        reply, date = of_failure(status, words), rim.http.dates.line()
+        if agreed == ALPN["h2"]:
+            Declined(rim.clock, state, conn, reply, date, "tls")
+        else:
+            Farewell(rim.clock, state, conn, reply.render(date + b"Connection: close\r\n"), "tls")
+
+    return say
 
 
 # Whom we ask ------------------------------------------------------------------------------------------

@@ -22,7 +22,8 @@ def check_of(said: model.Cluster) -> str:
     if said.health is None:
         return ""
     tls = model.encode(said.tls) if said.tls is not None else None
-    return _identity(said.name, {"health": model.encode(said.health), "proxy": said.proxy_protocol, "tls": tls})
+    checked = {"health": model.encode(said.health), "proxy": said.proxy_protocol, "tls": tls}
+    return _identity(said.name, {**checked, "version": said.http.version})
 
 
 def judge_of(said: model.Cluster) -> str:

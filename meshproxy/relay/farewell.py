@@ -18,7 +18,8 @@ MOST_LINGERING = 1 << 16
 class Farewell:
     __slots__ = ("_conn", "_lingered", "_reason", "_state", "_timer")
 
-    def __init__(self, clock: Clock, state: ListenerState, conn: Conn, word: bytes, reason: str) -> None:
+    def __init__(self, clock: Clock, state: ListenerState, conn: Conn, word: bytes | None, reason: str) -> None:
+        """Without a word, one is said yet."""
         self._conn = conn
         self._state = state
         self._reason = reason
@@ -28,8 +29,9 @@ class Farewell:
         conn.handler = self
         conn.fed_by = None
         conn.read_to(self._discard)
-        conn.write(word)
-        conn.end()
+        if word is not None:
+            conn.write(word)
+            conn.end()
         conn.start()
 
     def _discard(self, data: bytes) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, Protocol
 
-from meshproxy.net.conn import Conn
+from meshproxy.net.conn import Sink
 from meshproxy.net.splice import Pipes
 from meshproxy.relay.lifespan import Lifespan
 
@@ -12,19 +13,41 @@ ORDERLY = {"done", "idle"}
 """Ends at which nothing is on its way, unless it waits for a peer.  Else the peers must see that something was cut."""
 
 
+class Side(Sink, Protocol):
+    """One of the two: a connection, or what passes for one."""
+
+    handler: Any
+    received: int
+    sent: int
+    full: bool
+
+    @property
+    def paced(self) -> bool: ...
+
+    def start(self) -> None: ...
+
+    def relay_to(self, sink: Sink, pipes: Pipes | None) -> None: ...
+
+    def end(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
 class Joined(ABC):
     """The upstream may come later than the client: until then nothing is relayed."""
 
     __slots__ = ("_down", "_lifespan", "_moved", "_over", "_up")
 
-    def __init__(self, down: Conn) -> None:
+    def __init__(self, down: Side) -> None:
         self._down = down
-        self._up: Conn | None = None
+        self._up: Side | None = None
         self._lifespan: Lifespan | None = None
         self._over = 0
         self._moved = 0
 
-    def _join(self, up: Conn, pipes: Pipes | None, to_up: bytes = b"", to_down: bytes = b"") -> None:
+    def _join(self, up: Side, pipes: Pipes | None, to_up: bytes = b"", to_down: bytes = b"") -> None:
         """The bytes go first."""
         down = self._down
         self._up = up
@@ -40,12 +63,12 @@ class Joined(ABC):
 
     # While joined
 
-    def on_end(self, conn: Conn) -> None:
+    def on_end(self, conn: Side) -> None:
         other = self._up if conn is self._down else self._down
         assert other is not None
         other.end()
 
-    def on_lost(self, conn: Conn, error: OSError | None) -> None:
+    def on_lost(self, conn: Side, error: OSError | None) -> None:
         if error is not None:
             self._finish("reset")
             return
@@ -63,7 +86,7 @@ class Joined(ABC):
         down.received = down.sent = up.received = up.sent = 0
 
     @abstractmethod
-    def _account(self, down: Conn, up: Conn) -> None:
+    def _account(self, down: Side, up: Side) -> None:
         """Add what both have moved to the counters."""
 
     def _has_moved(self) -> bool:

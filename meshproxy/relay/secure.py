@@ -20,7 +20,6 @@ from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.tls import Broken, Handshake, Session, TlsConn
 from meshproxy.net.tls.proof import proof
 from meshproxy.relay.entry import Service
-from meshproxy.relay.farewell import Farewell
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
 from meshproxy.relay.turns import Turns
@@ -28,8 +27,9 @@ from meshproxy.relay.turns import Turns
 HANDSHAKE = 22
 """What a record of TLS begins with, if it is one of a handshake."""
 
-Answer = Callable[[int, str], bytes]
-"""What is said to a client of HTTP that cannot be served: the status, and the reason in words."""
+Answer = Callable[[Conn, str | None, int, str], None]
+"""Says to a client of HTTP that it cannot be served, and closes: what they agreed on by ALPN, the status, the reason in
+words."""
 IN_WORDS = {"plain": "this port speaks TLS", "no_certificate": "a client certificate is required"}
 
 
@@ -220,7 +220,8 @@ class Securing:
         service.state.stats.handshakes[why.word] += 1
         service.tell(self._origin, why)
         if service.answer is not None and status:
-            Farewell(service.clock, service.state, conn, service.answer(status, IN_WORDS[why.word]), "tls")
+            agreed = conn.session.ssl.selected_alpn_protocol() if isinstance(conn, TlsConn) else None
+            service.answer(conn, agreed, status, IN_WORDS[why.word])
         else:
             conn.close()
             service.state.rejected("tls")

@@ -19,7 +19,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.net.splice import Pipes
-from meshproxy.relay.joined import Joined
+from meshproxy.relay.joined import Joined, Side
 from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
@@ -53,6 +53,9 @@ class TcpService:
 
 class TcpRelay(Joined):
     __slots__ = ("_dial", "_dialled_at", "_lease", "_origin", "_service", "_tried", "_unit")
+
+    _down: Conn
+    _up: Conn | None
 
     def __init__(self, service: TcpService, conn: Conn, origin: Origin) -> None:
         super().__init__(conn)
@@ -132,7 +135,7 @@ class TcpRelay(Joined):
                 first = service.announce(origin.source, origin.destination or self._down.local) + first
             self._join(outcome, service.pipes, first)
 
-    def _account(self, down: Conn, up: Conn) -> None:
+    def _account(self, down: Side, up: Side) -> None:
         assert self._lease is not None
         stats = self._service.state.stats
         stats.bytes_received_total += down.received

@@ -154,6 +154,7 @@ _DURATION_JSON = {"anyOf": [{"const": 0}, _POSITIVE_DURATION_JSON]}
 
 _BYTES = {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([0-9]{1,15})(|KiB|MiB|GiB)")
+_SIZE_JSON = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,15}(KiB|MiB|GiB)$"}]}
 
 
 def read_size(value: object) -> int:
@@ -170,6 +171,18 @@ def show_size(size: int) -> str | int:
         if size and size % _BYTES[unit] == 0 and size // _BYTES[unit] < 10**15:
             return f"{size // _BYTES[unit]}{unit}"
     return size
+
+
+def size(low: int, high: int) -> Scalar:
+    """A size within bounds, both of which are counted."""
+
+    def read(value: object) -> int:
+        found = read_size(value)
+        if not low <= found <= high:
+            raise refuse(f"a size from {show_size(low)} to {show_size(high)}", value)
+        return found
+
+    return Scalar("size", read, show_size, _SIZE_JSON)
 
 
 # Secrets ------------------------------------------------------------------------------------------
@@ -236,12 +249,7 @@ BOOL = Scalar("boolean", _read_bool, same, {"type": "boolean"})
 RATIO = Scalar("ratio", _read_ratio, same, {"type": "number", "minimum": 0, "maximum": 1})
 DURATION = Scalar("duration", read_duration, show_duration, _DURATION_JSON)
 POSITIVE_DURATION = Scalar("duration", _read_positive_duration, show_duration, _POSITIVE_DURATION_JSON)
-SIZE = Scalar(
-    "size",
-    read_size,
-    show_size,
-    {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]{1,15}(KiB|MiB|GiB)$"}]},
-)
+SIZE = Scalar("size", read_size, show_size, _SIZE_JSON)
 SECRET = Scalar("secret", _read_secret, same, _SECRET_JSON)
 NETWORK = Scalar("network", read_network, str, {"type": "string", "maxLength": 64})
 PORT = whole(1, 65535, "port")

@@ -17,10 +17,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from meshproxy.cluster import talk
 from meshproxy.cluster.balance import Seat
 from meshproxy.cluster.cluster import DialTo
+from meshproxy.cluster.grpc_talk import GrpcTalk
+from meshproxy.cluster.h2_talk import H2Talk
 from meshproxy.cluster.health import Standing
 from meshproxy.cluster.probe import Probe
 from meshproxy.core.table import Claims, Table
@@ -32,6 +35,7 @@ from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import CHECKED, HealthStats, ProcessStats
 from meshproxy.plan.dialling import Reach, dialling
 from meshproxy.plan.group import Known, seats
+from meshproxy.plan.many import OFFERED
 from meshproxy.plan.tls import Papers
 from meshproxy.plan.verdicts import check_of
 from meshproxy.wire.h1 import ResponseCodec
@@ -113,8 +117,11 @@ class Checks:
     def _dial_of(self, check: str, cluster: Cluster, reach: Reach, claims: Claims) -> DialTo:
         said = cluster.health
         assert said is not None
-        plain = cluster if said.tls else replace(cluster, tls=None)
-        return dialling(plain, said.timeout, reach, claims, lambda: self._seats.get(check, {}), lambda _: None)
+        reached = cluster if said.tls else replace(cluster, tls=None)
+        offered = OFFERED[_version(cluster)]
+        return dialling(
+            reached, said.timeout, reach, claims, lambda: self._seats.get(check, {}), lambda _: None, offered
+        )
 
     def _dial(self, check: str, address: Address, done: Callable[[Outcome], None]) -> Dialling:
         """As the next configuration says, if there is one."""
@@ -238,6 +245,10 @@ class Watch:
         at = looked_at(cluster, address)
         self._dial = partial(dial, check, at)
         self._opening = talk.opening(said, at, cluster.proxy_protocol)
+        self._version = _version(cluster)
+        self._announced = talk.announced(cluster.proxy_protocol)
+        self._scheme = b"https" if cluster.tls is not None and said.tls else b"http"
+        self._at = at
         self._heard = heard
         self._jitter = jitter
         self._probe: Probe | None = None
@@ -254,11 +265,21 @@ class Watch:
 
     def look(self) -> None:
         self._timer = None
-        said = self._said
-        self._probe = Probe(
-            self._clock, self._dial, self._opening, talk.begin(said, self._codec), said.timeout, self._done
-        )
+        said, version = self._said, self._version
+        chosen = self._h2() if version == "auto" else None
+        first = self._h2() if version == "h2" else talk.begin(said, self._codec)
+        opening = self._announced if version == "h2" else self._opening
+        self._probe = Probe(self._clock, self._dial, opening, first, said.timeout, self._done, chosen)
         self._probe.begin()
+
+    def _h2(self) -> talk.Talk:
+        said, now = self._said, self._clock.now
+        if said.grpc is not None:
+            return GrpcTalk(said.grpc, (said.host or talk.host_of(self._at)).encode("ascii"), self._scheme, now)
+        inner = talk.begin(said, self._codec)
+        assert inner is not None, "there is something to ask for"
+        method = (said.method or "GET").encode("ascii")
+        return H2Talk(talk.request(said, self._at), method, inner, self._scheme, now)
 
     def _done(self, result: talk.Result) -> None:
         self._probe = None
@@ -273,6 +294,15 @@ class Watch:
         self._timer = self._clock.after(pause * self._jitter() if first else pause, partial(self._turns.ask, self))
         self._turns.give_back()
         self._heard(self, result, changed)
+
+
+def _version(cluster: Cluster) -> Literal["h1", "h2", "auto"]:
+    """Of HTTP, in which a check speaks; what sends bytes of an operator's own says nothing of HTTP/2 either."""
+    said = cluster.health
+    assert said is not None
+    if said.grpc is not None:
+        return "h2"
+    return cluster.http.version if said.path is not None else "h1"
 
 
 def looked_at(cluster: Cluster, address: Address) -> Address:

@@ -214,7 +214,9 @@ def _cluster(
     return {
         "name": said.name,
         "balance": said.balance,
+        "http": said.http.version,
         "connections": stats["connections_active"],
+        "streams": stats["streams_active"],
         "max_connections": said.breaker.max_connections,
         "total": stats["connections_total"],
         "overflow": stats["overflow_total"],
@@ -265,6 +267,7 @@ def _standing(seat: Seat, share: float, doubts: list[str]) -> dict[str, object]:
 def _endpoint(stats: dict[str, Any]) -> dict[str, object]:
     return {
         "connections": stats["connections_active"],
+        "streams": stats["streams_active"],
         "total": stats["connections_total"],
         "connect_failures": stats["connect_failures_total"],
         "connect_timeouts": stats["connect_timeouts_total"],

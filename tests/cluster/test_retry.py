@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshproxy.cluster.retry import Budget, BudgetTerms, Retry, causes
+from meshproxy.cluster.retry import Budget, BudgetTerms, Retry, after, causes
+from meshproxy.model.retry import GRPC
+from meshproxy.wire.grpc import Status
+from meshproxy.wire.h1 import ResponseCodec, ResponseHead
 
 
 def policy(**said: object) -> Retry:
@@ -36,18 +39,61 @@ def test_words_and_what_they_stand_for(word: str, wanted: list[str | int], unwan
 def test_pauses_grow_up_to_the_longest_and_are_spread() -> None:
     retry = policy(pause_first=0.1, pause_most=0.35)
     for attempt, longest in ((1, 0.1), (2, 0.2), (3, 0.35), (20, 0.35)):
-        pauses = [retry.pause(attempt, None) for _ in range(300)]
+        pauses = [retry.pause(attempt) for _ in range(300)]
         assert all(pause is not None and 0 <= pause <= longest for pause in pauses)
         assert max(pause or 0 for pause in pauses) > 0.8 * longest
         assert min(pause or 0 for pause in pauses) < 0.2 * longest
 
 
-@pytest.mark.parametrize(
-    ("asked_for", "waited"),
-    [(b"2", 2.0), (b"3", 3.0), (b"4", None), (b"999999", None), (b"9999999", 0.0), (b"-1", 0.0), (b"soon", 0.0)],
-)
-def test_a_retry_after_is_waited_for_where_that_is_not_too_long(asked_for: bytes, waited: float | None) -> None:
+@pytest.mark.parametrize(("asked_for", "waited"), [(0.0, 0.0), (2.0, 2.0), (3.0, 3.0), (4.0, None), (inf, None)])
+def test_what_an_answer_asks_for_is_waited_for_where_that_is_not_too_long(
+    asked_for: float, waited: float | None
+) -> None:
     assert policy(most_asked_for=3.0).pause(1, asked_for) == waited
+
+
+def answer(status: int, *lines: str) -> ResponseHead:
+    text = "\r\n".join((f"HTTP/1.1 {status} Phrase", *lines, "", ""))
+    return ResponseCodec().parse(text.encode())
+
+
+CALL = ("content-type: application/grpc", "content-length: 0")
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("2", 2.0), ("999999", 999999.0), ("9999999", 0.0), ("-1", 0.0), ("soon", 0.0)],
+)
+def test_a_retry_after_is_read(said: str, seconds: float) -> None:
+    assert after(answer(503, f"retry-after: {said}"), True) == (503, seconds)
+
+
+@pytest.mark.parametrize(
+    ("lines", "whole", "found"),
+    [
+        (["grpc-status: 14"], True, ("unavailable", 0.0)),
+        (["grpc-status: 8", "grpc-retry-pushback-ms: 250"], True, ("resource-exhausted", 0.25)),
+        (["grpc-status: 14", "grpc-retry-pushback-ms: -1"], True, ("unavailable", inf)),
+        (["grpc-status: 14", "grpc-retry-pushback-ms: soon"], True, ("unavailable", inf)),
+        (["grpc-status: 14", "grpc-retry-pushback-ms: "], True, ("unavailable", inf)),
+        (["grpc-status: 99"], True, ("unknown", 0.0)),
+        # Something may have been said after it
+        (["grpc-status: 14"], False, (200, 0.0)),
+        ([], True, (200, 0.0)),
+    ],
+)
+def test_a_call_that_has_ended_at_once_says_why(lines: list[str], whole: bool, found: tuple[str | int, float]) -> None:
+    assert after(answer(200, *CALL, *lines), whole) == found
+
+
+def test_what_is_no_call_has_no_status_of_one() -> None:
+    assert after(answer(200, "content-type: text/plain", "grpc-status: 14"), True) == (200, 0.0)
+
+
+def test_the_words_of_a_policy_are_those_of_grpc() -> None:
+    assert set(GRPC) <= {each.word for each in Status}
+    retry = policy(causes=causes(["unavailable"]))
+    assert (retry.wants("unavailable"), retry.wants("internal"), retry.wants(503)) == (True, False, False)
 
 
 def test_a_budget_is_a_share_of_what_is_live() -> None:

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -171,12 +171,20 @@ LOOPS = ["asyncio"] if importlib.util.find_spec("uvloop") is None else ["uvloop"
 conversations run on both."""
 
 
+@contextmanager
+def starting(directory: Path, loop: str = LOOPS[0]) -> Iterator[Start]:
+    made = Start(directory, loop)
+    try:
+        yield made
+    finally:
+        made.end()
+    made.assert_no_traceback()
+
+
 @pytest.fixture(params=LOOPS)
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
-    made = Start(tmp_path, request.param)
-    yield made
-    made.end()
-    made.assert_no_traceback()
+    with starting(tmp_path, request.param) as made:
+        yield made
 
 
 class Echo:

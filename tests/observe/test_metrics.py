@@ -37,8 +37,10 @@ def busy_stats() -> Stats:
     web.rejected["limit"] += 2
     web.bytes_received_total += 2**60
     web.malformed["bare_lf"] += 1
+    web.http2["ping_flood"] += 1
     web.handshakes["full"] += 1
     web.identified("spiffe://cluster.local/ns/shop/sa/web")
+    web.calls.count("web/0", "books", ("books.Books", "Get"), "ok")
     web.filters["web/0:0:a:B"] = FilterStats()
     mirror = MirrorStats()
     web.mirrors["web/0"] = {"next": mirror}
@@ -51,6 +53,7 @@ def busy_stats() -> Stats:
     books.connect_seconds.observe(0.001)
     books.connect_seconds.observe(99)
     books.malformed["bad_length"] += 1
+    books.http2["pushed"] += 1
     books.handshakes["expired"] += 1
     books.ejections["5xx"] = 1
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
@@ -116,7 +119,7 @@ def test_each_family_of_the_table_is_exposed_once_with_its_type_and_labels() -> 
 
 def test_names_follow_the_rules_of_prometheus() -> None:
     for metric in METRICS:
-        assert re.fullmatch(r"meshproxy_[a-z_]+", metric.name)
+        assert re.fullmatch(r"meshproxy_[a-z][a-z0-9_]+", metric.name)
         assert metric.name.endswith("_total") == (metric.type == "counter")
         assert metric.type != "histogram" or metric.name.endswith("_seconds")
 

@@ -109,6 +109,30 @@ def test_an_entry_that_asks_where_one_is_says_where() -> None:
     assert (found["identity"], found["answer"]) == ("web.shop\\x1b", "up")
 
 
+CALLS: list[Any] = [
+    {"match": {"grpc": {"service": "a.B", "method": "C"}}, "reply": {"status": 501}},
+    {"match": {"grpc": "a.B"}, "reply": {"status": 502}},
+    {"reply": {"status": 503}},
+]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "found"),
+    [
+        ("/a.B/C", "application/grpc", ["won", "less specific than the winner", "less specific than the winner"]),
+        ("/a.B/C", "application/grpc-web+proto", ["won"] + ["less specific than the winner"] * 2),
+        ("/a.B/D", "application/grpc", ["path", "won", "less specific than the winner"]),
+        ("/a.B/C", "text/plain", ["grpc", "grpc", "won"]),
+        ("/a.BC/C", "application/grpc", ["path", "path", "won"]),
+    ],
+)
+def test_rules_for_calls(path: str, kind: str, found: list[str]) -> None:
+    answer = Explainer()(config(CALLS), Question("POST", "a", path, (f"content-type: {kind}",)))
+    rows: Any = answer["rules"]
+    assert [row["verdict"] for row in rows] == found
+    assert [row["path"] for row in rows] == ["grpc a.B/C", "grpc a.B/*", None]
+
+
 def test_no_rule_is_for_it() -> None:
     answer = ask(config(), "/", "example.org", method="PUT")
     assert (answer["rule"], answer["answer"]) == (None, "404 no_route")

@@ -107,7 +107,7 @@ REFUSED: list[tuple[str, int, bytes]] = [
     ("59 space after the version", 400, b"GET /a HTTP/1.1 \r\nHost: x\r\n\r\n"),
     ("60 space before the method", 400, b" GET /a HTTP/1.1\r\nHost: x\r\n\r\n"),
     ("61 HTTP/2.0", 505, b"GET /a HTTP/2.0\r\nHost: x\r\n\r\n"),
-    ("62 the preface of HTTP/2", 505, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("62 almost the preface of HTTP/2", 505, b"PRI * HTTP/2.0\r\n\r\nSN\r\n\r\n"),
     ("63 HTTP/9.9", 505, b"GET /a HTTP/9.9\r\nHost: x\r\n\r\n"),
     ("64 HTTP/1.10", 400, b"GET /a HTTP/1.10\r\nHost: x\r\n\r\n"),
     ("64a http/1.1", 400, b"GET /a http/1.1\r\nHost: x\r\n\r\n"),

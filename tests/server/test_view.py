@@ -26,6 +26,7 @@ def rows(doubts: dict[str, set[str]], *endpoints: Any, zone: str = "a") -> list[
     workers = []
     for worker in range(2):
         stats = ClusterStats()
+        stats.streams_active = 3
         for address in (ONE, TWO, THREE, FOUR, "127.0.0.2:1"):
             stats.endpoints[address] = EndpointStats()
             if not worker:
@@ -33,7 +34,7 @@ def rows(doubts: dict[str, set[str]], *endpoints: Any, zone: str = "a") -> list[
         workers.append(stats.snapshot())
     names: Any = Names()
     found = _cluster(said, merged(workers), names, zone, lambda _: {})
-    assert found["balance"] == "ewma"
+    assert (found["balance"], found["http"], found["streams"]) == ("ewma", "h1", 6)
     listed: Any = found["endpoints"]
     return [*listed]
 

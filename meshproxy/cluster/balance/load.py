@@ -31,8 +31,12 @@ Cost = Callable[[Endpoint], float]
 
 
 def busy(endpoint: Endpoint) -> int:
-    """Connections that have something to do, or will have when they are made."""
-    return endpoint.stats.connections_active + endpoint.dialling - len(endpoint.idle)
+    """Connections and streams that have something to do, or will have when they are made.
+
+    A connection that carries streams and takes more counts for nothing itself: it stands among the idle ones.
+    """
+    stats = endpoint.stats
+    return stats.connections_active + stats.streams_active + endpoint.dialling - len(endpoint.idle)
 
 
 def least_request(members: Weighted, means: Means) -> Pick:
@@ -43,7 +47,8 @@ def ewma(members: Weighted, means: Means) -> Pick:
     now = means.now
 
     def cost(endpoint: Endpoint) -> float:
-        load = endpoint.stats.connections_active + endpoint.dialling - len(endpoint.idle)
+        stats = endpoint.stats
+        load = stats.connections_active + stats.streams_active + endpoint.dialling - len(endpoint.idle)
         if not endpoint.latency:
             # Nothing is known of it: it gets one request, and more when that is answered.
             return load * FAILED

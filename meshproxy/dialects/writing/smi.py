@@ -146,7 +146,7 @@ class _Policy:
 
     def _conditions(self, match: Said) -> Conditions | None:
         """Of a request, what the match asks; None where it asks for more than SMI can say."""
-        if match["query"]:
+        if match["query"] or match["grpc"]:
             return None
         path = match["path"]
         return self._requests(match, expressions.of_path(path.take()) if path else None)

@@ -183,3 +183,8 @@ class _Shaped(TlsConn, ShapedConn):
 def secure(plain: Conn, session: Session) -> TlsConn:
     """The same connection, on which this session goes on."""
     return _Shaped(plain, session) if isinstance(plain, ShapedConn) else _Fast(plain, session)
+
+
+def chosen(conn: Conn) -> str | None:
+    """What is to be spoken on it, if that was agreed on by ALPN."""
+    return conn.session.ssl.selected_alpn_protocol() if isinstance(conn, TlsConn) else None

@@ -9,6 +9,7 @@
 | `invalid` | anything else that is wrong with it |
 | `no_certificate` | the peer had to show one, and did not |
 | `version`, `cipher` | nothing that both sides speak |
+| `not_chosen` | it has not chosen, by ALPN, what has to be spoken |
 | `plain` | the peer does not speak TLS |
 | `alert` | the peer refuses, for a reason of its own |
 | `closed` | it went away in the middle, or later without saying that it ends |
@@ -23,7 +24,7 @@ import ssl
 
 WORDS = (
     "expired", "not_yet_valid", "revoked", "unknown_ca", "wrong_name", "crl", "invalid", "no_certificate", "version",
-    "cipher", "plain", "alert", "closed", "timeout", "protocol",
+    "cipher", "not_chosen", "plain", "alert", "closed", "timeout", "protocol",
 )  # fmt: skip
 
 _CERTIFICATE = {

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from meshproxy.cluster.cluster import BREAKER_OPEN, CONNECT_FAILED, CONNECT_TIMEOUT, Cluster
 from meshproxy.cluster.endpoint import Endpoint
-from meshproxy.cluster.retry import SAFE, Retry
+from meshproxy.cluster.retry import CALLS, SAFE, Retry, after
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import Answer
 from meshproxy.core.limit import Stock
@@ -25,11 +25,12 @@ from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Timer
 from meshproxy.net.conn import Conn, Feeder
-from meshproxy.relay.http import failures
+from meshproxy.relay.http import failures, grpc
+from meshproxy.relay.http.connecting import connect
 from meshproxy.relay.http.filtered import Waiting
 from meshproxy.relay.http.handling import NOTHING
-from meshproxy.relay.http.incoming import Incoming
-from meshproxy.relay.http.upstream import Connecting, Upstream
+from meshproxy.relay.http.serving import Serving
+from meshproxy.relay.http.upstream import Switching
 from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import ResponseHead
 
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     from meshproxy.relay.http.service import HttpService
 
 MOST_DIALS = 3
-"""Endpoints that are tried for one exchange where no policy says how many, each within the connect timeout."""
+"""Endpoints that are tried for one exchange where no policy says how many, each within the connect timeout; and how
+often it is sent to who does not begin with it."""
 FRAMES = frozenset((b"transfer-encoding", b"content-length"))
 CHUNKS = b"Transfer-Encoding: chunked\r\n"
 CRLF = b"\r\n"
@@ -47,11 +49,11 @@ class Cancelled(Protocol):
     def cancel(self) -> None: ...
 
 
-class Attempts(Incoming):
+class Attempts(Serving):
     __slots__ = ("_endpoint", "_hedge", "_try_until", "_waiting")
 
-    def __init__(self, service: HttpService, conn: Conn, origin: Origin) -> None:
-        super().__init__(service, conn, origin)
+    def __init__(self, service: HttpService, origin: Origin) -> None:
+        super().__init__(service, origin)
         self._waiting: Cancelled | None = None
         """For a filter, or for the time of the next attempt."""
         # Where there is a policy
@@ -94,7 +96,7 @@ class Attempts(Incoming):
             if self._body is not None:
                 self.begun(x)
         else:
-            Connecting(self._site, self, x, endpoint, data).begin()
+            connect(self._site, self, x, endpoint, data)
 
     def _message(self, x: Exchange) -> bytes:
         """The head for an endpoint, and what there is of the body."""
@@ -126,11 +128,6 @@ class Attempts(Incoming):
         _, mark, query = request.target.partition(b"?")
         opening: bytes = handling.opening(request, x.path, x.path + mark + query, without)
         return opening + lines
-
-    def begun(self, x: Exchange) -> None:
-        if self._body is not None and isinstance(x.upstream, Upstream):
-            self._pour(x, self._body)
-            self._conn.start()
 
     # Whether it is admitted
 
@@ -175,12 +172,11 @@ class Attempts(Incoming):
         x.upstream = None
         if self._body is not None:
             # What comes of it has nobody to go to.
-            self._conn.stop()
+            self._read_no_more()
         if isinstance(self._hedge, Hedge) and self._hedge.asks:
             x.failure = failure  # but there is another attempt
         elif self._goes_on_by_itself(x, failure, unheard):
-            x.attempts += 1
-            x.cluster.stats.retries_total += 1
+            self._count_attempt(x)
             x.failure = failure
             self.attempt(x)
         elif self._again(x, failure.reason):
@@ -195,12 +191,22 @@ class Attempts(Incoming):
             if retry is None:
                 return len(x.tried) < MOST_DIALS
             return x.attempts + 1 < retry.attempts and len(x.tried) < x.cluster.size
+        if failure is failures.STREAM_REFUSED:
+            return x.attempts + 1 < (MOST_DIALS if retry is None else retry.attempts) and not x.streamed
         return unheard and not x.attempts and not x.streamed and x.request.method in SAFE
 
-    def _again(self, x: Exchange, why: str | int, asked_for: bytes | None = None) -> bool:
+    def _count_attempt(self, x: Exchange) -> None:
+        x.attempts += 1
+        x.cluster.stats.retries_total += 1
+        if b"grpc-timeout" in x.request.shape.positions:
+            grpc.hurry(x, self._site.now())
+
+    def _again(self, x: Exchange, why: str | int, asked_for: float = 0.0) -> bool:
         """Ask again in a while, if the policy wants it after such a failure or status."""
         retry: Retry | None = x.handling.retry
-        if retry is None or not retry.wants(why) or not retry.covers(x.request.method) or x.begun or x.streamed:
+        if retry is None or not retry.wants(why) or x.begun or x.streamed:
+            return False
+        if why not in CALLS and not retry.covers(x.request.method):
             return False
         if x.attempts + 1 >= retry.attempts:
             x.cluster.stats.retries_exhausted_total += 1
@@ -208,8 +214,7 @@ class Attempts(Incoming):
         pause = retry.pause(x.attempts + 1, asked_for)
         if pause is None or not self._spend(x):
             return False
-        x.attempts += 1
-        x.cluster.stats.retries_total += 1
+        self._count_attempt(x)
         if self._endpoint is not None and self._endpoint not in x.tried:
             x.tried += (self._endpoint,)
         self._try_until = inf
@@ -252,8 +257,9 @@ class Attempts(Incoming):
 
     def expired(self) -> None:
         x = self._x
+        assert x is not None
         now = self._site.now()
-        if x is None or now < self._try_until or now >= x.started + x.handling.patience.total:
+        if now < self._try_until or now >= x.started + x.patience.total:
             super().expired()
             return
         self._try_until = inf
@@ -268,9 +274,11 @@ class Attempts(Incoming):
         if self._hedge is not None:
             self._end_hedge()
         self._try_until = inf
-        if not retry.wants(head.status) or not self._again(x, head.status, head.get(b"retry-after")):
+        why, asked_for = after(head, whole)
+        if not retry.wants(why) or not self._again(x, why, asked_for):
             return False
         x.response = None
+        x.trailers = ()
         if not whole:
             upstream, x.upstream = x.upstream, None
             upstream.cancel()
@@ -290,14 +298,15 @@ class Attempts(Incoming):
             return
         cluster.stats.hedges_total += 1
         hedge = self._hedge = Hedge(self, x)
-        Connecting(self._site, hedge, hedge.twin, other, self._message(x)).begin()
+        connect(self._site, hedge, hedge.twin, other, self._message(x))
 
     def hedge_answered(self, x: Exchange, twin: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         self._hedge = None
         first, x.upstream = x.upstream, twin.upstream
+        x.trailers = twin.trailers
         if first is not None:
             first.cancel()
-        if isinstance(twin.upstream, Upstream):
+        if twin.upstream is not None and twin.upstream.carries:
             twin.upstream.turn_to(self, x)
         self.respond(x, head, data, whole)
 
@@ -323,7 +332,8 @@ class Attempts(Incoming):
             upstream.cancel(failure)
 
     @abstractmethod
-    def reply(self, x: Exchange, reply: Reply) -> None: ...
+    def reply(self, x: Exchange, reply: Reply) -> None:
+        """Say something ourselves."""
 
     # For who is asked
 
@@ -343,7 +353,7 @@ class Attempts(Incoming):
     def respond_more(self, x: Exchange, data: bytes, last: bool) -> None: ...
 
     @abstractmethod
-    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None: ...
+    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None: ...
 
 
 class Hedge:
@@ -358,6 +368,7 @@ class Hedge:
         self.twin = twin = Exchange(x.request, x.path, x.origin, x.handling, x.opening, x.started)
         twin.cluster = x.cluster
         twin.attempts = x.attempts
+        twin.trailers = ()
 
     @property
     def asks(self) -> bool:
@@ -384,7 +395,7 @@ class Hedge:
     def respond_more(self, x: Exchange, data: bytes, last: bool) -> None:
         raise AssertionError("whoever has answered belongs to the exchange")
 
-    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None:
+    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None:
         raise AssertionError("an offer of another protocol is not made twice")
 
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:

@@ -11,7 +11,7 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.filter import FILTER_ERROR
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
-from meshproxy.relay.http.failures import REQUEST_TIMEOUT
+from meshproxy.relay.http.failures import DEADLINE, REQUEST_TIMEOUT
 from meshproxy.relay.http.handling import Asked, Share
 
 
@@ -26,7 +26,7 @@ class Elsewhere:
 
     def __call__(self, asked: Asked, x: Exchange, failure: Failure) -> bool:
         cluster = self.share.cluster
-        if not concerns(x, failure) or x.cluster is cluster or x.streamed or failure is REQUEST_TIMEOUT:
+        if not concerns(x, failure) or x.cluster is cluster or x.streamed or failure in (REQUEST_TIMEOUT, DEADLINE):
             return False
         x.cluster, x.stats = self.share
         asked.begin_anew(x)

@@ -39,6 +39,8 @@ class Filtered(Handling):
             if answer is not None:
                 self._answered(asked, x, answer, at)
                 return
+        if x.patience is not self.patience:
+            asked.hasten(x)
         self.inner.begin(asked, x)
 
     def _answered(self, asked: Asked, x: Exchange, answer: Reply | Failure | Awaitable[Answer], at: int) -> None:

@@ -14,6 +14,7 @@ from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http.failures import REQUEST_TIMEOUT
 from meshproxy.relay.http.mirror import Mirror
 from meshproxy.wire.h1 import Limits, RequestHead
 
@@ -46,10 +47,12 @@ class Patience:
     total: float
     first: float
     """Whichever is over first, from the beginning."""
+    over: Failure = REQUEST_TIMEOUT
+    """What it is when the total is over."""
 
     @classmethod
-    def of(cls, idle: float, total: float) -> Patience:
-        return cls(idle, total, min(idle, total))
+    def of(cls, idle: float, total: float, over: Failure = REQUEST_TIMEOUT) -> Patience:
+        return cls(idle, total, min(idle, total), over)
 
 
 class Asked(Protocol):
@@ -73,6 +76,9 @@ class Asked(Protocol):
 
     def begin_anew(self, x: Exchange) -> None:
         """Send it to another cluster, as if it had just come."""
+
+    def hasten(self, x: Exchange) -> None:
+        """Its patience is another, and may be over sooner."""
 
     def wait(self, answer: Awaitable[Answer], then: Callable[[Answer], None]) -> None:
         """`then` is told, unless the exchange is over before."""

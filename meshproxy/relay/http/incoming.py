@@ -6,21 +6,19 @@ at most one read of it, and no more is read until its turn comes.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from meshproxy.core.exchange import Exchange
-from meshproxy.core.filter import FILTER_ERROR, DataHook, FilterFailed, through
-from meshproxy.core.identity import Said
+from meshproxy.core.filter import FILTER_ERROR, FilterFailed
 from meshproxy.core.reply import of_failure
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
 from meshproxy.relay.http import failures
+from meshproxy.relay.http.answers import Answers
 from meshproxy.relay.http.upstream import Upstream
 from meshproxy.relay.origin import Origin
-from meshproxy.wire.h1 import BodyReader, Malformed, RequestHead, body_reader, encode
+from meshproxy.wire.h1 import BodyReader, Malformed, RequestHead, body_reader
+from meshproxy.wire.preface import PREFACE, may_be
 
 if TYPE_CHECKING:
     from meshproxy.relay.http.service import HttpService
@@ -34,51 +32,25 @@ CLOSE = b"Connection: close\r\n"
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
-class Gathered(NamedTuple):
-    """A body, as far as it has come."""
-
-    data: bytearray
-    most: int
-    then: Callable[[], None]
-    """What is done when all of it is there."""
-
-
-class Incoming(ABC):
+class Incoming(Answers):
     __slots__ = (
         "_awaiting",
-        "_body",
         "_conn",
         "_entry",
-        "_first",
         "_first_time",
         "_front",
-        "_gathered",
         "_held",
         "_leaving",
         "_lingered",
-        "_origin",
         "_pending",
         "_reader",
-        "_said",
-        "_service",
-        "_site",
         "_too_old",
-        "_x",
-        "deadline",
-        "feeder",
     )
 
     def __init__(self, service: HttpService, conn: Conn, origin: Origin) -> None:
+        super().__init__(service, origin)
         self._conn = conn
-        self.feeder: Feeder = conn
-        self._origin = origin
-        self._x: Exchange | None = None
-        self._body: BodyReader | None = None
-        """What reads the body of the request, until that has all come."""
-        self._first = b""
-        """What of the body came with the head."""
-        self._gathered: Gathered | None = None
-        """Where all of the body is kept before it goes on."""
+        self.feeder = conn
         self._first_time = True
         """The loop may not know of the connection yet."""
         self._pending = origin.early
@@ -89,7 +61,6 @@ class Incoming(ABC):
         self._leaving = False
         self._lingered = -1
         """Bytes that came after the end; less than none while it lasts."""
-        self._site = service.site
         now = self._site.now()
         self._too_old = now + service.lifetime
         self.deadline = now + service.head
@@ -99,7 +70,7 @@ class Incoming(ABC):
         self._service = service
         self._entry = service.state.entry
         self._front = front = service.front_for(self._origin)
-        self._said: Said | None = None
+        self._said = None
         self._reader = front.codec.reader()
         self._site.deadlines.watch(self, service.shortest)
 
@@ -107,13 +78,36 @@ class Incoming(ABC):
         conn, service = self._conn, self._service
         service.state.connections.add(self)
         conn.handler = conn.fed_by = self
-        conn.read_to(self._take)
+        conn.read_to(self._take_first)
         if self._pending:
-            self._next()
+            data, self._pending = self._pending, b""
+            conn.start()
+            self._take_first(data)
         else:
             conn.look()
             if self._x is None:
                 conn.start()
+
+    def _take_first(self, data: bytes) -> None:
+        """How it begins tells which HTTP is spoken."""
+        if self._pending:
+            data, self._pending = self._pending + data, b""
+        if self._service.engines is not None and may_be(data):
+            if len(data) < len(PREFACE):
+                self._pending = data
+                self._awaiting = True
+            else:
+                self._turn_to(data)
+            return
+        self._conn.read_to(self._take)
+        self._take(data)
+
+    def _turn_to(self, data: bytes) -> None:
+        """It is HTTP/2."""
+        service, conn = self._service, self._conn
+        self._site.deadlines.forget(self)
+        service.state.connections.discard(self)
+        service.multiplex(conn, self._origin, data)
 
     # Requests
 
@@ -217,52 +211,9 @@ class Incoming(ABC):
         except FilterFailed:
             self.fail(x, FILTER_ERROR)
             return
-        self._moved(x)
-        if self._gathered is not None:
-            self._gather_more(x, self._gathered, passed, body)
-            return
-        retry = x.handling.retry
-        if retry is not None and not x.streamed and len(self._first) + len(passed) <= retry.most_body:
-            self._first += passed
-        else:
-            x.streamed = True
-        if body.done:
-            self._body = None
-            x.sent = True
-            if body.rest:
-                self._wait_with(body.rest)
-        if passed and x.upstream is not None:
-            x.upstream.more(passed)
-            self._pour(x, body)
-        if x.handling.mirror is not None and x.copy is not None:
-            x.copy.more(passed, x.sent)
-
-    def gather(self, x: Exchange, most: int, then: Callable[[], None]) -> None:
-        if len(self._first) > most:
-            self.fail(x, failures.BODY_TOO_LARGE)
-        elif x.sent:
-            then()
-        else:
-            if x.request.expect_continue:
-                # Nobody else can say it before all of it is there.
-                x.request_changes.remove(b"expect")
-                self._conn.write(GO_ON)
-            self._gathered = Gathered(bytearray(self._first), most, then)
-            self._first = b""
-            self._conn.start()
-
-    def _gather_more(self, x: Exchange, gathered: Gathered, data: bytes, body: BodyReader) -> None:
-        gathered.data.extend(data)
-        if len(gathered.data) > gathered.most:
-            self._gathered = None
-            self.fail(x, failures.BODY_TOO_LARGE)
-        elif body.done:
-            self._gathered = self._body = None
-            self._first = bytes(gathered.data)
-            x.sent = True
-            if body.rest:
-                self._wait_with(body.rest)
-            gathered.then()
+        if body.done and body.rest:
+            self._wait_with(body.rest)
+        self._took(x, body, passed)
 
     def _pour(self, x: Exchange, body: BodyReader) -> None:
         """What is left of a body need not come up here, if nobody looks at it, copies it, or keeps it for later."""
@@ -273,13 +224,14 @@ class Incoming(ABC):
         if body.left and isinstance(upstream, Upstream):
             self._conn.pour(body, upstream.conn, self._site.pipes)
 
-    @staticmethod
-    def _rewritten(hooks: tuple[DataHook, ...], x: Exchange, data: bytes, last: bool) -> bytes:
-        """What filters make of a piece of a body, in chunks."""
-        if not data and not last:
-            return b""
-        piece = encode.chunk(through(hooks, x, data, last))
-        return piece + encode.LAST_CHUNK if last else piece
+    def _read_on(self) -> None:
+        self._conn.start()
+
+    def _read_no_more(self) -> None:
+        self._conn.stop()
+
+    def _say_continue(self) -> None:
+        self._conn.write(GO_ON)
 
     def _refuse(self, fault: Malformed) -> None:
         """What has come is no request, or no body of one: nothing after it can be understood."""
@@ -298,15 +250,7 @@ class Incoming(ABC):
         self._conn.write(of_failure(failure.status, failure.reason).render(self._site.dates.line() + CLOSE))
         self._linger()
 
-    # For who answers
-
-    @abstractmethod
-    def fail(self, x: Exchange, failure: Failure) -> None:
-        """Answer that it has failed, or cut the answer that has begun."""
-
-    @abstractmethod
-    def _give_up(self, x: Exchange, failure: Failure) -> None:
-        """There is nobody to answer any more."""
+    # Between two exchanges
 
     def _over(self, now: float) -> None:
         """The exchange has had its answer, and another may follow."""
@@ -332,7 +276,7 @@ class Incoming(ABC):
     def hold(self) -> None:
         x = self._x
         upstream = x.upstream if x is not None else None
-        self._held = held = upstream.conn if isinstance(upstream, Upstream) else self._conn
+        self._held = held = upstream.conn if upstream is not None and upstream.carries else self._conn
         held.hold()
 
     def release(self) -> None:
@@ -346,26 +290,19 @@ class Incoming(ABC):
 
     # Time
 
-    def _moved(self, x: Exchange) -> None:
-        patience = x.handling.patience
-        self.deadline = min(self._site.now() + patience.idle, x.started + patience.total)
-
     def _expire_at(self, deadline: float) -> None:
         self.deadline = deadline
         self._site.deadlines.expect(deadline)
 
+    @property
+    def _paced(self) -> bool:
+        return self._conn.paced
+
     def expired(self) -> None:
-        x = self._x
-        now = self._site.now()
-        if self._conn.paced and (x is None or now < x.started + x.handling.patience.total):
-            # It is we who let it wait.
-            self._expire_at(now + self._service.idle)
-        elif x is not None:
-            self.deadline = inf
-            if now >= x.started + x.handling.patience.total:
-                self.fail(x, failures.REQUEST_TIMEOUT)
-            else:
-                self.fail(x, failures.BODY_TIMEOUT if self._body is not None else failures.IDLE_TIMEOUT)
+        if self._x is not None:
+            super().expired()
+        elif self._paced:
+            self._expire_at(self._site.now() + self._service.idle)
         elif self._awaiting:
             self._say_last(failures.HEAD_TIMEOUT)
         elif self._conn.full:

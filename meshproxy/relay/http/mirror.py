@@ -18,9 +18,10 @@ from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Feeder
 from meshproxy.observe.metrics import MirrorStats
+from meshproxy.relay.http.connecting import connect
 from meshproxy.relay.http.failures import OVERFLOW, REQUEST_TIMEOUT
 from meshproxy.relay.http.site import Site
-from meshproxy.relay.http.upstream import Connecting, Upstream
+from meshproxy.relay.http.upstream import Switching
 from meshproxy.wire.h1 import ResponseHead
 
 MOST_READ = 1 << 20
@@ -135,7 +136,7 @@ class Copy:
             endpoint.idle.pop().carry(self, x, opening)
             self.begun(x)
         else:
-            Connecting(self._mirror.site, self, x, endpoint, opening).begin()
+            connect(self._mirror.site, self, x, endpoint, opening)
 
     def more(self, data: bytes, last: bool) -> None:
         """The next piece of the body."""
@@ -165,13 +166,14 @@ class Copy:
 
     def release(self) -> None:
         waiting, self._waiting, self._size = self._waiting, None, 0
-        if not self._over and waiting is not None and isinstance(self._x.upstream, Upstream):
+        upstream = self._x.upstream
+        if not self._over and waiting is not None and upstream is not None and upstream.carries:
             self._send(b"".join(waiting))
 
     # What comes back
 
     def begun(self, x: Exchange) -> None:
-        if not x.upstream.conn.full:
+        if not x.upstream.full:
             self.release()
 
     def interim(self, x: Exchange, head: ResponseHead) -> None:
@@ -195,7 +197,7 @@ class Copy:
         elif self._read > MOST_READ:
             self.drop("long_answer")
 
-    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None:
+    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None:
         raise AssertionError("no upgrade is copied")
 
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:

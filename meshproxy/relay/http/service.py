@@ -14,13 +14,16 @@ from meshproxy.core.target import Irregular, Normalise
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
 from meshproxy.observe.metrics import AnswerStats
+from meshproxy.relay.http import grpc
 from meshproxy.relay.http.downstream import Downstream
 from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE, NO_TRACE
 from meshproxy.relay.http.handling import Answering, Handling, Refusing
+from meshproxy.relay.http.multiplexed import Multiplexed
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import RequestCodec, RequestHead
+from meshproxy.wire.h2 import Engine, Hearer, Requests
 
 Decision = tuple[Handling, bytes, bytes]
 """What becomes of a request, its path made regular, and the beginning of the head that an upstream would get."""
@@ -56,28 +59,35 @@ class Front:
         "_find",
         "_no_connect",
         "_no_route",
+        "_no_timeout",
         "_no_trace",
         "_options",
         "_refusing",
         "_regular",
         "codec",
+        "requests",
     )
 
     def __init__(
         self,
         codec: RequestCodec,
+        requests: Requests | None,
         router: Router[Handling],
         regular: Normalise,
         refusing: Callable[[Failure], Refusing],
         answering: Callable[[Reply], Answering],
     ) -> None:
         self.codec = codec
+        """Of HTTP/1.1."""
+        self.requests = requests
+        """How those of HTTP/2 are read."""
         self._find = router.find
         self._regular = regular
         self._refusing = refusing
         self._no_route = refusing(NO_ROUTE)
         self._no_connect = refusing(NO_CONNECT)
         self._no_trace = refusing(NO_TRACE)
+        self._no_timeout = refusing(grpc.BAD_TIMEOUT)
         self._options = answering(Reply(204))
 
     def decide(self, head: RequestHead) -> Decision:
@@ -87,6 +97,8 @@ class Front:
             path = regular(sent)
         except Irregular as why:
             return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
+        if b"grpc-timeout" in head.shape.positions and not grpc.in_time(head):
+            return self._no_timeout, path, b""
         limited = head.method in HOP_LIMITED
         if limited:
             last = self._at_the_end(head)
@@ -112,8 +124,15 @@ class Front:
         return None
 
 
+Engines = Callable[[Hearer, Callable[[], float]], Engine]
+"""Make the engine of a connection, for its owner and by a clock."""
 FrontOf = Callable[[Origin], Front]
 """The one for a client, by what it has proved."""
+
+
+def _agreed(origin: Origin) -> str | None:
+    """On what, by ALPN."""
+    return origin.peer.agreed.selected_alpn_protocol() if origin.peer is not None else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,6 +147,10 @@ class HttpService:
     front: FrontOf
     believed: FrontOf
     """The same as `front` where nobody is believed."""
+    engines: Engines | None
+    """None: HTTP/2 is not spoken."""
+    alone: bool
+    """Whether nothing else is spoken."""
     head: float
     idle: float
     lifetime: float
@@ -150,4 +173,12 @@ class HttpService:
         return self if origin.peer is None else None
 
     def start(self, conn: Conn, origin: Origin) -> None:
-        Downstream(self, conn, origin).begin()
+        if self.engines is not None and (self.alone or _agreed(origin) == "h2"):
+            self.multiplex(conn, origin, b"")
+        else:
+            Downstream(self, conn, origin).begin()
+
+    def multiplex(self, conn: Conn, origin: Origin, data: bytes) -> None:
+        """Go on in HTTP/2, of which this has been read already."""
+        assert self.engines is not None
+        Multiplexed(self, self.engines, conn, origin).begin(data or origin.early)

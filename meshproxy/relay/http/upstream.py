@@ -9,16 +9,28 @@ from __future__ import annotations
 from math import inf
 from typing import Protocol
 
-from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT, Cluster, Lease
+from meshproxy.cluster.cluster import Cluster, Lease
 from meshproxy.cluster.endpoint import Endpoint, User
+from meshproxy.cluster.heed import heard
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn, Feeder
-from meshproxy.net.dial import Dialling, Outcome
-from meshproxy.relay.http.failures import OVERFLOW, UPSTREAM_LOST, UPSTREAM_MALFORMED
+from meshproxy.relay.http.failures import UPSTREAM_LOST, UPSTREAM_MALFORMED
 from meshproxy.relay.http.site import Site
+from meshproxy.relay.joined import Side
 from meshproxy.wire.h1 import BodyReader, Malformed, ResponseHead, body_reader
+
+
+class Switching(Protocol):
+    """What carries a request whose endpoint has agreed to go on in another protocol."""
+
+    def surrender(self, user: User) -> Side:
+        """What it was goes on as something else.  Who has it closes it, and says so."""
+
+    def moved(self, sent: int, received: int) -> None: ...
+
+    def over(self) -> None: ...
 
 
 class Asker(Protocol):
@@ -34,7 +46,7 @@ class Asker(Protocol):
 
     def respond_more(self, x: Exchange, data: bytes, last: bool) -> None: ...
 
-    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Upstream) -> None:
+    def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None:
         """The protocol changes, and the connection belongs to the asker."""
 
     def decodes(self, x: Exchange, head: ResponseHead) -> bool:
@@ -69,6 +81,7 @@ class Upstream:
         "deadline",
         "endpoint",
     )
+    carries = True
 
     def __init__(self, site: Site, cluster: Cluster, endpoint: Endpoint, conn: Conn, unit: Stock) -> None:
         self._site = site
@@ -114,8 +127,20 @@ class Upstream:
             self._expected = request.method if request.upgrade is None else b""
         conn.write(data)
 
+    @property
+    def full(self) -> bool:
+        """Whether who asks waits until the endpoint takes more."""
+        return self.conn.full
+
     def more(self, data: bytes) -> None:
         self.conn.write(data)
+
+    def stop(self) -> None:
+        """Nobody takes more of the answer until `start`."""
+        self.conn.stop()
+
+    def start(self) -> None:
+        self.conn.start()
 
     def cancel(self, failure: Failure | None = None) -> None:
         """Nobody waits for the answer any more, perhaps since the endpoint has failed to give one.
@@ -136,7 +161,6 @@ class Upstream:
     # For whom the protocol has changed
 
     def surrender(self, user: User) -> Conn:
-        """The connection goes on as something else.  Who has it closes it, and says so."""
         self._let_go()
         self._lease.pass_to(user)
         self._site.deadlines.forget(self)
@@ -201,7 +225,7 @@ class Upstream:
             if head is not None and head.body == len(rest) and head.status >= 200:
                 # All of it at once: by far the most
                 if x.cluster.heed is not None:
-                    self._heeded(x, None, head.status)
+                    self._heeded(x, None, heard(head))
                 self._done(x, head.keep_alive)
                 asker.respond(x, head, rest, True)
             else:
@@ -218,13 +242,14 @@ class Upstream:
             head, rest = reader.feed(rest) if rest else None, reader.rest
         if head is None:
             return
-        self._heeded(x, None, head.status)
+        self._heeded(x, None, heard(head))
         if head.upgrade is not None:
             asker.switch(x, head, rest, self)
             return
         self._body = body = body_reader(head.body, self._lease.cluster.codec.limits, decode=asker.decodes(x, head))
         passed = body.feed(rest) if rest else b""
         if body.done:
+            x.trailers = body.trailers
             self._done(x, head.keep_alive and not body.rest)
             asker.respond(x, head, passed, True)
         else:
@@ -240,6 +265,7 @@ class Upstream:
                 self._pour(body)
             return
         response = x.response
+        x.trailers = body.trailers
         self._done(x, response is not None and response.keep_alive and not body.rest)
         asker.respond_more(x, passed, True)
 
@@ -336,121 +362,3 @@ class Upstream:
         self._site.deadlines.forget(self)
         self._site.upstreams.discard(self)
         self.over()
-
-
-class Connecting:
-    """The attempt to make such a connection, for one exchange: a unit of the cluster's limit, then a dial."""
-
-    __slots__ = ("_asker", "_cluster", "_data", "_dial", "_endpoint", "_pends", "_since", "_site", "_unit", "_x")
-
-    def __init__(self, site: Site, asker: Asker, x: Exchange, endpoint: Endpoint, data: bytes) -> None:
-        self._site = site
-        self._asker: Asker | None = asker
-        self._x = x
-        self._cluster: Cluster = x.cluster
-        self._endpoint = endpoint
-        self._data = data
-        self._unit: Stock | None = None
-        self._pends = False
-        """Whether it has taken one of those who may wait for a connection."""
-        self._dial: Dialling | None = None
-
-    def begin(self) -> None:
-        self._x.upstream = self
-        pending = self._cluster.pending
-        if pending is None:
-            self._take_unit()
-        elif pending.take():
-            self._pends = True
-            self._take_unit()
-        else:
-            pending.ask(self._may_pend)
-
-    def _may_pend(self, granted: bool) -> None:
-        self._pends = granted
-        if self._asker is None:
-            self._give_back()
-        elif granted:
-            self._take_unit()
-        else:
-            self._overflow()
-
-    def _take_unit(self) -> None:
-        limit = self._cluster.limit
-        if limit.take() or (self._close_one_that_waits(limit) and limit.take()):
-            self._enter(True)
-        else:
-            limit.ask(self._enter)
-
-    def _close_one_that_waits(self, limit: Stock) -> bool:
-        """A connection in another endpoint's pool is worth less than the one that is wanted now."""
-        spare = next((each for each in self._site.upstreams if each.waits_under(limit)), None)
-        if spare is not None:
-            spare.close()
-        return spare is not None
-
-    def cancel(self, failure: Failure | None = None) -> None:
-        self._asker = None
-        if self._dial is not None:
-            self._dial.cancel()
-            self._endpoint.dialling -= 1
-        self._give_back()
-
-    def _enter(self, granted: bool) -> None:
-        if granted:
-            self._unit = self._cluster.limit
-        if self._asker is None:
-            self._give_back()  # cancelled while it waited
-        elif granted:
-            self._begin_dial()
-        else:
-            self._overflow()
-
-    def _overflow(self) -> None:
-        self._cluster.stats.overflow_total += 1
-        self._give_back()
-        self._fail(OVERFLOW)
-
-    def _begin_dial(self) -> None:
-        self._since = self._site.now()
-        dial = self._cluster.dial(self._endpoint.address, self._dialled)
-        outcome = dial.begin()
-        if outcome is None:
-            self._dial = dial
-            self._endpoint.dialling += 1
-        else:
-            self._dialled(outcome)
-
-    def _dialled(self, outcome: Outcome) -> None:
-        if self._dial is not None:
-            self._dial = None
-            self._endpoint.dialling -= 1
-        asker, unit = self._asker, self._unit
-        assert asker is not None
-        assert unit is not None
-        if isinstance(outcome, OSError):
-            self._cluster.connect_failed(self._endpoint, outcome)
-            self._give_back()
-            self._x.tried += (self._endpoint,)
-            self._fail(CONNECT_TIMEOUT if isinstance(outcome, TimeoutError) else CONNECT_FAILED)
-            return
-        self._unpend()
-        self._cluster.stats.connect_seconds.observe(self._site.now() - self._since)
-        Upstream(self._site, self._cluster, self._endpoint, outcome, unit).carry(asker, self._x, self._data)
-        asker.begun(self._x)
-
-    def _fail(self, failure: Failure) -> None:
-        asker = self._asker
-        assert asker is not None
-        asker.lost(self._x, failure, unheard=False)
-
-    def _give_back(self) -> None:
-        self._unpend()
-        if self._unit is not None:
-            self._unit.give()
-            self._unit = None
-
-    def _unpend(self) -> None:
-        if self._pends and self._cluster.pending is not None:
-            self._pends = False
-            self._cluster.pending.give()

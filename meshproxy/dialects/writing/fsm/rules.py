@@ -150,7 +150,7 @@ class Rules:
 
     @staticmethod
     def _match(said: Said) -> Data | None:
-        if said["query"]:
+        if said["query"] or said["grpc"]:
             return None
         headers = {}
         for name, value in said["headers"].items():
@@ -248,7 +248,7 @@ class Rules:
 def _is_denial(rule: Rule) -> bool:
     """What becomes of a request that no rule of its host is for, anyhow."""
     match = rule.match
-    asked = match.path or match.methods or match.headers or match.query or match.identities
+    asked = match.path or match.methods or match.headers or match.query or match.identities or match.grpc
     return rule.reply is not None and (rule.reply.status, rule.reply.body) == (403, DENIED) and not asked
 
 

@@ -1,0 +1,34 @@
+"""HTTP/2 to endpoints, compiled.
+
+    many(said, dial)        None: the cluster speaks HTTP/1.1, one exchange at a time on a connection
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf
+
+from meshproxy import model
+from meshproxy.cluster.cluster import DialTo, Many
+from meshproxy.plan.codec import carried_limits
+from meshproxy.plan.tls import ALPN
+from meshproxy.wire.h2 import Responses
+
+
+def many(said: model.Cluster, dial: Callable[..., DialTo]) -> Many | None:
+    """`dial(offered=...)` is how endpoints are reached that are offered these protocols."""
+    version = said.http.version
+    if version == "h1":
+        return None
+    return Many(
+        dial=dial(offered=OFFERED[version]),
+        always=version == "h2",
+        scheme=b"https" if said.tls is not None else b"http",
+        limits=carried_limits(said.http.http2),
+        ping=said.http.http2.ping or inf,
+        responses=Responses(),
+    )
+
+
+OFFERED = {"h1": (), "h2": (ALPN["h2"],), "auto": tuple(ALPN.values())}
+"""By ALPN."""
