@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -80,6 +81,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not config.getoption("--long"):
         only_a_part()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A module that says `ONE_LOOP` is content with one of them for each test: always the same one, not the same for
+    all.  With --long, and where there is only one, it has all that there are."""
+    if config.getoption("--long") or importlib.util.find_spec("uvloop") is None:
+        return
+    dropped = [item for item in items if _is_of_the_other_loop(item)]
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _is_of_the_other_loop(item: pytest.Item) -> bool:
+    module = item.getparent(pytest.Module)
+    if module is None or not getattr(module.obj, "ONE_LOOP", False):
+        return False
+    name = item.name
+    mine = next((loop for loop in LOOPS if loop in name), None)
+    return mine is not None and mine != LOOPS[crc32(name.replace(mine, "").encode()) % len(LOOPS)]
 
 
 @pytest.fixture

@@ -34,6 +34,9 @@ from websockets.uri import parse_uri
 
 from tests.e2e.conftest import LONGEST, Start, poll
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 Address = tuple[str, int]
 MIB = 1 << 20
 PAIRS = [("near", "h1"), ("near", "h2"), ("far", "h1"), ("far", "h2")]

@@ -14,6 +14,9 @@ from tests.relay.conversation import config as http
 from tests.relay.conversation import ended, heard
 from tests.relay.test_tcp import config as tcp
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -17,6 +17,9 @@ from meshproxy.model import Share
 from meshproxy.plan import group
 from tests.relay.conversation import WITHIN, config, head_of
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

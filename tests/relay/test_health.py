@@ -24,6 +24,9 @@ from tests.relay.conversation import ended, head_of, heard, idle
 from tests.relay.test_names import on_one_port
 from tests.relay.test_names import tcp as tcp_to
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -41,6 +41,9 @@ from tests.relay.raw_h2 import (
     settings,
 )
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -21,6 +21,9 @@ from tests.relay.conversation import answered, config, ended, head_of, heard, id
 from tests.relay.h2_peer import H2Peer
 from tests.relay.http2 import Speaker, speaking
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -13,6 +13,9 @@ import pytest
 from meshproxy.errors import Invalid
 from tests.relay.conversation import answered, config, ended, head_of, heard
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 Run = Callable[[Any], None]
 World = Callable[[], Any]
 Upstream = Callable[[], Any]

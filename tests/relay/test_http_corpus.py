@@ -17,6 +17,9 @@ import pytest
 
 from tests.relay.conversation import WITHIN, config, idle
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -10,6 +10,9 @@ import pytest
 from tests.filters.asking import answer, ask, get
 from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

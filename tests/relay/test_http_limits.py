@@ -9,6 +9,9 @@ import pytest
 
 from tests.relay.conversation import answered, config, head_of, heard
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

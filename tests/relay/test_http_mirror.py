@@ -16,6 +16,9 @@ from meshproxy.errors import Failure
 from meshproxy.relay.http.mirror import MOST_READ, Copy
 from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

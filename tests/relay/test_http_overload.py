@@ -14,6 +14,9 @@ import pytest
 from meshproxy.core.overload import CALM, CONNECTIONS, KEEP_ALIVE, LOW, NONE, STAGES
 from tests.relay.conversation import answered, config, ended, head_of, heard
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

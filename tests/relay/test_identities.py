@@ -11,6 +11,9 @@ from tests.filters.asking import ask, get
 from tests.peers import BOOKBUYER, BOOKTHIEF, Proof, peer, shown
 from tests.relay.conversation import config
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

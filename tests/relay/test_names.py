@@ -18,6 +18,9 @@ from tests.names import Names, resolved_by
 from tests.relay.conversation import answered, ended, head_of, heard, idle
 from tests.relay.conversation import config as http
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

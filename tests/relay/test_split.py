@@ -12,6 +12,9 @@ from meshproxy.relay.http.split import by_weight, first_that_asks, in_steps, poi
 from tests.filters.asking import ask, get
 from tests.relay.conversation import config
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -18,6 +18,9 @@ from tests.conftest import FakeClock, Upstream, World
 from tests.pki import Ca, Pair, Pki
 from tests.relay.tls_peers import client, server, showing, trusting
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 Run = Callable[[Coroutine[Any, Any, None]], None]
 V12, V13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 GET = b"GET / HTTP/1.1\r\nHost: books.shop\r\n\r\n"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import weakref
 from collections.abc import Callable, Coroutine
+from itertools import count
 from typing import Any
 
 import pytest
@@ -31,10 +33,18 @@ def config(listeners: list[dict[str, Any]], **clusters: list[str]) -> dict[str, 
     }
 
 
+_ports = count(20_000 + os.getpid() % 10_000)
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
+    """Of all addresses, and below those from which the system connects: it may give one of these to anybody."""
+    for port in _ports:
+        try:
+            with socket.create_server(("", port)):
+                return port
+        except OSError:
+            continue
+    raise AssertionError("no port is free")
 
 
 def test_connections_live_on_over_a_change_that_does_not_concern_them(

@@ -108,6 +108,7 @@ class Stream(Answers):
         """What has come and has nobody to go to yet."""
         self._reading = False
         self.feeder = self._inlet = Inlet(self._session, self._number)
+        self._inlet.stop()
         x.sent = head.body == NO_BODY
 
     def go(self) -> None:
@@ -120,8 +121,6 @@ class Stream(Answers):
             if self._body.done:
                 self._body = None
                 x.sent = True
-            else:
-                self._inlet.stop()
         x.handling.begin(self, x)
 
     # From the client
