@@ -324,7 +324,7 @@ class Endpoint:
 class Pool:
     """Connections to an endpoint that are kept for the next request; each worker keeps its own."""
 
-    max_idle: Annotated[int, whole(0, 65535), "how many wait at a time; 0: none is used twice"] = 64
+    max_idle: Annotated[int, whole(0, 65535), "how many wait at a time; 0: none is used twice"] = 256
     idle: Annotated[Duration, "how long one may wait, 0: for ever"] = 30.0
     lifetime: Annotated[Duration, "the age at which one is not used again, 0: no limit"] = 0.0
     requests: Annotated[int, whole(0, LARGEST_INTEGER), "how often one is used, 0: no limit"] = 0
