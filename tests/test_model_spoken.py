@@ -1,4 +1,4 @@
-"""What a cluster may say of the HTTP that it speaks."""
+"""What a cluster and a listener may say of the HTTP that they speak."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ TLS = {"sni": "books.shop"}
 
 
 def taken(cluster: dict[str, Any]) -> Config:
-    said = {"clusters": {"up": {"endpoints": ["10.0.0.1:443"], **cluster}}}
+    return taken_with({"clusters": {"up": {"endpoints": ["10.0.0.1:443"], **cluster}}})
+
+
+def taken_with(said: dict[str, Any]) -> Config:
     return combine([Document("test", decode(Config, said), frozenset(said), lambda _: None)])
 
 
@@ -56,4 +59,22 @@ def test_what_fits(cluster: dict[str, Any]) -> None:
 def test_what_does_not_fit(cluster: dict[str, Any], problem: str) -> None:
     with pytest.raises(Invalid) as caught:
         taken(cluster)
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("http", "problem"),
+    [
+        ({"versions": []}, "listeners[0].http.versions"),
+        ({"versions": ["h3"]}, "listeners[0].http.versions[0]"),
+        (
+            {"http2": {"window": "1MiB", "connection_window": "64KiB"}},
+            "listeners[0].http.http2.connection_window: `connection_window` 65536 is less than `window` 1048576",
+        ),
+    ],
+)
+def test_what_a_listener_cannot_speak(http: dict[str, Any], problem: str) -> None:
+    listener = {"name": "in", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web", "http": http}
+    with pytest.raises(Invalid) as caught:
+        taken_with({"listeners": [listener], "routes": {"web": [{"reply": {"status": 200}}]}})
     assert problem in str(caught.value)

@@ -260,6 +260,8 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
                 yield item.problem((*path, "protocol"), "`protocol` udp needs a listener of its own")
         if not listener.speaks_http and listener.http != PLAIN_HTTP:
             yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
+        for below, message in spoken.windows(listener.http.http2):
+            yield item.problem(below, message)
         for index, protocol in enumerate(listener.http.upgrades):
             if protocol.lower() == "h2c":
                 why = "nobody can look into what goes on as HTTP/2, and a listener speaks that itself"

@@ -7,6 +7,7 @@ from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
 from meshproxy.schema.kinds import Bool, Duration, Scalar, Size, choice, read_network, size, string, whole
+from meshproxy.schema.shapes import AT_LEAST_ONE
 
 Peer = Annotated[
     IPv4Network | IPv6Network | Literal["unix"],
@@ -94,7 +95,9 @@ class Http:
     """How a listener speaks HTTP."""
 
     versions: Annotated[
-        tuple[HttpVersion, ...], "what is spoken: told apart by ALPN, or by how a plain connection begins"
+        tuple[HttpVersion, ...],
+        AT_LEAST_ONE,
+        "what is spoken: told apart by ALPN, or by how a plain connection begins",
     ] = ("h1", "h2")
     http2: Annotated[Http2, "for HTTP/2"] = Http2()
 

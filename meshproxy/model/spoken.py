@@ -1,4 +1,4 @@
-"""What does not fit together where a cluster says which HTTP it speaks to its endpoints.
+"""What does not fit together where a cluster says which HTTP it speaks to its endpoints, and in windows.
 
     clusters:
       api: {endpoints: [127.0.0.1:8080], http: {version: h2}}
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from meshproxy.model.http import UpstreamHttp2
+from meshproxy.model.http import Http2, UpstreamHttp2
 from meshproxy.schema.kinds import shown
 from meshproxy.schema.shapes import Path
 
@@ -34,8 +34,13 @@ def problems(said: Cluster) -> Iterator[tuple[Path, str]]:
     elif tls.alpn and set(tls.alpn) != _OFFERED[version]:
         offered = " and ".join(sorted(_OFFERED[version]))
         yield ("tls", "alpn"), f"`http.version` {version} offers {offered}, not {shown(', '.join(tls.alpn))}"
-    if streams.connection_window < streams.window:
+    yield from windows(streams)
+
+
+def windows(said: Http2 | UpstreamHttp2) -> Iterator[tuple[Path, str]]:
+    """Of listeners too."""
+    if said.connection_window < said.window:
         yield (
             ("http", "http2", "connection_window"),
-            f"`connection_window` {streams.connection_window} is less than `window` {streams.window}",
+            f"`connection_window` {said.connection_window} is less than `window` {said.window}",
         )

@@ -7,13 +7,14 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.relay.farewell import Farewell
 from meshproxy.relay.live import ListenerState
+from meshproxy.relay.refused import REFUSED, Refused
 from meshproxy.wire.h2 import Block, Code, Engine, Fault, Limits, Role, response_block
 
 LIMITS = Limits(connection_window=64 * 1024)
 
 
 class Declined(Farewell):
-    """Satisfies `wire.h2.Hearer`, and is the user of all its streams."""
+    """Satisfies `wire.h2.Hearer`."""
 
     __slots__ = ("_block", "_body", "_engine", "_said")
 
@@ -49,14 +50,12 @@ class Declined(Farewell):
         super().drain()
         self._engine.close()
 
-    # As the owner of the connection
-
-    def opened(self, stream: int, block: Block, last: bool) -> Declined:
+    def opened(self, stream: int, block: Block, last: bool) -> Refused:
         self._engine.answer(stream, self._block, self._body)
         if not last:
             self._engine.reset(stream, Code.NO_ERROR)
         self._said = True
-        return self
+        return REFUSED
 
     def went(self, last: int, code: int) -> None:
         """It goes anyway."""
@@ -72,26 +71,3 @@ class Declined(Farewell):
 
     def counted(self, word: str) -> None:
         """It is not served."""
-
-    # As the user of its streams
-
-    def headed(self, block: Block, last: bool) -> None:
-        """Nobody asks."""
-
-    def taken(self, data: bytes, last: bool) -> None:
-        """Nobody takes it."""
-
-    def trailed(self, block: Block) -> None:
-        """Nor these."""
-
-    def reset(self, code: int) -> None:
-        """It is over."""
-
-    def refused(self) -> None:
-        """So it is."""
-
-    def hold(self) -> None:
-        """There is no more."""
-
-    def release(self) -> None:
-        """That was all."""

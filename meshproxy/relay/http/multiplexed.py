@@ -18,9 +18,10 @@ from meshproxy.net.conn import Conn
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.extended import Extended
 from meshproxy.relay.http.flushing import Flushing
-from meshproxy.relay.http.stream import REFUSED, Refused, Stream
+from meshproxy.relay.http.stream import Stream
 from meshproxy.relay.http.tunnel import StreamTunnel
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.refused import REFUSED, Refused
 from meshproxy.wire import h2
 from meshproxy.wire.h1 import Malformed
 from meshproxy.wire.h2 import Block, Code, Fault, StreamFault, response_block

@@ -43,34 +43,6 @@ class NoInlet:
 NO_INLET = NoInlet()
 
 
-class Refused:
-    """Whose stream it is that has been answered before it became one."""
-
-    def headed(self, block: Block, last: bool) -> None:
-        """Nobody asks."""
-
-    def taken(self, data: bytes, last: bool) -> None:
-        """Nobody takes it."""
-
-    def trailed(self, block: Block) -> None:
-        """Nor these."""
-
-    def reset(self, code: int) -> None:
-        """It is over."""
-
-    def refused(self) -> None:
-        """So it is."""
-
-    def hold(self) -> None:
-        """There is no more."""
-
-    def release(self) -> None:
-        """That was all."""
-
-
-REFUSED = Refused()
-
-
 class Stream(Answers):
     __slots__ = ("_early", "_engine", "_framed", "_held", "_inlet", "_number", "_reading", "_session")
 

@@ -5,8 +5,6 @@
 The library judges what the peer sends and writes what we say; here it is only told apart for whom.  It ends the
 connection for much that costs a stream elsewhere, and at a GOAWAY of the peer's it takes nothing more, so streams that
 were under way end with it.  What a peer may do for nothing is counted on the same account, as far as the library tells.
-
-It is slow, by a factor of thirty.
 """
 
 from __future__ import annotations
