@@ -52,6 +52,7 @@ def versions() -> dict[str, str]:
         "h2load": ("--version", r"nghttp2/(\S+)"),
         "nghttpx": ("--version", r"nghttp2/(\S+)"),
         "curl": ("-V", r"^curl (\S+)"),
+        "mosquitto": ("-h", r"^mosquitto version (\S+)"),
         "openssl": ("version", r"^OpenSSL (\S+)"),
     }
     found = {}

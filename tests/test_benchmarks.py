@@ -39,7 +39,7 @@ from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.h2 import run as h2
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
-from benchmarks.micro import balance, conn, exchange, filters
+from benchmarks.micro import balance, conn, exchange, filters, topics
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
@@ -162,8 +162,9 @@ def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
     promised = ("small", "full-rsa", "full-ecdsa", "resumed", "policy", "pair p50", "pair p99")
     over_tls = {f"tls {work}" for work in promised}
     over_h2 = {f"h2 {work}" for work in h2.LOADS}
+    over_mqtt = {"mqtt qos0"}
     compared = {work for work, against in BUDGETS if against not in ("", workers.ONE)}
-    assert compared == {*WORKS, *over_http, *over_tls, *over_h2}
+    assert compared == {*WORKS, *over_http, *over_tls, *over_h2, *over_mqtt}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -372,6 +373,16 @@ def test_each_balancer_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert (picks.unit, builds.unit) == ("µs", "ms")
     for result in (picks, builds):
         assert set(result.samples) == {"3 endpoints", "20 endpoints"}
+        assert all(figure > 0 for figures in result.samples.values() for figure in figures)
+
+
+def test_topics_are_matched_among_few_and_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topics, "SIZES", (3, 500))
+    monkeypatch.setattr(topics, "LEVELS", (16,))
+    *_, ordinary, hostile, longer = topics.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert set(ordinary.samples) == set(hostile.samples) == {"3 filters", "500 filters"}
+    assert set(longer.samples) == {"16 levels"}
+    for result in (ordinary, hostile, longer):
         assert all(figure > 0 for figures in result.samples.values() for figure in figures)
 
 

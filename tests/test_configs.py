@@ -86,7 +86,9 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
     rule = "routes.NAME.rules[]"
     absent_by_default = (
         "status.",
+        "broker.",
         "overload.",
+        "bridges[].",
         "sources[].",
         "compat.plugin_filters.",
         "listeners[].proxy_protocol.",
@@ -104,7 +106,15 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "clusters.NAME.health.",
         "clusters.NAME.outlier.",
         "clusters.NAME.tls.",
-    )
+        "bridges[].",
+        *(
+            f"mqtt.NAME.{key}"
+            for key in (
+                "websocket.", "authenticate[].", "sessions[].", "authorize[].", "rewrite[].", "topics[].", "rate.",
+                "failover.", "spool.", "fan_in.",
+            )
+        ),
+    )  # fmt: skip
     rows = (line for line in reference(Config).partition("\n\n")[0].splitlines()[2:])
     keys = {line.split("`")[1] for line in rows}
     assert {key for key in keys if not key.startswith(absent_by_default)} <= present
@@ -113,6 +123,7 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
             {"name": "example", "listen": "127.0.0.1:15080", "protocol": "http", "routes": "example", "chains": [{}]}
         ],
         "routes": {"example": [{"cluster": "example"}]},
+        "mqtt": {"example": {}},
         "clusters": {"example": {"endpoints": ["127.0.0.1:9090"]}},
     }
 

@@ -223,10 +223,11 @@ def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> No
 
 
 def test_what_a_later_version_takes_is_refused_by_name() -> None:
-    assert undecoded(tracing={}, listeners=[listener(protocol="mqtt")]) == {
+    assert undecoded(tracing={}, listeners=[listener(protocol="redis")]) == {
         "tracing": "`tracing` is reserved: tracing is not in this version",
         "listeners[0].protocol": (
-            "`protocol` must be http or tcp or tls or udp: mqtt is reserved, MQTT is not in this version"
+            "`protocol` must be http or tcp or tls or udp or mqtt or auto: redis is reserved, "
+            "the Redis proxy is not in this version"
         ),
     }
 
@@ -240,7 +241,7 @@ def test_an_empty_list_of_endpoints_is_allowed_and_a_missing_one_is_not() -> Non
 
 def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
     (own,) = decode(Config, {"listeners": [listener()]}).listeners[0].outcomes
-    assert own == Chain(Match(), "tcp", "books", None, (), False, Timeouts(3600.0, 0.0, 10.0, 0.0, 10.0))
+    assert own == Chain(Match(), "tcp", "books", None, (), False, Timeouts(3600.0, 0.0, 10.0, 0.0, 10.0, 3.0))
     (own,) = decode(Config, {"listeners": [listener(protocol="udp")]}).listeners[0].outcomes
     assert own.timeouts.idle == 60.0
     first, second, last = (
@@ -258,8 +259,8 @@ def test_idle_timeouts_come_from_chain_then_listener_then_protocol() -> None:
         .listeners[0]
         .outcomes
     )
-    assert first == Chain(Match(), "tcp", "other", None, (), False, Timeouts(0.0, 3600.0, 10.0, 0.0, 10.0))
-    assert second == last == Chain(Match(), "tcp", "books", None, (), False, Timeouts(9.0, 0.0, 10.0, 0.0, 10.0))
+    assert first == Chain(Match(), "tcp", "other", None, (), False, Timeouts(0.0, 3600.0, 10.0, 0.0, 10.0, 3.0))
+    assert second == last == Chain(Match(), "tcp", "books", None, (), False, Timeouts(9.0, 0.0, 10.0, 0.0, 10.0, 3.0))
 
 
 def test_a_listener_without_a_cluster_has_only_its_chains() -> None:

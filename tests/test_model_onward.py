@@ -58,8 +58,12 @@ def test_a_chain_may_differ_from_its_listener_and_takes_from_it_what_it_has_a_us
             {"chains": [{"protocol": "http", "routes": "web", "cluster": "books"}]}, "chains[0].cluster",
             "`cluster` is for other protocols: `protocol: http` takes `routes`",
         ),
-        ({"chains": [{"routes": "web"}]}, "chains[0].routes", "`routes` need `protocol: http`, not tcp"),
-        ({"routes": "web", "chains": [{"protocol": "http"}]}, "routes", "`routes` need `protocol: http`, not tcp"),
+        ({"chains": [{"routes": "web"}]}, "chains[0].routes", "`routes` need `protocol` http or auto, not tcp"),
+        (
+            {"routes": "web", "chains": [{"protocol": "http"}]},
+            "routes",
+            "`routes` need `protocol` http or auto, not tcp",
+        ),
         (
             {"protocol": "http", "routes": "web", "cluster": None, "chains": [{"protocol": "tcp"}]}, "chains[0]",
             "the chain needs `cluster`, for its listener has none",

@@ -505,7 +505,7 @@ def test_what_decides_depends_on_the_protocol() -> None:
     )
     assert told == {
         "listeners[0].cluster": "`cluster` is for other protocols: `protocol: http` takes `routes`",
-        "listeners[1].routes": "`routes` need `protocol: http`, not tcp",
+        "listeners[1].routes": "`routes` need `protocol` http or auto, not tcp",
         "listeners[1].http": "`http` needs `protocol: http`, not tcp",
         "listeners[1].codec": "`codec` needs `protocol: http`, not tcp",
         "listeners[2]": "listener `three` needs `routes` or `chains`",

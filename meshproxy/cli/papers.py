@@ -13,6 +13,7 @@ from meshproxy.errors import Problem
 from meshproxy.model import Document
 from meshproxy.model.papers import Use, uses
 from meshproxy.net.tls.context import Pair, Unusable, load_pair
+from meshproxy.plan.authenticate import unusable
 from meshproxy.sources.papers import read
 
 
@@ -29,6 +30,9 @@ def look(documents: Sequence[Document], now: float) -> tuple[list[Problem], list
 
         texts = read(used, fault)
         papers = survey(used, texts, fault)
+        for use in used:
+            if (text := text_of(use, texts)) is not None and (why := unusable(use, text)):
+                fault(use, why)
         for certificate, key in _pairs(used):
             if not bad & {certificate, key} and (why := _misfit(certificate, key, texts)):
                 fault(key, why)

@@ -57,14 +57,20 @@ def _rows(config: Config, listener: Listener, chain: Chain, tables: dict[str, Ro
         "speaks": chain.protocol,
         "from": tuple(map(str, chain.match.sources)),
     }
-    if chain.protocol == "http" and chain.routes is not None:
+    who = ANYBODY if chain.authorize is None else _names(entry.identities for entry in chain.authorize)
+    if chain.routes is not None:
         table = tables[chain.routes]
         named = ((rule.match, rule) for rule in table.rules)
         for _, rule in considered(named, written=table.order == "written"):
-            yield from ({**where, **row} for row in _of_rule(rule))
-        return
-    who = ANYBODY if chain.authorize is None else _names(entry.identities for entry in chain.authorize)
-    yield {**where, "who": who, "to": chain.cluster}
+            yield from ({**where, **row, "who": _both(str(row["who"]), who)} for row in _of_rule(rule))
+    if chain.cluster is not None:
+        yield {**where, "who": who, "to": chain.cluster}
+
+
+def _both(who: str, own: str) -> str:
+    if who == NOBODY or own == ANYBODY:
+        return who
+    return own if who == ANYBODY else f"{who}, if also {own}"
 
 
 def _of_rule(rule: Rule) -> Iterator[Row]:
@@ -76,7 +82,7 @@ def _of_rule(rule: Rule) -> Iterator[Row]:
         return
     for entry in rule.authorize:
         who = _names([entry.identities])
-        yield {"who": who if own == ANYBODY else f"{who}, if also {own}", **asked, **_more(entry, asked)}
+        yield {"who": _both(who, own), **asked, **_more(entry, asked)}
 
 
 def _more(entry: Admission, asked: Mapping[str, Any]) -> Row:

@@ -94,10 +94,11 @@ class Probe:
             result = self._talk.feed(data)
         except Malformed as fault:
             result = Result("malformed", fault.reason.value)
+        if self._conn is not None and (result is None or result is OK):
+            # What is well may have a last word to hear.
+            self._say(self._conn, self._talk)
         if result is not None:
             self._end(result)
-        elif self._conn is not None:
-            self._say(self._conn, self._talk)
 
     def on_end(self, conn: Conn) -> None:
         assert self._talk is not None

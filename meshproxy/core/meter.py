@@ -20,7 +20,7 @@ LEAST_PIECE, LARGEST_PIECE, LARGEST_SHARED = 1024, 256 * 1024, 16 * 1024
 class Meter:
     __slots__ = ("_each", "_paid", "_slack", "piece")
 
-    def __init__(self, rate: int, largest: int = LARGEST_PIECE) -> None:
+    def __init__(self, rate: float, largest: int = LARGEST_PIECE) -> None:
         self._each = 1 / rate
         self._paid = 0.0
         """Until when everything that was moved takes, at that rate."""

@@ -19,8 +19,14 @@ from meshproxy.wire.x509 import Certificate, Unreadable, blocks, read
 DAY = 86400
 SOON = 30 * DAY
 """Before its end a certificate is to be renewed, or within the last third of its life where that is shorter."""
+CERTIFIED = frozenset(("certificate", "client_ca", "ca"))
+"""The roles of what holds certificates."""
 
 Fault = Callable[[Use, str], object]
+
+
+class Unusable(ValueError):
+    """A file holds something else than it should: in words that follow its name, and tell no secret of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ def survey(uses: Iterable[Use], texts: Mapping[str, str], fault: Fault) -> list[
     found = []
     for use in uses:
         text = text_of(use, texts)
-        if text is None or use.role in ("key", "crl"):
+        if text is None or use.role not in CERTIFIED:
             continue
         try:
             if text not in known:

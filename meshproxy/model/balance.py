@@ -56,6 +56,7 @@ class HashKey:
     query: Annotated[Text | None, "the value of this parameter, decoded"] = None
     source: Annotated[Yes | None, "the address of who connected"] = None
     path: Annotated[Yes | None, "the path, regular and without the query"] = None
+    client_id: Annotated[Yes | None, "for mqtt: how the client names itself"] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ def problems(said: Cluster) -> Iterator[tuple[Path, str]]:
         if len(endpoint.labels) > MOST_LABELS:
             what = f"`labels` has {len(endpoint.labels)} entries, more than {MOST_LABELS}"
             yield ("endpoints", index, "labels"), what
+
+
+def of_sessions(said: Cluster) -> bool:
+    """Whether it asks for what only clients of MQTT have."""
+    return any(key.client_id for key in said.hash)
 
 
 def of_requests(said: Cluster) -> str:

@@ -16,10 +16,13 @@ from meshproxy.errors import Invalid, Problem
 from meshproxy.model import balance, breaker, health, onward, routes, spoken
 from meshproxy.model.address import Address, Named
 from meshproxy.model.authorize import Callers, admission_problems
+from meshproxy.model.bridge import bridge_problems
 from meshproxy.model.config import PROCESS, Chain, Cluster, Config, Listener
 from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.model.loops import loops
+from meshproxy.model.mqtt import MqttPolicy, mqtt_problems
+from meshproxy.model.mqtt_upstream import upstream_mqtt_problems
 from meshproxy.model.routes import RouteTable
 from meshproxy.model.sidecar import sidecar_problems
 from meshproxy.model.source import source_problems
@@ -90,16 +93,30 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
     tables = [
         Item(document, ("routes", table.name), table) for document in documents for table in document.config.routes
     ]
+    policies = [
+        Item(document, ("mqtt", policy.name), policy) for document in documents for policy in document.config.mqtt
+    ]
+    bridges = [
+        Item(document, ("bridges", index), bridge)
+        for document in documents
+        for index, bridge in enumerate(document.config.bridges)
+    ]
     config = Config(
         listeners=_by_name(listeners),
         routes=_by_name(tables),
+        mqtt=_by_name(policies),
+        bridges=_by_name(bridges),
         clusters=_by_name(clusters),
     )
     if running:
         config = replace(config, **{name: getattr(running, name) for name in PROCESS})
     for document in documents:
         config = replace(config, **{name: getattr(document.config, name) for name in SECTIONS if name in document.said})
-    known = Known((item.value for item in clusters), (item.value for item in tables))
+    known = Known(
+        (item.value for item in clusters),
+        (item.value for item in tables),
+        {item.value.name: item.value for item in policies},
+    )
     problems = [
         *_disagreements(documents),
         *(_restarts(documents, running) if running else ()),
@@ -108,15 +125,19 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
         *_duplicates("table of routes", tables),
+        *_duplicates("MQTT policy", policies),
+        *_duplicates("bridge", bridges),
         *_clashes(documents, config, listeners),
         *_listener_problems(listeners, known),
         *_route_problems(tables, known),
         *_priority_problems(tables, config),
+        *_policy_problems(policies, known),
         *_cluster_problems(clusters),
+        *_bridge_problems(bridges, known),
         *_balance_problems(clusters),
         *_health_problems(clusters),
         *_limit_problems(tables),
-        *_loop_problems(listeners, tables, clusters),
+        *_loop_problems(listeners, tables, policies, clusters),
     ]
     if problems:
         raise Invalid(bounded(problems))
@@ -174,7 +195,7 @@ def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:
         if before is not item:
             where = before.problem((), "")
             place = f"{where.source}:{where.line}" if where.line else where.source
-            below: Path = ("name",) if what == "listener" else ()
+            below: Path = ("name",) if what in ("listener", "bridge") else ()
             yield item.problem(below, f"{what} `{name}` is defined twice: first in {place}, {where.path}")
 
 
@@ -210,7 +231,7 @@ class Place:
 
 
 def _places(documents: Sequence[Document], config: Config, listeners: Sequence[Item]) -> Iterator[Place]:
-    for name, section in (("admin", config.admin), ("status", config.status)):
+    for name, section in (("admin", config.admin), ("status", config.status), ("broker", config.broker)):
         saying = [document for document in documents if name in document.said] or documents[:1]
         if section and saying and not section.listen.any_port:
             yield Place("tcp", f"`{name}`", section.listen, saying[0], (name, "listen"))
@@ -223,11 +244,15 @@ def _places(documents: Sequence[Document], config: Config, listeners: Sequence[I
 class Known:
     """All that may be named, with what is asked of it for every listener."""
 
-    def __init__(self, clusters: Iterable[Cluster], tables: Iterable[RouteTable]) -> None:
+    def __init__(
+        self, clusters: Iterable[Cluster], tables: Iterable[RouteTable], policies: dict[str, MqttPolicy]
+    ) -> None:
         self.by_name = {cluster.name: cluster for cluster in clusters}
         self.names = Names(self.by_name)
         self.tables = {table.name for table in tables}
         self.table_names = Names(self.tables)
+        self.policies = policies
+        self.policy_names = Names(policies)
         self.unix = {
             cluster.name
             for cluster in self.by_name.values()
@@ -239,8 +264,11 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
     for item in listeners:
         listener: Listener = item.value
         key = _target_key(listener.protocol)
-        if not getattr(listener, key) and not listener.chains:
+        if not _has_target(listener, listener.protocol, known) and not listener.chains:
             yield item.problem((), f"listener `{listener.name}` needs `{key}` or `chains`")
+        elif listener.protocol == "auto" and listener.cluster and not (listener.routes or listener.mqtt):
+            why = "`cluster` alone leaves nothing to be told apart"
+            yield item.problem((), f"listener `{listener.name}` needs `{key}`: {why}")
         yield from _targets(item, (), listener, listener.protocol, known)
         if listener.protocol == "udp":
             yield from _udp_problems(item)
@@ -248,13 +276,14 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
         yield from _filter_problems(item)
         yield from _tls_problems(item)
         yield from _authorize_problems(item)
+        yield from _proof_problems(item, known)
         for index, chain in enumerate(listener.chains):
             path = ("chains", index)
             whole = chain.of(listener)
             assert whole.protocol is not None, "an outcome says everything"
             yield from _targets(item, path, chain, whole.protocol, known)
             needed = _target_key(whole.protocol)
-            if not getattr(whole, needed):
+            if not _has_target(whole, whole.protocol, known):
                 yield item.problem(path, f"the chain needs `{needed}`, for its listener has none")
             if whole.protocol == "udp" and listener.protocol != "udp":
                 yield item.problem((*path, "protocol"), "`protocol` udp needs a listener of its own")
@@ -271,8 +300,19 @@ def _listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Prob
 
 
 def _target_key(protocol: str) -> str:
-    """Where HTTP goes is decided for each request, where others go for each connection."""
-    return "routes" if protocol == "http" else "cluster"
+    """Where HTTP goes is decided for each request, where others go for each connection.
+
+    Without routes there is nothing that `auto` could tell from anything.
+    """
+    return "routes" if protocol in ("http", "auto") else "cluster"
+
+
+def _has_target(said: Listener | Chain, protocol: str, known: Known) -> bool:
+    """A policy of MQTT may say it itself."""
+    if protocol in ("mqtt", "auto") and said.mqtt:
+        policy = known.policies.get(said.mqtt)
+        return policy is None or bool(policy.sessions or said.cluster)
+    return bool(getattr(said, _target_key(protocol)))
 
 
 def _targets(item: Item, path: Path, said: Listener | Chain, protocol: str, known: Known) -> Iterator[Problem]:
@@ -280,11 +320,16 @@ def _targets(item: Item, path: Path, said: Listener | Chain, protocol: str, know
         yield item.problem((*path, "cluster"), "`cluster` is for other protocols: `protocol: http` takes `routes`")
     elif said.cluster:
         yield from _target(item, (*path, "cluster"), said.cluster, protocol, known)
-    if said.routes and protocol != "http":
-        yield item.problem((*path, "routes"), f"`routes` need `protocol: http`, not {protocol}")
+    if said.routes and protocol not in ("http", "auto"):
+        yield item.problem((*path, "routes"), f"`routes` need `protocol` http or auto, not {protocol}")
     elif said.routes and said.routes not in known.tables:
         hint = known.table_names.nearest(said.routes)
         yield item.problem((*path, "routes"), f"no table of routes `{said.routes}`{hint}")
+    if said.mqtt and protocol not in ("mqtt", "auto"):
+        yield item.problem((*path, "mqtt"), f"`mqtt` needs `protocol` mqtt or auto, not {protocol}")
+    elif said.mqtt and said.mqtt not in known.policies:
+        hint = known.policy_names.nearest(said.mqtt)
+        yield item.problem((*path, "mqtt"), f"no policy `{said.mqtt}` under `mqtt`{hint}")
 
 
 def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
@@ -297,12 +342,31 @@ def _route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
                 if cluster not in known.by_name:
                     hint = known.names.nearest(cluster)
                     yield item.problem(("rules", index, *below), f"no cluster `{cluster}`{hint}")
+                elif balance.of_sessions(known.by_name[cluster]):
+                    message = f"cluster `{cluster}` hashes by client_id, which needs `protocol: mqtt`"
+                    yield item.problem(("rules", index, *below), message)
                 elif known.by_name[cluster].original:
                     message = f"cluster `{cluster}` is `original`, which is for chains of `protocol` tcp or tls"
                     yield item.problem(("rules", index, *below), message)
                 elif known.by_name[cluster].proxy_protocol:
                     message = f"cluster `{cluster}` sends a PROXY protocol header, which needs `protocol: tcp`"
                     yield item.problem(("rules", index, *below), message)
+
+
+def _policy_problems(policies: Iterable[Item], known: Known) -> Iterator[Problem]:
+    for item in policies:
+        policy: MqttPolicy = item.value
+        for path, message in mqtt_problems(policy):
+            yield item.problem(path, message)
+        for path, cluster in policy.clusters:
+            found = known.by_name.get(cluster)
+            if found is None:
+                yield item.problem(path, f"no cluster `{cluster}`{known.names.nearest(cluster)}")
+            elif asks := balance.of_requests(found):
+                yield item.problem(path, f"cluster `{cluster}` {asks}, which needs `protocol: http`")
+            elif found.original:
+                message = f"cluster `{cluster}` is `original`, which is for chains of `protocol` tcp or tls"
+                yield item.problem(path, message)
 
 
 def _priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Problem]:
@@ -411,6 +475,20 @@ def _authorize_problems(item: Item) -> Iterator[Problem]:
             yield item.problem((*at, *below), message)
 
 
+def _proof_problems(item: Item, known: Known) -> Iterator[Problem]:
+    """Policies of MQTT that know clients by what they prove."""
+    listener: Listener = item.value
+    said: list[tuple[Path, str | None, tuple[ServerTls, ...]]] = [((), listener.mqtt, listener.tls)]
+    for index, chain in enumerate(listener.chains):
+        said.append((("chains", index), chain.mqtt, chain.of(listener).tls or ()))
+    for path, name, servers in said:
+        policy = known.policies.get(name or "")
+        by_proof = policy is not None and any(each.certificate for each in policy.authenticate or ())
+        if by_proof and not any(server.client_ca for server in servers):
+            message = f"policy `{name}` knows clients by `certificate`, which needs `tls` with `client_ca`"
+            yield item.problem((*path, "mqtt"), message)
+
+
 def _confusions(item: Item) -> Iterator[Problem]:
     """A client asks for the server name that it likes, and then for any host: what one chain demands of it must hold
     wherever the same routes serve it."""
@@ -454,6 +532,8 @@ def _target(item: Item, below: Path, name: str, protocol: str, clusters: Known) 
     if cluster is None:
         yield item.problem(below, f"no cluster `{name}`{clusters.names.nearest(name)}")
         return
+    if balance.of_sessions(cluster) and protocol != "mqtt":
+        yield item.problem(below, f"cluster `{name}` hashes by client_id, which needs `protocol: mqtt`, not {protocol}")
     if asks := balance.of_requests(cluster):
         yield item.problem(below, f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}")
     if cluster.original and protocol == "udp":
@@ -484,6 +564,8 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
             yield item.problem(path, message)
         for path, message in spoken.problems(cluster):
             yield item.problem(path, message)
+        for path, message in upstream_mqtt_problems(cluster.mqtt):
+            yield item.problem(("mqtt", *path), message)
         first: dict[Address | Named, int] = {}
         for index, endpoint in enumerate(cluster.members):
             before = first.setdefault(endpoint.address, index)
@@ -505,6 +587,27 @@ def _cluster_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
                 yield item.problem(("tls", *path), message)
 
 
+def _bridge_problems(bridges: Iterable[Item], known: Known) -> Iterator[Problem]:
+    for item in bridges:
+        versions = []
+        for side in ("local", "remote"):
+            name = getattr(item.value, side)
+            cluster = known.by_name.get(name)
+            if cluster is None:
+                yield item.problem((side,), f"no cluster `{name}`{known.names.nearest(name)}")
+                continue
+            versions.append(cluster.mqtt.version or "5")
+            if cluster.original:
+                yield item.problem((side,), f"cluster `{name}` is `original`: a bridge follows no connection")
+            if cluster.proxy_protocol:
+                yield item.problem((side,), f"cluster `{name}` sends a PROXY protocol header: a bridge has no client")
+            if asks := balance.of_requests(cluster):
+                yield item.problem((side,), f"cluster `{name}` {asks}, which needs `protocol: http`, not a bridge")
+        if len(versions) == 2:
+            for path, message in bridge_problems(item.value, *versions):
+                yield item.problem(path, message)
+
+
 def _balance_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
     for item in clusters:
         for path, message in balance.problems(item.value):
@@ -518,12 +621,13 @@ def _health_problems(clusters: Iterable[Item]) -> Iterator[Problem]:
 
 
 def _loop_problems(
-    listeners: Sequence[Item], tables: Sequence[Item], clusters: Sequence[Item]
+    listeners: Sequence[Item], tables: Sequence[Item], policies: Sequence[Item], clusters: Sequence[Item]
 ) -> Iterator[Problem]:
     targets = {
         item.value.name: {cluster for rule in item.value.rules for _, cluster in rule.clusters} for item in tables
     }
-    found = loops([item.value for item in listeners], targets, [item.value for item in clusters])
+    of_policies = {item.value.name: {cluster for _, cluster in item.value.clusters} for item in policies}
+    found = loops([item.value for item in listeners], targets, of_policies, [item.value for item in clusters])
     for number, index, listener in found:
         name, address = clusters[number].value.name, clusters[number].value.members[index].address
         yield clusters[number].problem(

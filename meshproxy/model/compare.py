@@ -30,7 +30,7 @@ def diff(old: Config, new: Config) -> list[str]:
 def _parts(config: Config) -> dict[str, Any]:
     """Everything that is named in a diff, under its name there. A part that is absent is not in it."""
     sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    named = {what: sections.pop(f"{what}s") for what in ("listener", "route", "cluster")}
+    named = {what: sections.pop(f"{what}s") for what in ("listener", "route", "bridge", "cluster")}
     return {
         **{name: section for name, section in sections.items() if section is not None},
         **{f"{what} {part.name}": part for what, parts in named.items() for part in parts},
@@ -102,6 +102,9 @@ def _secrets(config: Config) -> Iterator[_Held]:
         client = cluster.tls
         if client is not None and isinstance(client.key, Secret):
             yield _Held(f"clusters.{cluster.name}.tls.key", client.certificate, client.key)
+        if cluster.mqtt.password is not None:
+            whom = (tuple([endpoint.address for endpoint in cluster.members]), client, cluster.mqtt.user)
+            yield _Held(f"clusters.{cluster.name}.mqtt.password", whom, cluster.mqtt.password)
     for table in config.routes:
         for place, rule in enumerate(table.rules):
             for number, each in enumerate(rule.filters):

@@ -15,9 +15,13 @@ from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Nam
 from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
+from meshproxy.model.bridge import Bridge
+from meshproxy.model.broker import Broker
 from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, PLAIN_UPSTREAM_HTTP, Http, Peer, UpstreamHttp
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
+from meshproxy.model.mqtt import MqttPolicy
+from meshproxy.model.mqtt_upstream import PLAIN_UPSTREAM_MQTT, UpstreamMqtt
 from meshproxy.model.overload import Overload
 from meshproxy.model.routes import RouteTable
 from meshproxy.model.sidecar import PLAIN_COMPAT, PLAIN_SIDECAR, Compat, Sidecar
@@ -42,20 +46,20 @@ from meshproxy.schema.kinds import (
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Items, Keyed
 
-IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0}
+IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0, "mqtt": 0.0}
 """How long a connection or session may be silent where nothing is said."""
 HEAD_WITHIN = 10.0
 HANDSHAKE_WITHIN = 10.0
+DETECT_WITHIN = 3.0
 
 _LATER_PROTOCOLS = {
-    "mqtt": "MQTT",
     "redis": "the Redis proxy",
     "dns": "the DNS proxy",
-    "auto": "telling protocols apart",
 }
 
 Protocol = Annotated[
-    Literal["http", "tcp", "tls", "udp"], choice("http", "tcp", "tls", "udp", reserved=_LATER_PROTOCOLS)
+    Literal["http", "tcp", "tls", "udp", "mqtt", "auto"],
+    choice("http", "tcp", "tls", "udp", "mqtt", "auto", reserved=_LATER_PROTOCOLS),
 ]
 Codec = Annotated[Literal["own", "h11", "h2"], choice("own", "h11", "h2")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
@@ -160,6 +164,10 @@ class Timeouts:
         "for TLS: how long the handshake may take, and the first bytes of a client that tell what it speaks; "
         "absent: 10s",
     ] = None
+    detect: Annotated[
+        PositiveDuration | None,
+        "for auto: how long the first bytes may take that tell what is spoken; then it is taken for tcp; absent: 3s",
+    ] = None
 
     def over(self, default: Timeouts) -> Timeouts:
         """These, with what is absent taken from `default`."""
@@ -220,9 +228,11 @@ class Chain:
     """Where a part of a listener's connections goes."""
 
     match: Annotated[Match, "which connections; empty: all of them"] = Match()
-    protocol: Annotated[Protocol | None, "what is spoken on them: http, tcp or tls; absent: as on the listener"] = None
-    cluster: Annotated[Name | None, "for tcp and tls: where they go; absent: the listener's cluster"] = None
-    routes: Annotated[Name | None, "for http: the table that decides; absent: the listener's"] = None
+    protocol: Annotated[
+        Protocol | None, "what is spoken on them: http, tcp, tls or auto; absent: as on the listener"
+    ] = None
+    cluster: Annotated[Name | None, "for tcp, tls and auto: where they go; absent: the listener's cluster"] = None
+    routes: Annotated[Name | None, "for http and auto: the table that decides; absent: the listener's"] = None
     tls: Annotated[
         Annotated[tuple[ServerTls, ...], Items(one=True)] | None,
         "TLS ends here; a list: by server name; an empty list: it does not; absent: as on the listener",
@@ -230,25 +240,31 @@ class Chain:
     permissive: Annotated[Bool | None, "plain connections are served too; absent: as on the listener"] = None
     timeouts: Annotated[Timeouts, "what is absent is taken from the listener"] = Timeouts()
     authorize: Annotated[
-        tuple[Callers, ...] | None, "for tcp and tls: who is let in, by identity; absent: as on the listener"
+        tuple[Callers, ...] | None, "for tcp, tls and auto: who is let in, by identity; absent: as on the listener"
     ] = None
     filters: Annotated[tuple[ChainFilter, ...], "what is done to every connection; each kind once"] = ()
+    mqtt: Annotated[Name | None, "for mqtt and auto: the policy that decides; absent: the listener's"] = None
 
     def of(self, listener: Listener) -> Chain:
         """In full: what is absent is taken from its listener, where the protocol has a use for it."""
         protocol = self.protocol or listener.protocol
         http = protocol == "http"
-        own = Timeouts(IDLE[protocol], 0.0, HEAD_WITHIN, 0.0, HANDSHAKE_WITHIN)
+        own = Timeouts(IDLE.get(protocol), 0.0, HEAD_WITHIN, 0.0, HANDSHAKE_WITHIN, DETECT_WITHIN)
         return replace(
             self,
             protocol=protocol,
             cluster=self.cluster if http else self.cluster or listener.cluster,
-            routes=self.routes or listener.routes if http else self.routes,
+            routes=self.routes or listener.routes if http or protocol == "auto" else self.routes,
+            mqtt=self.mqtt or listener.mqtt if protocol in ("mqtt", "auto") else self.mqtt,
             tls=listener.tls if self.tls is None else self.tls,
             permissive=listener.permissive if self.permissive is None else self.permissive,
             timeouts=self.timeouts.over(listener.timeouts).over(own),
             authorize=listener.authorize if self.authorize is None and not http else self.authorize,
         )
+
+    def told(self, protocol: Literal["http", "tcp"]) -> Chain:
+        """One in full of `auto`, for those of whom it is known what they speak."""
+        return replace(self, protocol=protocol, timeouts=self.timeouts.over(Timeouts(IDLE[protocol])))
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +277,8 @@ class Listener:
     ]
     protocol: Annotated[Protocol, "what is spoken; a chain may differ"]
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
-    routes: Annotated[Name | None, "for http: the table of routes that decides, a name under `routes`"] = None
+    routes: Annotated[Name | None, "for http and auto: the table of routes that decides, a name under `routes`"] = None
+    mqtt: Annotated[Name | None, "for mqtt and auto: the policy that decides, a name under `mqtt`"] = None
     tls: Annotated[
         tuple[ServerTls, ...],
         Items(one=True),
@@ -282,7 +299,8 @@ class Listener:
     ] = "own"
     authorize: Annotated[
         tuple[Callers, ...] | None,
-        "for tcp and tls: who is let in, by identity; what any of these admits, and nobody else; absent: everybody",
+        "for tcp, tls and auto: who is let in, by identity; what any of these admits, and nobody else; "
+        "absent: everybody",
     ] = None
     transparent: Annotated[
         Bool,
@@ -293,13 +311,13 @@ class Listener:
     @property
     def outcomes(self) -> tuple[Chain, ...]:
         """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
-        last = (Chain(),) if self.cluster or self.routes else ()
+        last = (Chain(),) if self.cluster or self.routes or self.mqtt else ()
         return tuple(chain.of(self) for chain in (*self.chains, *last))
 
     @property
     def speaks_http(self) -> bool:
         """Itself, or on any chain."""
-        return "http" in (self.protocol, *(chain.protocol for chain in self.chains))
+        return not {"http", "auto"}.isdisjoint((self.protocol, *(chain.protocol for chain in self.chains)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +371,7 @@ class Cluster:
     breaker: Annotated[Breaker, "how much is asked of it, and when it is left alone"] = PLAIN_BREAKER
     http: Annotated[UpstreamHttp, "how HTTP is spoken to endpoints"] = PLAIN_UPSTREAM_HTTP
     pool: Annotated[Pool, "for http: connections that are used again"] = Pool()
+    mqtt: Annotated[UpstreamMqtt, "how the proxy itself speaks MQTT to endpoints"] = PLAIN_UPSTREAM_MQTT
     keepalive: Annotated[Bool, "whether idle connections to endpoints are probed by TCP keep-alive"] = True
     proxy_protocol: Annotated[ProxyVersion | None, "the PROXY protocol header to send; absent: none"] = None
     hash: Annotated[
@@ -407,11 +426,14 @@ class Config:
     overload: Annotated[Overload | None, "when there is too much to do; absent: never"] = None
     dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
     sources: Annotated[tuple[Source, ...], "control planes that are asked for more, each for a layer of its own"] = ()
+    broker: Annotated[Broker | None, "a broker of MQTT that runs beside the proxy; absent: none"] = None
     sidecar: Annotated[Sidecar, "where policy in the words of a mesh is put in force, and by whom"] = PLAIN_SIDECAR
     compat: Annotated[Compat, "the ways of other sidecars"] = PLAIN_COMPAT
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
     routes: Annotated[tuple[RouteTable, ...], Keyed("name"), "which HTTP request goes where, by name"] = ()
+    mqtt: Annotated[tuple[MqttPolicy, ...], Keyed("name"), "how clients of MQTT are served, by name"] = ()
+    bridges: Annotated[tuple[Bridge, ...], "topics of MQTT that go from one cluster of brokers to another"] = ()
     clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
 
     @property
@@ -424,5 +446,5 @@ class Config:
                 yield from redis.names
 
 
-PROCESS = ("workers", "admin", "status", "state", "sources")
+PROCESS = ("workers", "admin", "status", "state", "sources", "broker")
 """The sections that belong to the process: a running one keeps them."""

@@ -9,11 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.matching import Authority, GrpcService, Method, Value
 from meshproxy.model.routes import Location, field_problems
-from meshproxy.schema.kinds import Bool, Port, PositiveDuration, Scalar, refuse, whole
+from meshproxy.schema.kinds import (
+    Bool,
+    Port,
+    PositiveDuration,
+    Scalar,
+    SecretText,
+    Text,
+    choice,
+    refuse,
+    whole,
+)
 from meshproxy.schema.shapes import AT_LEAST_ONE, Path
 
 MOST_BYTES = 1024
@@ -114,13 +124,23 @@ class GrpcCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class MqttCheck:
+    """A session of MQTT that has to be taken, and a PINGREQ that has to be answered."""
+
+    version: Annotated[Literal["3.1.1", "5"], choice("3.1.1", "5"), "in which version"] = "3.1.1"
+    user: Annotated[Text | None, "the user name that is said; absent: none"] = None
+    password: Annotated[SecretText | None, "with `user`: the password that is shown"] = None
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
-    """How endpoints are checked: by a request where there is a `path`, by a call where there is `grpc`, else by a
-    connection."""
+    """How endpoints are checked: by a request where there is a `path`, by a call where there is `grpc`, by a session
+    where there is `mqtt`, else by a connection."""
 
     path: Annotated[Location | None, "what HTTP is asked for; absent: it is enough to be connected"] = None
     method: Annotated[Method | None, "with `path`: how; absent: GET"] = None
     grpc: Annotated[GrpcCheck | None, "a call by gRPC's protocol for checks, instead of a `path`"] = None
+    mqtt: Annotated[MqttCheck | None, "a session of MQTT, instead of a `path`"] = None
     host: Annotated[
         Authority | None, "with `path` or `grpc`: of which host; absent: the address that is checked"
     ] = None
@@ -176,12 +196,16 @@ def problems(health: Health | None, outlier: Outlier | None) -> Found:
 
 def _health_problems(said: Health) -> Found:
     http = said.path is not None
-    if said.grpc is not None:
-        for name in ("path", "send"):
+    for way, good in (("grpc", "SERVING"), ("mqtt", "PINGRESP")):
+        if getattr(said, way) is None:
+            continue
+        for name in ("path", "send") if way == "grpc" else ("path", "grpc", "send"):
             if getattr(said, name) is not None:
-                yield ("grpc",), f"`grpc` and `{name}` are two ways to ask: say one of them"
+                yield (way,), f"`{way}` and `{name}` are two ways to ask: say one of them"
         if said.expect != Expect():
-            yield ("expect",), "`expect` and `grpc` do not go together: what has to come back is SERVING"
+            yield ("expect",), f"`expect` and `{way}` do not go together: what has to come back is {good}"
+    if said.mqtt is not None and said.mqtt.password is not None and said.mqtt.user is None:
+        yield ("mqtt", "password"), "`password` needs a `user`"
     for name in ("method", "host", "headers"):
         if getattr(said, name) and not http and not (said.grpc is not None and name == "host"):
             yield (name,), f"`{name}` needs a `path`: without one nothing is asked for"
@@ -191,7 +215,7 @@ def _health_problems(said: Health) -> Found:
         yield ("expect", "statuses"), f"`statuses` has {len(said.expect.statuses)} entries, more than {MOST_RANGES}"
     if said.send is not None and http:
         yield ("send",), "`send` and `path` are two ways to ask: say one of them"
-    elif said.send is not None and said.expect.body is None:
+    elif said.send is not None and said.expect.body is None and said.mqtt is None:
         yield ("send",), "`send` needs an `expect`: nothing would come of it"
     if said.method == "CONNECT":
         yield ("method",), "`method` CONNECT asks for a tunnel"

@@ -16,16 +16,21 @@ Loop = tuple[int, int, Listener]
 
 
 Tables = Mapping[str, Iterable[str]]
-"""The clusters to which a table of routes may lead."""
+"""The clusters to which a table of routes, or a policy of MQTT, may lead."""
 
 
-def loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Cluster]) -> Iterator[Loop]:
+def loops(
+    listeners: Sequence[Listener], tables: Tables, policies: Tables, clusters: Sequence[Cluster]
+) -> Iterator[Loop]:
     """Every endpoint on the way from a listener to itself. Where names and other hosts lead is not known here."""
     for datagrams in (False, True):
-        yield from _loops([each for each in listeners if (each.protocol == "udp") is datagrams], tables, clusters)
+        some = [each for each in listeners if (each.protocol == "udp") is datagrams]
+        yield from _loops(some, tables, policies, clusters)
 
 
-def _loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Cluster]) -> Iterator[Loop]:
+def _loops(
+    listeners: Sequence[Listener], tables: Tables, policies: Tables, clusters: Sequence[Cluster]
+) -> Iterator[Loop]:
     at = {address: listener for listener in listeners for address in listener.listen}
     doors = {(address.port, address.path) for address in at}
     steps = [
@@ -42,7 +47,7 @@ def _loops(listeners: Sequence[Listener], tables: Tables, clusters: Sequence[Clu
     for listener in {listener.name: listener for _, _, listener in steps}.values():
         parts: list[Listener | Chain] = [listener, *listener.chains]
         for said in parts:
-            names = tables.get(said.routes or "", (said.cluster,))
+            names = {said.cluster, *tables.get(said.routes or "", ()), *policies.get(said.mqtt or "", ())}
             ways["listener", listener.name].update(("cluster", name) for name in names)
     circle = _circles(ways)
     for number, index, listener in steps:

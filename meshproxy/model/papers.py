@@ -1,4 +1,4 @@
-"""Papers: the certificates, keys and lists that a configuration uses, and where it says so.
+"""Papers: the certificates, keys, lists and users that a configuration uses, and where it says so.
 
     [use.key for use in uses(config)]      # ["listeners.web.tls.certificate", "listeners.web.tls.key", ...]
     use.file                               # "web.pem", or None: the text itself stands in the configuration
@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from meshproxy.model.authenticate import Credential
 from meshproxy.model.config import Config
 from meshproxy.model.tls import ClientTls, ServerTls, is_inline
 from meshproxy.schema.kinds import Secret
 from meshproxy.schema.shapes import Path, path_text
 
-Role = Literal["certificate", "key", "client_ca", "ca", "crl"]
+Role = Literal["certificate", "key", "client_ca", "ca", "crl", "users", "keys"]
 ROLES: tuple[Role, ...] = ("certificate", "key", "client_ca", "ca", "crl")
+"""In TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,8 @@ class Use:
     """In its document."""
     role: Role
     source: str | Secret
+    algorithms: tuple[str, ...] = ()
+    """Of `keys`: what they are for."""
 
     @property
     def key(self) -> str:
@@ -60,6 +64,8 @@ def uses(config: Config) -> Iterator[Use]:
     for cluster in config.clusters:
         if cluster.tls is not None:
             yield from _of(cluster.name, ("clusters", cluster.name, "tls"), (cluster.tls,))
+    for policy in config.mqtt:
+        yield from of_credentials(policy.name, ("mqtt", policy.name, "authenticate"), policy.authenticate or ())
     for number, source in enumerate(config.sources):
         if source.tls is not None:
             yield from _of(source.name, ("sources", number, "tls"), (source.tls,))
@@ -72,3 +78,13 @@ def _of(name: str, path: Path, several: tuple[ServerTls | ClientTls, ...]) -> It
             source = getattr(said, role, None)
             if source is not None:
                 yield Use(name, (*at, role), role, source)
+
+
+def of_credentials(name: str, path: Path, several: tuple[Credential, ...]) -> Iterator[Use]:
+    """The files by which a list `authenticate` knows clients."""
+    for number, said in enumerate(several):
+        at: Path = (*path, number)
+        if said.users is not None:
+            yield Use(name, (*at, "users"), "users", said.users)
+        if said.jwt is not None:
+            yield Use(name, (*at, "jwt", "keys"), "keys", said.jwt.keys, said.jwt.algorithms)

@@ -195,6 +195,10 @@ class Conn:
         """Leave what comes next in the kernel until `start`."""
         self._pause(_NOT_STARTED)
 
+    def unread_end(self) -> None:
+        """The peer's end was heard by one who hands the connection on: the next one hears of it too, once it reads."""
+        self._resume(_ENDED)
+
     def hold(self) -> None:
         """Whom this feeds is full."""
         self._pause(_PEER_FULL)

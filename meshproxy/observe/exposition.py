@@ -19,7 +19,8 @@ class Metric(NamedTuple):
     type: Literal["counter", "gauge", "histogram"]
     scope: Literal[
         "process", "config", "source", "certificate", "health", "worker", "stage", "listener", "answers", "code",
-        "call", "filter", "mirror", "cluster", "endpoint", "doubt",
+        "call", "filter", "mirror", "mqtt", "topic", "cluster", "endpoint", "doubt", "bridge", "uplink", "own",
+        "spool",
     ]
     field: str
     help: str
@@ -44,9 +45,15 @@ SCOPE_LABELS = {
     "call": ("listener", "route", "cluster", "service", "method"),
     "filter": ("listener", "filter"),
     "mirror": ("listener", "route", "cluster"),
+    "mqtt": ("listener", "policy"),
+    "topic": ("listener", "policy", "topic"),
     "cluster": ("cluster",),
     "endpoint": ("cluster", "endpoint"),
     "doubt": ("cluster", "endpoint", "reason"),
+    "bridge": ("bridge",),
+    "uplink": ("bridge", "side"),
+    "own": ("cluster",),
+    "spool": ("policy", "cluster"),
 }
 
 # fmt: off
@@ -144,6 +151,34 @@ METRICS = (
            "Answers of a mirror, by class of status.", "code"),
     Metric("meshproxy_mirror_dropped_total", "counter", "mirror", "dropped",
            "Copies given up, or not begun.", "reason"),
+    Metric("meshproxy_mqtt_sessions_total", "counter", "mqtt", "sessions_total",
+           "Clients of MQTT that were let in."),
+    Metric("meshproxy_mqtt_sessions_active", "gauge", "mqtt", "sessions_active",
+           "Those that are there now."),
+    Metric("meshproxy_mqtt_refused_total", "counter", "mqtt", "refused",
+           "Clients of MQTT that were not let in, by why.", "reason"),
+    Metric("meshproxy_mqtt_sessions_ended_total", "counter", "mqtt", "ended",
+           "Sessions that ended, by how.", "reason"),
+    Metric("meshproxy_mqtt_messages_in_total", "counter", "mqtt", "messages_in_total",
+           "Messages that clients published."),
+    Metric("meshproxy_mqtt_messages_out_total", "counter", "mqtt", "messages_out_total",
+           "Messages that were delivered to clients."),
+    Metric("meshproxy_mqtt_denied_total", "counter", "mqtt", "denied",
+           "What clients were not allowed to do.", "what"),
+    Metric("meshproxy_mqtt_dropped_total", "counter", "mqtt", "dropped",
+           "Messages that went no further, by why.", "reason"),
+    Metric("meshproxy_mqtt_malformed_total", "counter", "mqtt", "malformed",
+           "Packets of clients that break the protocol, by how.", "fault"),
+    Metric("meshproxy_mqtt_brokers_lost_total", "counter", "mqtt", "lost",
+           "Times that a session lost its broker and its client stayed, by how.", "reason"),
+    Metric("meshproxy_mqtt_sessions_moved_total", "counter", "mqtt", "moved_total",
+           "Times that a session went on with a broker after it had lost one."),
+    Metric("meshproxy_mqtt_in_doubt_total", "counter", "mqtt", "in_doubt_total",
+           "Messages of QoS 2 of which only a broker that was lost knows whether they were passed on."),
+    Metric("meshproxy_mqtt_topic_messages_total", "counter", "topic", "messages_total",
+           "Messages that clients published to the topics of a rule."),
+    Metric("meshproxy_mqtt_topic_bytes_total", "counter", "topic", "bytes_total",
+           "Bytes of their payloads."),
     Metric("meshproxy_cluster_connections_total", "counter", "cluster", "connections_total",
            "Connections made to the cluster."),
     Metric("meshproxy_cluster_connections_active", "gauge", "cluster", "connections_active",
@@ -210,6 +245,62 @@ METRICS = (
            "Bytes read from the endpoint."),
     Metric("meshproxy_endpoint_doubted", "gauge", "doubt", "doubted",
            "Workers that do not pick the endpoint, by why; absent: all pick it."),
+    Metric("meshproxy_bridge_passed_total", "counter", "bridge", "passed",
+           "Messages of MQTT that the other side has taken.", "direction"),
+    Metric("meshproxy_bridge_dropped_total", "counter", "bridge", "dropped",
+           "Messages of MQTT that the other side has not taken, and that are not tried again.", "direction"),
+    Metric("meshproxy_bridge_up", "gauge", "uplink", "up",
+           "1 while the bridge is connected to a broker on this side."),
+    Metric("meshproxy_bridge_lost_total", "counter", "uplink", "lost",
+           "Connections to brokers that were lost, or of no use, by why.", "reason"),
+    Metric("meshproxy_bridge_received_total", "counter", "uplink", "received_total",
+           "Messages that this side has sent to the bridge."),
+    Metric("meshproxy_bridge_repeated_total", "counter", "uplink", "repeated_total",
+           "Messages sent again to this side, since their acknowledgement was lost."),
+    Metric("meshproxy_bridge_in_doubt_total", "counter", "uplink", "in_doubt_total",
+           "Messages of QoS 2 that only a session knows of which is gone; they are taken as delivered."),
+    Metric("meshproxy_bridge_unexpected_total", "counter", "uplink", "unexpected_total",
+           "Acknowledgements of what was never sent to this side."),
+    Metric("meshproxy_bridge_unsubscribed_total", "counter", "uplink", "unsubscribed_total",
+           "Subscriptions that this side has refused."),
+    Metric("meshproxy_mqtt_uplinks_up", "gauge", "own", "up",
+           "Sessions of the proxy's own with brokers, for its clients, that are there now."),
+    Metric("meshproxy_mqtt_uplink_lost_total", "counter", "own", "lost",
+           "Connections of theirs that were lost, or of no use, by why.", "reason"),
+    Metric("meshproxy_mqtt_uplink_published_total", "counter", "own", "published_total",
+           "Messages that they have sent."),
+    Metric("meshproxy_mqtt_uplink_acknowledged_total", "counter", "own", "acknowledged_total",
+           "Messages of QoS 1 and 2 that brokers have taken."),
+    Metric("meshproxy_mqtt_uplink_refused_total", "counter", "own", "refused_total",
+           "Messages that brokers have refused."),
+    Metric("meshproxy_mqtt_uplink_dropped_total", "counter", "own", "dropped_total",
+           "Messages that were sent to nobody: there was no connection, or no room."),
+    Metric("meshproxy_mqtt_uplink_repeated_total", "counter", "own", "repeated_total",
+           "Messages sent again, since their acknowledgement was lost."),
+    Metric("meshproxy_mqtt_uplink_in_doubt_total", "counter", "own", "in_doubt_total",
+           "Messages of QoS 2 that only a session knows of which is gone; they are taken as delivered."),
+    Metric("meshproxy_mqtt_uplink_received_total", "counter", "own", "received_total",
+           "Messages that brokers have sent to them."),
+    Metric("meshproxy_mqtt_spool_waiting", "gauge", "spool", "waiting",
+           "Messages on disk that no broker has taken yet."),
+    Metric("meshproxy_mqtt_spool_bytes", "gauge", "spool", "bytes",
+           "Bytes on disk."),
+    Metric("meshproxy_mqtt_spool_stored_total", "counter", "spool", "stored_total",
+           "Messages that were written and synced."),
+    Metric("meshproxy_mqtt_spool_forwarded_total", "counter", "spool", "forwarded_total",
+           "Messages that a broker has taken."),
+    Metric("meshproxy_mqtt_spool_dropped_total", "counter", "spool", "dropped_total",
+           "The oldest messages, dropped to make room."),
+    Metric("meshproxy_mqtt_spool_refused_total", "counter", "spool", "refused_total",
+           "Messages that were not taken, for want of room."),
+    Metric("meshproxy_mqtt_spool_failed_total", "counter", "spool", "failed_total",
+           "Messages that were not taken, for the disk said no."),
+    Metric("meshproxy_mqtt_spool_damaged_total", "counter", "spool", "damaged_total",
+           "Messages that cannot be read any more."),
+    Metric("meshproxy_mqtt_spool_expired_total", "counter", "spool", "expired_total",
+           "Messages that have waited for too long."),
+    Metric("meshproxy_mqtt_spool_rejected_total", "counter", "spool", "rejected_total",
+           "Messages that the broker has refused for good."),
 )
 # fmt: on
 
@@ -266,6 +357,11 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
         for cluster, of_cluster in snapshot["clusters"].items()
         for name, held in of_cluster["endpoints"].items()
     ]
+    mqtt: list[tuple[tuple[str, ...], Mapping[str, Any]]] = [
+        ((listener, policy), held)
+        for listener, of_listener in snapshot["listeners"].items()
+        for policy, held in of_listener["mqtt"].items()
+    ]
     objects: dict[str, list[tuple[tuple[str, ...], Mapping[str, Any]]]] = {
         "process": [((), snapshot["process"])],
         "config": [((name,), {"relaxed": held}) for name, held in snapshot["process"]["relaxed"].items()],
@@ -306,8 +402,22 @@ def families(snapshot: Mapping[str, Any]) -> list[Family]:
             for route, of_route in of_listener["mirrors"].items()
             for cluster, held in of_route.items()
         ],
+        "mqtt": mqtt,
+        "topic": [((*names, topic), counted) for names, held in mqtt for topic, counted in held["topics"].items()],
         "cluster": [((name,), held) for name, held in snapshot["clusters"].items()],
         "endpoint": endpoints,
+        "own": [((name,), held) for name, held in snapshot["uplinks"].items()],
+        "spool": [
+            ((policy, cluster), held)
+            for policy, of_policy in snapshot["spools"].items()
+            for cluster, held in of_policy.items()
+        ],
+        "bridge": [((name,), held) for name, held in snapshot["bridges"].items()],
+        "uplink": [
+            ((name, side), counted)
+            for name, held in snapshot["bridges"].items()
+            for side, counted in held["sides"].items()
+        ],
         "doubt": [((*names, word), doubt) for names, held in endpoints for word, doubt in held["doubts"].items()],
     }
     found = []

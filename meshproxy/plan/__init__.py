@@ -21,18 +21,23 @@ from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.model.config import HANDSHAKE_WITHIN
 from meshproxy.model.limits import RateLimit
+from meshproxy.model.mqtt import MqttPolicy
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
+from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.bandwidth import SHARED_METERS, connecting, shares_meters
 from meshproxy.plan.bounds import pending_of, requests_of
+from meshproxy.plan.bridge import Span, spans
 from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
+from meshproxy.plan.mqtt import mqtt_service
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.tls import needs_hello, securing
 from meshproxy.relay.authorized import Authorized, admitting
+from meshproxy.relay.auto import AutoService, Looks
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
 from meshproxy.relay.expecting import expecting
 from meshproxy.relay.live import ListenerState
@@ -40,10 +45,8 @@ from meshproxy.relay.onward import Onward
 from meshproxy.relay.rated import Rated
 from meshproxy.relay.tcp import TcpService
 from meshproxy.relay.udp import UdpService, UdpSessions
-from meshproxy.wire import proxy_protocol
-
-ANNOUNCE = {"v1": proxy_protocol.encode_v1, "v2": proxy_protocol.encode_v2, None: None}
-
+from meshproxy.wire.beginning import is_http
+from meshproxy.wire.mqtt import looks_like_connect
 
 Share = Callable[[Place], Sockets]
 """Gives the sockets that a worker serves at a place; called only for places that it does not serve yet."""
@@ -75,6 +78,8 @@ class Snapshot:
     """By the name of a host: which clusters change when it has other addresses."""
     groups: Mapping[str, Group]
     """By the name of a cluster."""
+    bridges: tuple[Span, ...]
+    """Of this worker."""
 
 
 def places(said: model.Listener) -> tuple[Place, ...]:
@@ -150,10 +155,11 @@ def compile_config(
         yield
     listeners = []
     tables = {table.name: table for table in config.routes}
+    policies = {policy.name: policy for policy in config.mqtt}
     for said in config.listeners:
-        listeners.append((yield from _listener(said, config, clusters, tables, claims, rim, share)))
+        listeners.append((yield from _listener(said, config, clusters, tables, policies, claims, rim, share)))
         yield
-    return Snapshot(config, tuple(listeners), named, clusters)
+    return Snapshot(config, tuple(listeners), named, clusters, spans(config, clusters, claims, rim))
 
 
 def _group(said: model.Cluster, claims: Claims, rim: Rim, node: model.Node) -> Group:
@@ -166,6 +172,7 @@ def _listener(
     config: model.Config,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
+    policies: Mapping[str, MqttPolicy],
     claims: Claims,
     rim: Rim,
     share: Share,
@@ -178,7 +185,7 @@ def _listener(
     )
     if said.protocol == "udp":
         return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
-    doors = yield from _tcp_doors(said, config, state, clusters, tables, claims, rim, share)
+    doors = yield from _tcp_doors(said, config, state, clusters, tables, policies, claims, rim, share)
     return Listener(said, doors)
 
 
@@ -188,31 +195,55 @@ def _tcp_doors(
     state: ListenerState,
     clusters: Mapping[str, Group],
     tables: Mapping[str, model.RouteTable],
+    policies: Mapping[str, MqttPolicy],
     claims: Claims,
     rim: Rim,
     share: Share,
 ) -> Generator[None, None, tuple[Door, ...]]:
     trust_domain = config.node.trust_domain
+    opening: list[Callable[[], None]] = []
+    """What else is to be done when this is put in force."""
     acceptors = [_acceptor(place, claims, rim, share) for place in places(said)]
     listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
-    def service(place: int, chain: model.Chain) -> Generator[None, None, Service]:
-        inner: Service
+    def by_routes(chain: model.Chain) -> Generator[None, None, Service]:
+        assert chain.routes is not None
+        table = tables[chain.routes]
+        return (yield from http_service(
+            said, chain, table, clusters, state, claims, rim, config.overload, trust_domain
+        ))  # fmt: skip
+
+    def by_cluster(chain: model.Chain) -> Service:
+        assert chain.cluster is not None
+        group = clusters[chain.cluster]
+        inner = _tcp_service(group, chain.timeouts, state, rim)
+        return Onward(inner, state, listening) if group.config.original else inner
+
+    def by_policy(chain: model.Chain) -> Generator[None, None, Service]:
+        return (yield from mqtt_service(said, chain, policies, clusters, state, claims, rim, config.node, opening))
+
+    def by_beginning(chain: model.Chain) -> Generator[None, None, Service]:
+        told: list[tuple[Looks, Service]] = []
+        if chain.mqtt:
+            told.append((looks_like_connect, (yield from by_policy(chain))))
         if chain.routes:
-            table = tables[chain.routes]
-            inner = yield from http_service(
-                said, chain, table, clusters, state, claims, rim, config.overload, trust_domain
-            )
+            told.append((is_http, (yield from by_routes(chain.told("http")))))
+        tcp = by_cluster(chain.told("tcp")) if chain.cluster else None
+        within = chain.timeouts.detect
+        assert within is not None, "an outcome says everything"
+        return AutoService(state, rim.clock, within, tuple(told), tcp)
+
+    def service(place: int, chain: model.Chain) -> Generator[None, None, Service]:
+        if chain.protocol == "auto":
+            inner = yield from by_beginning(chain)
+        elif chain.protocol == "mqtt":
+            inner = yield from by_policy(chain)
+        elif chain.routes:
+            inner = yield from by_routes(chain)
         else:
-            assert chain.cluster is not None
-            group = clusters[chain.cluster]
-            inner = _tcp_service(group, chain.timeouts, state, rim)
-            if group.config.original:
-                inner = Onward(inner, state, listening)
-            if chain.authorize is not None:
-                inner = Authorized(
-                    admitting(chain.authorize, trust_domain), inner, state, of_identity(rim.log, said.name)
-                )
+            inner = by_cluster(chain)
+        if chain.authorize is not None:
+            inner = Authorized(admitting(chain.authorize, trust_domain), inner, state, of_identity(rim.log, said.name))
         secured = securing(inner, said, place, chain, state, claims, rim)
         rate = _rate_of_chain(said, chain, claims, rim)
         return secured if rate is None else Rated(secured, state, rate)
@@ -240,6 +271,9 @@ def _tcp_doors(
 
         def open_it() -> None:
             state.entry = entry
+            for open_too in opening:
+                open_too()
+            state.clusters = clusters
             live.serve(accept, entry.accept_failed)
 
         return Door(live, open_it, None if urgent else lambda: live.serve(shed, entry.accept_failed))

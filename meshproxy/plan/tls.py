@@ -68,7 +68,7 @@ def securing(
     own = place < len(said.chains) and said.chains[place].tls is not None
     at = f"listeners.{said.name}.chains[{place}].tls" if own else f"listeners.{said.name}.tls"
     several = len(chain.tls) > 1
-    spoken = said.http.versions if chain.protocol == "http" else ()
+    spoken = said.http.versions if chain.routes else ()
     alpn = tuple(word for version, word in ALPN.items() if version in spoken)
     certified = [
         _certified(each, f"{at}[{number}]" if several else at, alpn, claims, rim)

@@ -9,10 +9,12 @@ What was read beyond that goes on with the connection, in its `Origin`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.relay.expecting import Hello
+from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
 from meshproxy.wire import client_hello, proxy_protocol
 
@@ -20,22 +22,34 @@ if TYPE_CHECKING:
     from meshproxy.relay.entry import Entry, ProxyHeader
 
 
+class Desk(Protocol):
+    """Where it arrives."""
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def state(self) -> ListenerState: ...
+
+    def refuse(self, conn: Conn, reason: str) -> None: ...
+
+
 class Arrival(ABC):
     """Whatever goes wrong, it ends in the same way: nobody comes in whose beginning does not make sense in time."""
 
-    __slots__ = ("_buffer", "_conn", "_entry", "_origin", "_over", "_timer")
+    __slots__ = ("_buffer", "_conn", "_desk", "_origin", "_over", "_timer")
 
     reason: str
     """Why it is refused."""
 
-    def __init__(self, entry: Entry, timeout: float, conn: Conn, origin: Origin) -> None:
-        self._entry = entry
+    def __init__(self, desk: Desk, timeout: float, conn: Conn, origin: Origin) -> None:
+        self._desk = desk
         self._conn = conn
         self._origin = origin
         self._buffer = b""
         self._over = False
-        self._timer = entry.clock.after(timeout, self._expired)
-        entry.state.connections.add(self)
+        self._timer = desk.clock.after(timeout, self._expired)
+        desk.state.connections.add(self)
         conn.handler = self
         conn.read_to(self._read)
 
@@ -87,21 +101,22 @@ class Arrival(ABC):
 
     def drain(self) -> None:
         self._leave()
-        self._entry.refuse(self._conn, self.reason)
+        self._desk.refuse(self._conn, self.reason)
 
     def _leave(self) -> None:
         self._over = True
         self._timer.cancel()
-        self._entry.state.connections.discard(self)
+        self._desk.state.connections.discard(self)
 
 
 class Introduced(Arrival):
-    __slots__ = ()
+    __slots__ = ("_entry",)
 
     reason = "proxy_protocol"
 
     def __init__(self, entry: Entry, header: ProxyHeader, conn: Conn, origin: Origin) -> None:
         super().__init__(entry, header.timeout, conn, origin)
+        self._entry = entry
         if header.trusts(origin):
             self.begin()
         else:
@@ -122,12 +137,13 @@ class Introduced(Arrival):
 
 
 class Greeted(Arrival):
-    __slots__ = ("_only_tls",)
+    __slots__ = ("_entry", "_only_tls")
 
     reason = "tls"
 
     def __init__(self, entry: Entry, hello: Hello, conn: Conn, origin: Origin) -> None:
         super().__init__(entry, hello.within, conn, origin)
+        self._entry = entry
         self._only_tls = hello.only_tls
         self.begin()
 

@@ -32,11 +32,14 @@ class Authorized:
     tell: Callable[[Origin], None]
     """Of those who are refused."""
 
-    def behind(self, origin: Origin) -> None:
-        """Who was admitted goes on as it was: nothing in it is ever begun anew."""
+    def behind(self, origin: Origin) -> Service | None:
+        return self.service.behind(origin) if self._admits(origin) else None
+
+    def _admits(self, origin: Origin) -> bool:
+        return any(here is None or here(origin.address) for here in self.admitting[origin.identity or ""])
 
     def start(self, conn: Conn, origin: Origin) -> None:
-        if any(here is None or here(origin.address) for here in self.admitting[origin.identity or ""]):
+        if self._admits(origin):
             self.service.start(conn, origin)
         else:
             self.tell(origin)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, MutableSequence
+from collections.abc import Generator, Mapping, MutableSequence
 from typing import Any, Generic, Protocol, TypeVar
 
+from meshproxy.cluster.cluster import Cluster
 from meshproxy.cluster.endpoint import User, drain_after, end_all
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
@@ -29,6 +30,13 @@ class Chooser(Protocol):
         """The service for a connection, which a connection may ask for anew."""
 
 
+class Named(Protocol):
+    """A cluster of one generation."""
+
+    @property
+    def cluster(self) -> Cluster: ...
+
+
 class Guests:
     """Everybody who is in, through any listener of any generation."""
 
@@ -41,6 +49,11 @@ class Guests:
         self._rank = 0
         self.count = 0
         self.states: set[ListenerState] = set()
+
+    @property
+    def number(self) -> int:
+        """Which worker this is."""
+        return self._number
 
     @property
     def workers(self) -> int:
@@ -67,7 +80,9 @@ class Guests:
 class ListenerState:
     """Live, keyed by the listener's name."""
 
-    __slots__ = ("_clock", "_guests", "_registry", "_retired", "connections", "entry", "limit", "name", "stats")
+    __slots__ = (
+        "_clock", "_guests", "_registry", "_retired", "clusters", "connections", "entry", "limit", "name", "stats",
+    )  # fmt: skip
 
     def __init__(
         self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock, limit: Stock
@@ -78,6 +93,8 @@ class ListenerState:
         self.connections: set[Connection] = set()
         self.entry: Chooser | None = None
         """Of the generation in force."""
+        self.clusters: Mapping[str, Named] = {}
+        """The same: by name, for who has to find another endpoint."""
         self._registry = registry
         self._guests = guests
         self._clock = clock
@@ -138,6 +155,23 @@ class ListenerState:
             self._guests.states.discard(self)
             # It knows this state: a circle, in which all that it leads to would stay.
             self.entry = None
+            self.clusters = {}
+
+
+class OfPolicy(Generic[S]):
+    """Live, keyed by listener and policy: what is counted there."""
+
+    __slots__ = ("_name", "_registry", "stats")
+
+    def __init__(self, registry: dict[str, S], name: str, stats: S) -> None:
+        self.stats = stats
+        self._registry = registry
+        self._name = name
+        registry[name] = stats
+
+    def retire(self, grace: float) -> None:
+        if self._registry.get(self._name) is self.stats:
+            del self._registry[self._name]
 
 
 class OfRoute(Generic[S]):

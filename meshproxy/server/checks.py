@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from secrets import token_hex
 from typing import Literal
 
 from meshproxy.cluster import talk
@@ -25,6 +26,7 @@ from meshproxy.cluster.cluster import DialTo
 from meshproxy.cluster.grpc_talk import GrpcTalk
 from meshproxy.cluster.h2_talk import H2Talk
 from meshproxy.cluster.health import Standing
+from meshproxy.cluster.mqtt_talk import MqttTalk
 from meshproxy.cluster.probe import Probe
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address, Cluster, Config
@@ -267,10 +269,15 @@ class Watch:
         self._timer = None
         said, version = self._said, self._version
         chosen = self._h2() if version == "auto" else None
-        first = self._h2() if version == "h2" else talk.begin(said, self._codec)
+        first = self._h2() if version == "h2" else self._first()
         opening = self._announced if version == "h2" else self._opening
         self._probe = Probe(self._clock, self._dial, opening, first, said.timeout, self._done, chosen)
         self._probe.begin()
+
+    def _first(self) -> talk.Talk | None:
+        said = self._said
+        # Every broker takes so many letters and digits, and two proxies are never the same client.
+        return MqttTalk(said.mqtt, f"meshproxy{token_hex(6)}") if said.mqtt else talk.begin(said, self._codec)
 
     def _h2(self) -> talk.Talk:
         said, now = self._said, self._clock.now

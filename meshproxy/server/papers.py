@@ -12,7 +12,7 @@ It is said once: what is refused is not looked at again before somebody has touc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 
 from meshproxy.core.papers import Paper, survey
@@ -38,6 +38,8 @@ class Held:
     """Keys are among them."""
     marks: Mapping[str, object] = field(default_factory=dict)
     papers: tuple[Paper, ...] = ()
+    credentials: frozenset[str] = frozenset()
+    """Which of the files say by what clients are known."""
 
 
 class Papers:
@@ -71,9 +73,13 @@ class Papers:
         assert self._next is not None, "commit follows prepare"
         before, self.in_force, self._next = self.in_force, self._next, None
         texts = self.in_force.texts
-        if renewed := [path for path in before.texts.keys() & texts.keys() if before.texts[path] != texts[path]]:
+        renewed = {path for path in before.texts.keys() & texts.keys() if before.texts[path] != texts[path]}
+        credentials = renewed & self.in_force.credentials
+        if certificates := renewed - credentials:
             self._process.certificate_renewals["ok"] += 1
-            self._log.info("certificates-renewed", files=" ".join(sorted(renewed)[:MOST_LOGGED]), number=len(renewed))
+            self._tell("certificates-renewed", certificates)
+        if credentials:
+            self._tell("credentials-renewed", credentials)
         self._count()
 
     def abort(self) -> None:
@@ -113,7 +119,11 @@ class Papers:
                 fault(paper.use, f"{wrong}, and is to replace one that is good")
         if problems:
             raise Invalid(bounded(problems))
-        return Held(texts, found, tuple(papers))
+        credentials = frozenset(use.file for use in used if use.file is not None and use.role in ("users", "keys"))
+        return Held(texts, found, tuple(papers), credentials)
+
+    def _tell(self, event: str, files: Set[str]) -> None:
+        self._log.info(event, files=" ".join(sorted(files)[:MOST_LOGGED]), number=len(files))
 
     def _count(self) -> None:
         now = self._clock.wall()

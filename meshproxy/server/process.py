@@ -44,6 +44,7 @@ from meshproxy.sources.files import Files
 from meshproxy.sources.store import Store
 
 if TYPE_CHECKING:
+    from meshproxy.server.broker import Broker
     from meshproxy.server.handover import Offer
     from meshproxy.server.sources import Sources
 
@@ -94,6 +95,7 @@ class Process:
         self._tasks = Tasks()
         self._servers: list[tuple[Server, Bound]] = []
         self._sources: Sources | None = None
+        self._broker: Broker | None = None
 
     @property
     def state(self) -> str:
@@ -130,10 +132,16 @@ class Process:
             from meshproxy.server.sources import Sources
 
             self._sources = Sources(self._reloader, self.fleet, self._stats, self._log)
+        if self._reloader.config.broker is not None:
+            from meshproxy.server.broker import Broker
+
+            self._broker = Broker(self._reloader.config.broker.listen, self._log, self._clock)
         self._serve_admin()
         unused = setting.inherited.close_rest()
         for place in unused:
             self._log.warning("socket-not-needed", address=place.address)
+        if self._broker is not None:
+            self._broker.start()
         self._tasks.begin(self._watch())
         if self._sources is not None:
             self._sources.begin(self._tasks)
@@ -159,6 +167,8 @@ class Process:
             self._offer.close()
         self._tasks.cancel()
         self.fleet.close()
+        if self._broker is not None:
+            self._broker.close()
         for server, bound in self._servers:
             await server.close()
             bound.release()

@@ -123,6 +123,9 @@ class Worker:
         retiring = claims.commit(snapshot.config.drain.timeout)
         self._settle()
         await in_slices(retiring)
+        for span in snapshot.bridges:
+            # Not before one that is gone has left the brokers: they may know it by the same name.
+            span.open()
         # To let go of ten thousand rules takes a moment too: it is not the moment of the swap.
         await asyncio.sleep(0)
         del before
@@ -222,6 +225,7 @@ class Worker:
     async def drain(self, within: float) -> None:
         """Let nobody in any more, and return when everybody has left or the time is over.  There is no way back."""
         self.close_doors()
+        self._halt_bridges()
         for state in tuple(self._guests.states):
             state.leave()
         end = self._clock.now() + within
@@ -232,10 +236,15 @@ class Worker:
         for door in self._doors:
             door.live.close()
 
+    def _halt_bridges(self) -> None:
+        for span in self.current.bridges if self.current is not None else ():
+            span.live.halt()
+
     def close(self) -> None:
         """End everything now."""
         self._shedding.close()
         self.close_doors()
+        self._halt_bridges()
         for state in tuple(self._guests.states):
             state.drain()
         self._http.close()

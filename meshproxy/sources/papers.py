@@ -1,4 +1,4 @@
-"""Certificates, keys and lists, read from the files that a configuration names.
+"""Certificates, keys, lists and users, read from the files that a configuration names.
 
     known = marks(["web.pem", "web.key"])
     texts = read([*uses(config)], fault)        # {"web.pem": "-----BEGIN ...", ...}: each file once
@@ -19,6 +19,8 @@ from meshproxy.model.papers import Use
 from meshproxy.sources.regular import open_regular
 
 LARGEST_PAPER = 1 << 20
+LARGEST_USERS = 16 << 20
+"""A hundred thousand of them."""
 MOST_BYTES = 32 << 20
 """Of all of them together: every worker is told all that is in them."""
 
@@ -45,20 +47,23 @@ def read(uses: Iterable[Use], fault: Fault) -> dict[str, str]:
     texts: dict[str, str] = {}
     total = 0
     for path, use in first.items():
+        largest = LARGEST_USERS if use.role == "users" else LARGEST_PAPER
         try:
             with open_regular(Path(path)) as file:
-                data = file.read(LARGEST_PAPER + 1)
+                data = file.read(largest + 1)
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
             fault(use, f"cannot be read: {reason or error}")
             continue
         total += len(data)
-        if len(data) > LARGEST_PAPER:
-            fault(use, f"has more than {LARGEST_PAPER >> 20} MiB")
+        if len(data) > largest:
+            fault(use, f"has more than {largest >> 20} MiB")
         elif total > MOST_BYTES:
             fault(use, f"is too much: all files together have more than {MOST_BYTES >> 20} MiB")
             break
         else:
-            # All of PEM is ASCII, but words beside it need not be.
-            texts[path] = data.decode("ascii", "backslashreplace")
+            # All of PEM is ASCII, but words beside it need not be. Users have names in all scripts, and a secret is any
+            # bytes, of which none may be lost.
+            exact = use.role in ("users", "keys")
+            texts[path] = data.decode("utf-8", "surrogateescape") if exact else data.decode("ascii", "backslashreplace")
     return texts

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import importlib.util
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -21,6 +23,7 @@ from typing import Any
 import pytest
 
 from meshproxy.cli import main
+from tests.e2e.cradle import Forked, cradle
 
 LONGEST = 20.0
 
@@ -57,21 +60,25 @@ class Running:
         *options: str,
         loop: str = "auto",
         hurry: dict[str, float] | None = None,
+        anew: bool = False,
     ) -> None:
-        """`hurry` are names of constants, and for how many seconds it waits instead."""
+        """`hurry` are names of constants, and for how many seconds it waits instead; who is started `anew` is not
+        forked, and loads all modules itself."""
         self.directory = directory
         self.admin = str(directory / "admin.sock")
         self.file = directory / "meshproxy.json"
         self.log = directory / "log"
         if config is not None:
             self.write(config)
-        command = ["tests.e2e.hurried", json.dumps(hurry)] if hurry else ["meshproxy"]
+        arguments = ["run", "-c", str(self.file), "--loop", loop, *options]
+        env = {**os.environ, "XDG_STATE_HOME": ""}
+        self.process: subprocess.Popen[bytes] | Forked
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *command, "run", "-c", str(self.file), "--loop", loop, *options],
-                stderr=log,
-                env={**os.environ, "XDG_STATE_HOME": ""},
-            )
+            if anew:
+                assert not hurry
+                self.process = subprocess.Popen([sys.executable, "-m", "meshproxy", *arguments], stderr=log, env=env)
+            else:
+                self.process = cradle().start(arguments, log, env, hurry)
 
     def write(self, config: dict[str, Any]) -> None:
         whole = {"admin": {"listen": f"unix:{self.admin}"}, "drain": {"delay": 0, "timeout": "5s"}, **config}
@@ -145,9 +152,14 @@ class Start:
         self._started: list[Running] = []
 
     def __call__(
-        self, config: dict[str, Any] | None, *options: str, wait: bool = True, hurry: dict[str, float] | None = None
+        self,
+        config: dict[str, Any] | None,
+        *options: str,
+        wait: bool = True,
+        hurry: dict[str, float] | None = None,
+        anew: bool = False,
     ) -> Running:
-        running = Running(self.directory, config, *options, loop=self._loop, hurry=hurry)
+        running = Running(self.directory, config, *options, loop=self._loop, hurry=hurry, anew=anew)
         self._started.append(running)
         if wait:
             poll(running.ready, "ready")
@@ -217,3 +229,22 @@ def echo() -> Iterator[Echo]:
     server = Echo()
     yield server
     server.sock.close()
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Its seed stands with a test that fails."""
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def bounded(often: Callable[[int, int], int]) -> Callable[[Coroutine[Any, Any, None]], None]:
+    """Runs a scenario that would otherwise wait for ever for what does not come."""
+
+    async def limited(scenario: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(often(60, 900)):
+            await scenario
+
+    return lambda scenario: asyncio.run(limited(scenario))

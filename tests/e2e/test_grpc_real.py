@@ -276,7 +276,7 @@ def test_many_calls_at_once(client: Client) -> None:
 
 def test_many_talks_at_once(client: Client) -> None:
     def talk(number: int) -> bool:
-        messages = [b"%d %d" % (number, turn) for turn in range(100)]
+        messages = [b"%d %d" % (number, turn) for turn in range(30)]
         return list(client.both("Talk")(iter(messages), timeout=LONGEST)) == [message[::-1] for message in messages]
 
     with futures.ThreadPoolExecutor(30) as several:

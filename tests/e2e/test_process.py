@@ -43,7 +43,7 @@ def exchange(sock: socket.socket, data: bytes) -> None:
 
 
 def test_sigterm_drains_and_exits_0(start: Start, echo: Any) -> None:
-    proxy = start(config(echo, drain={"delay": "300ms", "timeout": "10s"}))
+    proxy = start(config(echo, drain={"delay": "300ms", "timeout": "10s"}), anew=True)
     address = proxy.address()
     with proxy.connect() as held:
         exchange(held, b"before")
@@ -135,6 +135,7 @@ def test_exit_codes(start: Start, echo: Any, tmp_path: Path) -> None:
             "clusters": {"up": {"endpoints": []}},
         },
         wait=False,
+        anew=True,
     )
     assert clash.exit_code() == 4
     assert f"listeners[in].listen: {taken}: Address already in use" in clash.log.read_text()
@@ -281,7 +282,7 @@ def test_thousands_of_connections_cost_bounded_memory(
     try:
         said = config(echo)
         said["clusters"]["up"]["endpoints"] = ["{}:{}".format(*upstream.getsockname())]
-        proxy = start(said)
+        proxy = start(said, anew=True)
         address, before = proxy.address(), proxy.rss_kib()
         accepted = []
         for _ in range(wanted):
@@ -316,7 +317,7 @@ def test_a_serving_process_carries_only_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_a_signal_before_it_is_ready_drains_it_too(start: Start, echo: Any) -> None:
-    proxy = start(config(echo), wait=False)
+    proxy = start(config(echo), wait=False, anew=True)
     # The handler is there as soon as the signal is caught, which the kernel shows.
     status = Path(f"/proc/{proxy.process.pid}/status")
 

@@ -42,11 +42,18 @@ MIB = 1 << 20
 PAIRS = [("near", "h1"), ("near", "h2"), ("far", "h1"), ("far", "h2")]
 
 
+def dialled(address: Address) -> socket.socket:
+    """Who says its frames one by one does not wait until each of them is acknowledged."""
+    sock = socket.create_connection(address, LONGEST)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
 class Line:
     """A connection of HTTP/1.1 that is becoming a WebSocket."""
 
     def __init__(self, address: Address) -> None:
-        self.sock = socket.create_connection(address, LONGEST)
+        self.sock = dialled(address)
         offering = ClientProtocol(parse_uri("ws://{}:{}/".format(*address)), max_size=None)
         offering.send_request(offering.connect())
         self.protocol: Protocol = offering
@@ -114,7 +121,7 @@ class Shared:
     """A connection of HTTP/2 with many WebSockets."""
 
     def __init__(self, address: Address) -> None:
-        self.sock = socket.create_connection(address, LONGEST)
+        self.sock = dialled(address)
         config = H2Configuration(client_side=True, validate_outbound_headers=False)
         self.h2 = H2Connection(config)
         self.h2.initiate_connection()

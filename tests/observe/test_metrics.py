@@ -15,6 +15,7 @@ from meshproxy.observe.exposition import METRICS, Family, Sample, expose, famili
 from meshproxy.observe.metrics import (
     CLOSED,
     AnswerStats,
+    BridgeStats,
     ClusterStats,
     EndpointStats,
     FilterStats,
@@ -22,9 +23,13 @@ from meshproxy.observe.metrics import (
     Histogram,
     ListenerStats,
     MirrorStats,
+    MqttStats,
     ProcessStats,
     SourceStats,
+    SpoolStats,
     Stats,
+    TopicStats,
+    UplinkStats,
 )
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
@@ -59,6 +64,14 @@ def busy_stats() -> Stats:
     books.endpoints["127.0.0.1:9090"] = EndpointStats()
     books.endpoints["127.0.0.1:9090"].connections_active += 1
     books.endpoints["127.0.0.1:9090"].doubts = frozenset({"health"})
+    mqtt = web.mqtt["plant"] = MqttStats()
+    mqtt.malformed["bad_topic"] += 1
+    mqtt.topics["telemetry"] = TopicStats()
+    stats.bridges["site"] = BridgeStats()
+    stats.bridges["site"].sides["local"].lost["reset"] += 1
+    stats.uplinks["brokers"] = UplinkStats()
+    stats.uplinks["brokers"].lost["reset"] += 1
+    stats.spools["plant"] = {"brokers": SpoolStats()}
     return stats
 
 

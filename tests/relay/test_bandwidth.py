@@ -13,6 +13,9 @@ from meshproxy.model import Config, Document, combine, decode
 from meshproxy.net.shaped import ShapedConn
 from tests.relay.conversation import config, head_of, heard, idle
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

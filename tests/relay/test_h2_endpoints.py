@@ -18,6 +18,9 @@ from tests.relay.conversation import answered, config, head_of, heard, idle
 from tests.relay.h2_peer import reached
 from tests.relay.test_http_filters import extended
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 Run = Callable[[Coroutine[Any, Any, None]], None]
 World = Callable[[], Any]
 Upstream = Callable[[], Any]

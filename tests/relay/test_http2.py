@@ -13,6 +13,9 @@ from meshproxy.errors import Invalid
 from tests.relay.conversation import answered, config, ended, head_of, heard, idle
 from tests.relay.http2 import Speaker, speaking
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

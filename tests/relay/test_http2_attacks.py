@@ -27,6 +27,9 @@ from tests.relay.raw_h2 import (
 )
 from tests.relay.test_http_freed import left_by
 
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
 World = Callable[[], Any]
 Upstream = Callable[..., Any]
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -140,6 +140,8 @@ BROKEN: list[tuple[str, bytes]] = [
 
 FLOODS = {"PING", "SETTINGS", "acknowledgements", "GOAWAY", "WINDOW_UPDATE", "PRIORITY", "DATA of nothing",
           "unknown frames"}  # fmt: skip
+BEHIND_A_WHOLE = {"204 with a body": (204, b""), "304 with a body": (304, b""), "more than was said": (200, b"hello")}
+"""What comes before the fault is all that is due; where it comes in pieces, it has gone on."""
 
 
 async def reached(up: Any) -> Any:
@@ -169,7 +171,8 @@ def test_a_broken_answer_is_502_or_cut(run: Run, world: World, upstream: Upstrea
                     await server.send(piece)
                     await asyncio.sleep(0)
             said = await understood(client)
-            assert said is None or said[0] == 502, said
+            before = BEHIND_A_WHOLE.get(name) if len(pieces) > 1 else None
+            assert said in (None, before) or said[0] == 502, said
             client.close()
             # Another client, on the same connection or on another, gets its own
             connections = stats.connections_total

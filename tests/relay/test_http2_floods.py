@@ -287,6 +287,8 @@ def test_answers_that_nobody_reads_do_not_pile_up(
 def test_who_takes_none_of_a_hundred_answers_has_a_read_of_each_kept(
     run: Run, world: World, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, window: int
 ) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000)
+
     async def scenario() -> None:
         w, up = world(), upstream()
         await w.apply(config(up.address, rules=RULES))
@@ -298,7 +300,7 @@ def test_who_takes_none_of_a_hundred_answers_has_a_read_of_each_kept(
         async def give(server: Any) -> None:
             await head_of(server)
             with contextlib.suppress(OSError):
-                await server.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9000000\r\n\r\n" + bytes(9_000_000))
+                await server.send(answer)
 
         giving = [asyncio.ensure_future(give(await up.accept())) for _ in range(100)]
         (session,) = found

@@ -211,6 +211,8 @@ class Origin:
         self._up = up
         self.seen: list[Seen] = []
         self.heard = b""
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
         self._tasks = {asyncio.ensure_future(self._accept())}
 
     async def _accept(self) -> None:
@@ -235,6 +237,7 @@ class Origin:
                 elif isinstance(event, h11.EndOfMessage):
                     assert request is not None
                     self.seen.append(Seen(request.method, request.target, dict(request.headers), body))
+                    await self.may_answer.wait()
                     await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
                     parser.send(h11.Response(status_code=200, headers=[("Content-Length", "0")]))
                     parser.send(h11.EndOfMessage())

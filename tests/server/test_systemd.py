@@ -21,7 +21,7 @@ from meshproxy.server.systemd import LONGEST_STATUS, MOST_SOCKETS, Notifier, inh
 
 # Sockets
 
-OUT_OF_THE_WAY = 200
+OUT_OF_THE_WAY = 600
 """The tests have their own files at 3; what is handed over to them begins at the first free descriptor from here."""
 
 

@@ -68,6 +68,8 @@ def _value(said: model.HashKey) -> Value:
         return lambda x: parameters(x.request.target).get(parameter)
     if said.path:
         return lambda x: x.path
+    if said.client_id:
+        return lambda client: client.id.encode() or None
     return _source
 
 

@@ -114,6 +114,12 @@ def test_other_listeners_and_sections_are_told() -> None:
     assert set(lost(found)) == {"listeners[1]", "drain"}
 
 
+def test_a_port_for_several_protocols_is_lost() -> None:
+    found = written({}, listeners=[{**INBOUND, "chains": [{**SERVED, "protocol": "auto", "cluster": BOOKS}]}])
+    assert "listeners[0].chains[0].protocol" in lost(found)
+    assert not found.documents[0]["Inbound"]
+
+
 def test_whom_a_later_rule_lets_in_is_told() -> None:
     rules = [
         {"match": {"hosts": ["books.shop"], "path": {"prefix": "/v1"}}, "cluster": BOOKS, "authorize": []},

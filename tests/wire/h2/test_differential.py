@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from meshproxy.wire.h2 import Limits, Role
 from meshproxy.wire.h2.frames import PREFACE, PREFIX
 from meshproxy.wire.h2.reference import ReferenceEngine
+from tests.examples import examples
 from tests.wire.h2.heard import GET, HELLO, OK, Owner, frame, head
 from tests.wire.h2.talkers import Fields, Ours, Talker, Theirs, Transcript
 
@@ -153,7 +154,7 @@ RESIZES = st.tuples(st.just("resize"), st.integers(0, 1), st.just(0), st.integer
 
 
 @pytest.mark.parametrize("pair", PAIRS)
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(acts=st.lists(st.one_of(SAYS, SAYS, SAYS, RESIZES), min_size=5, max_size=60))
 def test_each_hears_what_the_other_has_said(pair: str, acts: list[tuple[str, int, int, int]]) -> None:
     conversation = Conversation(PAIRS[pair]())
@@ -181,7 +182,7 @@ def held(owner: Owner) -> int:
 
 
 @pytest.mark.parametrize("role", Role)
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     frames=st.lists(st.one_of(FRAMES, FRAMES, st.binary(max_size=30)), max_size=40),
     piece=st.sampled_from([1, 10, 1000, 1 << 20]),
@@ -202,7 +203,7 @@ def test_nothing_is_raised_and_little_is_held(role: Role, frames: list[bytes], p
     assert len(owner.faults) == owner.engine.over
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@examples(100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(at=st.integers(0, 400), byte=st.integers(0, 255), more=st.binary(max_size=20))
 def test_a_conversation_with_a_byte_changed(at: int, byte: int, more: bytes) -> None:
     theirs = Theirs(Role.CLIENT)

@@ -52,6 +52,9 @@ class Side:
             self.listener["http"].take()
         for place, chain in enumerate(self._listener.outcomes):
             there = self.listener["chains"][place]
+            if chain.protocol == "auto":
+                (there or self.listener)["protocol"].lose("FSM says of each port what is spoken there")
+                continue
             for key in ("protocol", "routes", "cluster"):
                 (there if there[key] else self.listener)[key].take()
             yield chain, there or self.listener

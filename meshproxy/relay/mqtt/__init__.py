@@ -1,0 +1,1 @@
+"""Clients of MQTT and the brokers that serve them."""
