@@ -53,6 +53,10 @@ class Line(asyncio.Protocol):
     def __init__(self, client: Client) -> None:
         self._client = client
         self._frames = Frames(1 << 24)
+        loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[int | None] = loop.create_future()
+        """The code of the CONNACK, or nothing if there was none."""
+        self.gone: asyncio.Future[None] = loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -62,13 +66,13 @@ class Line(asyncio.Protocol):
         try:
             data, cuts = self._frames.feed(data)
             for cut in cuts:
-                heard(decode(level, data, *cut))
+                heard(self, decode(level, data, *cut))
         except Malformed as error:
             self._client.faults.append(f"{self._client.name} heard {error!r}")
             self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._client.lost()
+        self._client.lost(self)
 
     def send(self, packet: Packet) -> None:
         self.transport.write(encode(packet, self._client.level))
@@ -83,9 +87,12 @@ class Client:
         self.faults: list[str] = []
         """What no peer may do."""
         self._line: Line | None = None
-        self._answer: asyncio.Future[Connack] | None = None
-        self._gone = asyncio.Event()
+        """On which it was let in."""
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def connected(self) -> bool:
+        return self._line is not None
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._stay())
@@ -104,46 +111,50 @@ class Client:
     async def _stay(self) -> None:
         while True:
             with suppress(OSError, TimeoutError):
-                await self._connect()
-                await self._gone.wait()
-            self._line = None
+                line = await self._connect()
+                await line.gone
             await asyncio.sleep(AGAIN_AFTER)
 
-    async def _connect(self) -> None:
-        loop = asyncio.get_running_loop()
-        self._gone = asyncio.Event()
-        self._answer = loop.create_future()
+    async def _connect(self) -> Line:
         async with asyncio.timeout(ANSWER_WITHIN):
+            loop = asyncio.get_running_loop()
             transport, line = await loop.create_connection(lambda: Line(self), *self.address)
             try:
                 said: Properties = {Property.SESSION_EXPIRY_INTERVAL: SESSION_EXPIRY} if self.level == V5 else {}
                 line.send(Connect(self.level, self.name, clean=False, keep_alive=60, properties=said))
-                answer = await self._answer
+                code = await line.answer
+                if code != 0:
+                    raise ConnectionRefusedError(code)
             except BaseException:
                 transport.abort()
                 raise
-        if answer.code:
-            transport.abort()
-            raise ConnectionRefusedError(answer.code)
-        self.connections += 1
-        self._line = line
-        self.begin(answer)
+        return line
 
-    def lost(self) -> None:
-        self._line = None
-        self._gone.set()
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(ConnectionResetError())
+    def lost(self, line: Line) -> None:
+        if self._line is line:
+            self._line = None
+        if not line.answer.done():
+            line.answer.set_result(None)
+        if not line.gone.done():
+            line.gone.set_result(None)
 
-    def heard(self, packet: Packet) -> None:
+    def heard(self, line: Line, packet: Packet) -> None:
         if isinstance(packet, Connack):
-            assert self._answer
-            if not self._answer.done():
-                self._answer.set_result(packet)
+            self._answered(line, packet)
         elif isinstance(packet, Disconnect):
-            self.lost()
-        else:
+            line.transport.abort()
+        elif line is self._line:
             self.take(packet)
+
+    def _answered(self, line: Line, answer: Connack) -> None:
+        if line.answer.done():
+            return
+        line.answer.set_result(answer.code)
+        if not answer.code:
+            # Now, not when the task is awake: what a session goes on with comes in the same breath, and wants answers.
+            self.connections += 1
+            self._line = line
+            self.begin(answer)
 
     def send(self, packet: Packet) -> None:
         """Where there is no connection it is sent by whoever begins the next."""
