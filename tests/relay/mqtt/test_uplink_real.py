@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -123,6 +124,11 @@ async def apply(w: Any, **clusters: str) -> None:
     await w.apply({"clusters": {name: {"endpoints": [address]} for name, address in clusters.items()}})
 
 
+def side(w: Any, name: str = "me", **more: Any) -> Side:
+    """Its pauses are short, and its patience with a broker that lets it in late is not."""
+    return Side(w, name, answered_within=5 * HURRY, **more)
+
+
 def heard(s: Side) -> list[str]:
     return [message.topic.decode() for message in s.heard]
 
@@ -141,7 +147,7 @@ def test_there_and_back(run: Run, broker: Mosquitto, version: int, qos: int) -> 
     async def scenario() -> None:
         w = hurried()
         await apply(w, up=broker.address)
-        s = Side(w, version=version)
+        s = side(w, version=version)
         await subscribed(w, s, "t/#", qos)
         topics = [f"t/{number}" for number in range(50)]
         for topic in topics:
@@ -156,14 +162,30 @@ def test_there_and_back(run: Run, broker: Mosquitto, version: int, qos: int) -> 
     run(scenario())
 
 
-def sent_again_though_released(broker: Mosquitto, topic: str) -> bool:
-    """Whether the broker has begun a handshake again of which it had sent the PUBREL: mosquitto 2.0.11 may, when a
-    connection is lost while it resumes a session.  What was released is forgotten, so it is a new message."""
-    lines = list(enumerate(broker.log.read_text().splitlines()))
-    again = [at for at, line in lines if "Sending PUBLISH to cut (d1, q2" in line and f"'{topic}'" in line]
-    ids = {lines[at][1].partition(", r0, m")[2].partition(",")[0] for at in again}
-    released = [at for at, line in lines if any(f"Sending PUBREL to cut (m{each})" in line for each in ids)]
-    return bool(again and released) and min(released) < max(again)
+def begun_again(broker: Mosquitto, client: str) -> Counter[str]:
+    """How often the broker has published a message of QoS 2 to a client under an id that it had released with a PUBREL.
+
+    mosquitto 2.0.11 does so when it is started again with more under way than its window of 20: the rest begins anew.
+    It does so too when a connection is lost while it resumes a session.  A client has forgotten what was released, as
+    it has to, and so this is a new message to it.
+    """
+    again: Counter[str] = Counter()
+    topics: dict[str, str] = {}
+    released: dict[str, str] = {}
+    for id, topic, relieved in re.findall(
+        rf"Sending (?:PUBLISH to {client} \(d\d, q2, r\d, m(\d+), '([^']*)'|PUBREL to {client} \(m(\d+)\))",
+        broker.log.read_text(),
+    ):
+        if relieved:
+            released[relieved] = topics[relieved]
+        else:
+            topics[id] = topic
+            again[topic] += released.pop(id, None) == topic
+    return again
+
+
+def once(got: list[str], topic: str, again: Counter[str]) -> bool:
+    return 1 <= got.count(topic) <= 1 + again[topic]
 
 
 @both
@@ -179,8 +201,8 @@ def test_over_cut_connections_qos_2_is_once_and_nothing_is_lost(
     async def accounted(w: Any, cutter: Cutter) -> None:
         await apply(w, up=cutter.address, straight=broker.address)
         # One side is cut while it publishes, and while it hears.
-        cut = Side(w, "cut", version=version, clean=False)
-        other = Side(w, "other", cluster="straight", version=version)
+        cut = side(w, "cut", version=version, clean=False)
+        other = side(w, "other", cluster="straight", version=version)
         await subscribed(w, other, "up/#", 2)
         cut.subscribe("down/#", 2)
         cut.uplink.start()
@@ -196,13 +218,11 @@ def test_over_cut_connections_qos_2_is_once_and_nothing_is_lost(
         await w.until(lambda: len(set(heard(cut))) == 100 and len(set(heard(other))) == 100)
         assert cutter.cut
         assert {code for _, code in cut.done} == {0}
-        for got, way in ((heard(cut), "down"), (heard(other), "up")):
-            counted = Counter(got)
-            for topic, each in zip(topics, qos, strict=True):
-                if counted[f"{way}/{topic}"] != 1 and each == 2:
-                    assert sent_again_though_released(broker, f"{way}/{topic}"), f"{way}/{topic} came again"
+        for got, way, name in ((heard(cut), "down", "cut"), (heard(other), "up", "other")):
+            again = begun_again(broker, name)
             for level in (1, 2):
                 wanted = [f"{way}/{topic}" for topic, each in zip(topics, qos, strict=True) if each == level]
+                assert level == 1 or not [topic for topic in wanted if not once(got, topic, again)]
                 first = [topic for topic in dict.fromkeys(got) if topic in set(wanted)]
                 assert first == wanted, "in their order"
         assert cut.stats.in_doubt_total == 0
@@ -217,9 +237,9 @@ def test_a_broker_that_is_stopped_and_started_has_it_all(run: Run, broker: Mosqu
     async def scenario() -> None:
         w = hurried()
         await apply(w, up=broker.address)
-        hearing = Side(w, "hearing", version=version, clean=False)
+        hearing = side(w, "hearing", version=version, clean=False)
         await subscribed(w, hearing, "t/#", 2)
-        saying = Side(w, "saying", version=version, clean=False)
+        saying = side(w, "saying", version=version, clean=False)
         saying.uplink.start()
         topics = [f"t/{number}" for number in range(300)]
         for at in range(0, 300, 100):
@@ -228,8 +248,10 @@ def test_a_broker_that_is_stopped_and_started_has_it_all(run: Run, broker: Mosqu
             await w.until(lambda at=at: len(saying.done) > at + 30)
             await asyncio.to_thread(broker.stop)
             await asyncio.to_thread(broker.start)
-        await w.until(lambda: len(saying.done) == 300 and len(hearing.heard) >= 300)
-        assert Counter(heard(hearing)) == Counter(topics)
+        await w.until(lambda: len(saying.done) == 300 and len(set(heard(hearing))) == 300)
+        got, again = heard(hearing), begun_again(broker, "hearing")
+        assert set(got) == set(topics)
+        assert not [topic for topic in topics if not once(got, topic, again)]
         assert {code for _, code in saying.done} == {0}
         assert saying.stats.in_doubt_total == 0
         saying.uplink.stop()
@@ -245,9 +267,9 @@ def test_who_begins_anew_in_its_old_session_loses_nothing(run: Run, broker: Mosq
     async def scenario() -> None:
         w = hurried()
         await apply(w, up=broker.address)
-        hearing = Side(w, "hearing", version=version)
+        hearing = side(w, "hearing", version=version)
         await subscribed(w, hearing, "t/#", 2)
-        first = Side(w, "twice", version=version, clean=False)
+        first = side(w, "twice", version=version, clean=False)
         first.uplink.start()
         await w.until(lambda: first.uplink.up)
         for number in range(5):
@@ -256,7 +278,7 @@ def test_who_begins_anew_in_its_old_session_loses_nothing(run: Run, broker: Mosq
         assert first.uplink._conn is not None
         await asyncio.sleep(0.02)
         first.uplink._conn.abort()
-        second = Side(w, "twice", version=version, clean=False)
+        second = side(w, "twice", version=version, clean=False)
         second.uplink.start()
         for number in range(5):
             second.publish(f"t/second/{number}", 2)
@@ -275,7 +297,7 @@ def test_a_broker_that_is_frozen_is_left_for_another(run: Run, broker: Mosquitto
         spare = Mosquitto(tmp_path / "spare")
         try:
             await w.apply({"clusters": {"up": {"endpoints": [broker.address, spare.address]}}})
-            s = Side(w, keep_alive=20)
+            s = side(w, keep_alive=20)
             await subscribed(w, s, "t", 1)
             broker.freeze()
             s.publish("t")
