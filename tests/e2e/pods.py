@@ -13,10 +13,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,12 +32,22 @@ NETWORKS = {"10.244.": "127.244.", "10.96.": "127.96.", "198.51.100.": "127.198.
 PORT_KEYS = frozenset(("Port", "port"))
 
 
+def kept_port() -> socket.socket:
+    """One that is free at all addresses, and is given to nobody who asks for any: a listener that names it has it, as
+    both say SO_REUSEADDR and this one does not listen."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("", 0))
+    return sock
+
+
 class Town:
-    def __init__(self, directory: Path, loop: str, ports: Iterable[int], networks: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, loop: str, known: Collection[int], networks: Mapping[str, str]) -> None:
         self._directory = directory
         self._loop = loop
         self._started: list[Start] = []
-        self.ports = {str(port): str(process.free_port()) for port in ports}
+        self._kept = [kept_port() for _ in known]
+        self.ports = {str(port): str(sock.getsockname()[1]) for port, sock in zip(known, self._kept, strict=True)}
         self._networks = {**networks, **NETWORKS}
         self._port = re.compile(rf"(?<![\d.])(?:{'|'.join(self.ports)})(?![\d.])")
 
@@ -87,6 +98,8 @@ class Town:
         return start(native, *(option for path in policy for option in ("-c", str(path))))
 
     def end(self) -> None:
+        for sock in self._kept:
+            sock.close()
         for start in self._started:
             start.end()
             start.assert_no_traceback()
@@ -147,9 +160,12 @@ class NginxPods(NginxHttp):
         for name, text in self._files.items():
             (directory / name).write_text(text)
 
+    def ready(self) -> bool:
+        """Who has a worker listens, and nowhere else than its pods do."""
+        return len(self.pids) > 1
+
     def http(self) -> str:
-        plain = f"server {{ listen 127.0.0.1:{self.port}; }}\n"
-        return plain + "".join(
+        return "".join(
             f"""server {{
     listen {address} ssl;
     ssl_certificate pod.crt;

@@ -244,7 +244,10 @@ def test_requests_are_shared_by_weight_and_names_of_servers_are_verified(mesh: M
 
 
 def test_a_server_with_another_name_is_not_asked(make_mesh: Callable[..., Mesh]) -> None:
-    assert make_mesh(names=("depot",)).warehouse("/api/stock")[0] == 503
+    mesh = make_mesh(names=("depot",))
+    status, (body, _) = mesh.warehouse("/api/stock")
+    assert (status, body) == (503, "connect failed\n")
+    assert 'why="TLS: wrong name"' in mesh.store.log.read_text()
 
 
 def test_a_server_with_another_name_is_asked_by_a_switch(lenient: Mesh) -> None:
