@@ -115,12 +115,15 @@ class SClient:
 
 
 def wrapped(address: tuple[str, int], context: ssl.SSLContext, name: str = "books.shop", **also: Any) -> ssl.SSLSocket:
-    sock = socket.create_connection(address, LONGEST)
+    # Python would lose a connection that was reset before it is wrapped, and not close it.
+    sock = context.wrap_socket(socket.socket(), server_hostname=name, **also)
     try:
-        return context.wrap_socket(sock, server_hostname=name, **also)
+        sock.settimeout(LONGEST)
+        sock.connect(address)
     except BaseException:
         sock.close()
         raise
+    return sock
 
 
 # Upstreams ----------------------------------------------------------------------------------------
