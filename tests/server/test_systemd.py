@@ -19,6 +19,9 @@ from meshproxy.errors import Invalid
 from meshproxy.server import systemd
 from meshproxy.server.systemd import LONGEST_STATUS, MOST_SOCKETS, Notifier, inherited
 
+PATIENCE = 120
+"""Seconds, which a machine under load may need for a second's work; nothing here waits that long by itself."""
+
 # Sockets
 
 OUT_OF_THE_WAY = 600
@@ -180,9 +183,10 @@ os.execv(sys.executable, [sys.executable, "-c", sys.argv[2]])
 
 def test_a_client_that_came_before_the_service_is_served(manager: Manager) -> None:
     listening = manager.tcp()
-    with socket.create_connection(listening.getsockname(), timeout=30) as client:
+    with socket.create_connection(listening.getsockname(), timeout=PATIENCE) as client:
         given = listening.fileno()
-        subprocess.run([sys.executable, "-c", ACTIVATE, str(given), SERVICE], pass_fds=[given], check=True, timeout=30)
+        command = [sys.executable, "-c", ACTIVATE, str(given), SERVICE]
+        subprocess.run(command, pass_fds=[given], check=True, timeout=PATIENCE)
         assert client.recv(100) == b"[]"
 
 
@@ -195,19 +199,11 @@ class Systemd:
     def __init__(self, address: str) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.sock.bind(address)
-        self.sock.settimeout(30)
+        self.sock.settimeout(PATIENCE)
         self.environ = {"NOTIFY_SOCKET": address.replace("\0", "@")}
 
     def hears(self) -> list[str]:
         return self.sock.recv(65536).decode().split("\n")
-
-    def hears_nothing(self) -> bool:
-        self.sock.setblocking(False)
-        try:
-            self.sock.recv(1)
-        except BlockingIOError:
-            return True
-        return False
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -282,11 +278,12 @@ def test_one_who_does_not_listen_is_not_waited_for(listening: Systemd) -> None:
     for _ in range(5000):
         notifier.watchdog()
     say_everything(notifier)
-    assert time.monotonic() - started < 5
+    # The longest that some of them may wait would be 500 s for all of these.
+    assert time.monotonic() - started < PATIENCE
 
 
 def test_what_matters_waits_for_a_place_in_the_queue(listening: Systemd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(systemd, "LONGEST_WAIT", 30)
+    monkeypatch.setattr(systemd, "LONGEST_WAIT", PATIENCE)
     notifier = Notifier(listening.environ)
     for _ in range(5000):
         notifier.watchdog()
