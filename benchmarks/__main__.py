@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import http1, idle, policy, reload, report, tcp, workers
+from benchmarks import http1, idle, observe, policy, reload, report, tcp, workers
 from benchmarks.chaos import run as chaos
 from benchmarks.h2 import run as h2
 from benchmarks.h2.gateways import Nghttpx
 from benchmarks.harness import Plan, Result
-from benchmarks.micro import balance, conn, exchange, filters, h1, routes, spool, topics
+from benchmarks.micro import balance, conn, exchange, filters, h1, routes, scrape, spool, topics
 from benchmarks.micro import mqtt as micro_mqtt
 from benchmarks.mqtt import run as mqtt
 from benchmarks.mqtt.gateways import FanInMeshproxy
@@ -28,6 +28,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tls": tls.run,
     "h2": h2.run,
     "mqtt": mqtt.run,
+    "observe": observe.run,
     "idle": idle.run,
     "reload": reload.run,
     "policy": policy.run,
@@ -43,6 +44,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "micro mqtt": micro_mqtt.run,
     "micro topics": topics.run,
     "micro spool": spool.run,
+    "micro scrape": scrape.run,
 }
 COMPARED: tuple[type[Peer], ...] = (*PEERS, Nghttpx, FanInMeshproxy)
 NAMES = [peer.name for peer in COMPARED]
@@ -77,7 +79,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; "
-    only += f"of tls: {','.join(tls.WORKS)}; of h2: {','.join(h2.WORKS)}; of mqtt: {','.join(mqtt.WORKS)}"
+    only += f"of tls: {','.join(tls.WORKS)}; of h2: {','.join(h2.WORKS)}; of mqtt: {','.join(mqtt.WORKS)}; "
+    only += f"of observe: {','.join(observe.WORKS)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(NAMES))
     carry = "processes of ours that carry traffic, in reload, policy, soak and chaos"
@@ -100,7 +103,7 @@ def positive(text: str) -> int:
 
 
 def works(text: str) -> frozenset[str]:
-    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS, *h2.WORKS, *mqtt.WORKS})
+    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS, *h2.WORKS, *mqtt.WORKS, *observe.WORKS})
 
 
 def peers(text: str) -> frozenset[str]:

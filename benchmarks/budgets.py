@@ -65,11 +65,22 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("mqtt qos0", "haproxy"): Budget(2.0, 1.4),
     ("mqtt qos0-64", ""): Budget(4, 2),
     ("mqtt memory", ""): Budget(6, 6),
+    **{
+        (f"observe {what} {said}", against): Budget(must, aim)
+        for said in ("same", "differing")
+        for what, against, must, aim in (
+            ("metrics", "meshproxy-uncounted", 1.04, 1.03),
+            ("log", "meshproxy-plain", 1.10, 1.08),
+            ("trace-1%", "meshproxy-plain", 1.03, 1.02),
+            ("trace-all", "meshproxy-plain", 1.35, 1.25),
+        )
+    },
     ("idle memory", ""): Budget(45, 30),
     ("start to ready", ""): Budget(400, 150),
     ("workers: memory of four", "one worker"): Budget(2.2, 2.0),
     # 1.8 times the throughput is 0.556 of the time
     ("workers: two, each 0.25 of a CPU", "one worker"): Budget(1 / 1.8, 0.5),
+    ("scrape", ""): Budget(20, 10),
     ("reload: longest stall", ""): Budget(50, 10, worst=True),
     ("reload: failed", ""): Budget(0, 0, worst=True),
     **{

@@ -24,6 +24,8 @@ function init(args)
    local seed = (os.time() * 16 + number) % 2 ^ 31
    math.randomseed(seed)
    started = string.format("%08x", seed)
+   -- the share of requests whose sender says that they are recorded in a trace; unless it is said, all
+   local recorded = tonumber(args[1] or "1")
    for i = 1, PREPARED do
       heads[i] = table.concat({
          string.format("GET /api/v1/books/%d/reviews?page=%d&sort=date&shelf=%s HTTP/1.1",
@@ -38,7 +40,7 @@ function init(args)
          "X-Request-Id: " .. hex(16),
       }, "\r\n")
       middles[i] = "\r\ntraceparent: 00-" .. hex(16)
-      tails[i] = "-" .. hex(16) .. "-01\r\n\r\n"
+      tails[i] = "-" .. hex(16) .. (math.random() < recorded and "-01" or "-00") .. "\r\n\r\n"
    end
 end
 

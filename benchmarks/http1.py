@@ -30,8 +30,8 @@ class Work:
     kinds: tuple[type[Peer], ...] = GATEWAYS
 
 
-def by_wrk(path: str, *options: str, each: int = 1) -> Load:
-    return lambda url, seconds, core: tools.wrk(url + path, seconds, core, *options).requests * each
+def by_wrk(path: str, *options: str, each: int = 1, told: Sequence[str] = ()) -> Load:
+    return lambda url, seconds, core: tools.wrk(url + path, seconds, core, *options, told=told).requests * each
 
 
 def by_ab(url: str, seconds: float, core: int) -> int:

@@ -64,9 +64,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def wrk(url: str, seconds: float, core: int, *options: str) -> Wrk:
-    """For whole seconds, since it knows no others."""
-    return read_wrk(output(["wrk", *options, f"-d{ceil(seconds)}", url], seconds, core))
+def wrk(url: str, seconds: float, core: int, *options: str, told: Sequence[str] = ()) -> Wrk:
+    """For whole seconds, since it knows no others.  `told` is for its script."""
+    return read_wrk(output(["wrk", *options, f"-d{ceil(seconds)}", url, "--", *told], seconds, core))
 
 
 def ab(url: str, seconds: float, core: int, requests: int) -> int:

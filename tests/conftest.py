@@ -15,9 +15,10 @@ from zlib import crc32
 import pytest
 
 from meshproxy.model import Config, decode
+from meshproxy.net.clock import at_once
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics import ProcessStats, Stats
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
 from tests.examples import only_a_part
@@ -169,8 +170,13 @@ class World:
         log = Log(self.logged.append, clock=clock.now)
         self.fleet = Solo(asyncio.get_running_loop(), clock, Doors(), self.process, log)
         self.worker = self.fleet.worker
-        self.stats = self.worker.stats
         _opened.append(self.end)
+
+    @property
+    def stats(self) -> Stats:
+        """Up to date."""
+        at_once(self.worker.settle())
+        return self.worker.stats
 
     async def apply(self, config: dict[str, Any]) -> None:
         await self.fleet.prepare(decode(Config, config))

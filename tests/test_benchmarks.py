@@ -17,6 +17,7 @@ from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.request import urlopen
 
 import pytest
 
@@ -25,6 +26,7 @@ from benchmarks import (
     idle,
     latency,
     load,
+    observe,
     pki,
     policy,
     process,
@@ -39,7 +41,7 @@ from benchmarks.budgets import BUDGETS, Budget
 from benchmarks.gateways import CARRIERS, GREETING, HttpMeshproxy, Origin, PlainMeshproxy, PolicyMeshproxy
 from benchmarks.h2 import run as h2
 from benchmarks.harness import OURS, Plan, Result, Spread, interleave, paired
-from benchmarks.micro import balance, conn, exchange, filters, topics
+from benchmarks.micro import balance, conn, exchange, filters, scrape, topics
 from benchmarks.pages import PAGE, PAGES
 from benchmarks.peers import PEERS, Envoy, HAProxy, Meshproxy, Nginx, Peer
 from benchmarks.soak import clients, words
@@ -156,15 +158,17 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
-    assert {against for _, against in BUDGETS} <= {"", workers.ONE, PlainMeshproxy.name, *(peer.name for peer in PEERS)}
+    ourselves = {workers.ONE, PlainMeshproxy.name, observe.Uncounted.name}
+    assert {against for _, against in BUDGETS} <= {"", *ourselves, *(peer.name for peer in PEERS)}
     assert all(budget.must is None or budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
     promised = ("small", "full-rsa", "full-ecdsa", "resumed", "policy", "pair p50", "pair p99")
     over_tls = {f"tls {work}" for work in promised}
     over_h2 = {f"h2 {work}" for work in h2.LOADS}
     over_mqtt = {"mqtt qos0"}
+    over_what_is_seen = {f"observe {what} {said}" for what in observe.SEEN for said in observe.SAID}
     compared = {work for work, against in BUDGETS if against not in ("", workers.ONE)}
-    assert compared == {*WORKS, *over_http, *over_tls, *over_h2, *over_mqtt}
+    assert compared == {*WORKS, *over_http, *over_tls, *over_h2, *over_mqtt, *over_what_is_seen}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:
@@ -359,9 +363,19 @@ def test_a_filter_is_measured_without_sockets(rule: str, monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("rule", exchange.RULES)
 def test_an_exchange_is_measured_without_sockets(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "RULES", {rule: exchange.RULES[rule]})
-    (result,) = exchange.run(Plan(rounds=1, seconds=SHORT / 10))
+    monkeypatch.setattr(exchange, "RULES", {"plain": exchange.RULES["plain"], rule: exchange.RULES[rule]})
+    monkeypatch.setattr(exchange, "OBSERVED", {})
+    *_, result = exchange.run(Plan(rounds=1, seconds=SHORT / 10))
     assert set(result.samples) == {"the same head", "each head differs"}
+    assert all(figure > 0 for figures in result.samples.values() for figure in figures)
+
+
+@pytest.mark.parametrize("observed", exchange.OBSERVED)
+def test_an_exchange_that_is_observed_is_measured_too(observed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exchange, "RULES", {"plain": exchange.RULES["plain"]})
+    monkeypatch.setattr(exchange, "OBSERVED", {observed: exchange.OBSERVED[observed]})
+    *_, result = exchange.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert result.work == f"micro exchange: {observed}"
     assert all(figure > 0 for figures in result.samples.values() for figure in figures)
 
 
@@ -374,6 +388,12 @@ def test_each_balancer_is_measured(name: str, monkeypatch: pytest.MonkeyPatch) -
     for result in (picks, builds):
         assert set(result.samples) == {"3 endpoints", "20 endpoints"}
         assert all(figure > 0 for figures in result.samples.values() for figure in figures)
+
+
+def test_a_scrape_is_of_as_many_series_as_it_says() -> None:
+    whole, parts, steps = scrape.run(Plan(rounds=1, seconds=SHORT / 10))
+    assert [*whole.samples] == [OURS, "as OpenMetrics"]
+    assert all(figure > 0 for result in (whole, parts, steps) for (figure,) in result.samples.values())
 
 
 def test_topics_are_matched_among_few_and_many(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,6 +578,28 @@ def test_a_work_over_http_is_measured(work: str) -> None:
     results = http1.run(Plan(rounds=1, seconds=SHORT, only=frozenset({work}), peers=frozenset({"nginx"})))
     assert results[0].samples["nginx"]
     assert all(figure > 0 for result in results for samples in result.samples.values() for figure in samples)
+
+
+def test_what_is_said_to_be_written_and_told_is() -> None:
+    """Or the benchmark would compare a proxy with itself."""
+    runnable(Origin)
+    with Origin(CORES.load) as origin, observe.Tracing(origin.port, CORES.proxy) as tracing:
+        sinks = {}
+
+        def told() -> bool:
+            sinks.update(json.loads(tracing.ask("GET", "/stats")[1])["sinks"])
+            return any(sink["written_total"] for sink in sinks.values())
+
+        with urlopen(f"http://127.0.0.1:{tracing.port}/") as answer:
+            assert answer.status == 200
+        process.wait_until(told, "a span that is told")
+        assert [name.partition(" ")[0] for name in sinks] == ["otlp"]
+        with observe.Logging(origin.port, CORES.proxy) as logging:
+            with urlopen(f"http://127.0.0.1:{logging.port}/") as answer:
+                assert answer.status == 200
+            lines = Path(logging.lines)
+            process.wait_until(lambda: lines.exists() and lines.read_text().count("\n") == 1, "a line")
+            assert json.loads(lines.read_text())["response_code"] == 200
 
 
 def test_http_is_skipped_with_a_reason_where_a_tool_is_missing(

@@ -89,6 +89,8 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "broker.",
         "overload.",
         "bridges[].",
+        "access_log[].",
+        "tracing.",
         "sources[].",
         "compat.plugin_filters.",
         "listeners[].proxy_protocol.",
@@ -107,6 +109,8 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
         "clusters.NAME.outlier.",
         "clusters.NAME.tls.",
         "bridges[].",
+        "access_log[].",
+        "tracing.",
         *(
             f"mqtt.NAME.{key}"
             for key in (

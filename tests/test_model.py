@@ -223,8 +223,8 @@ def test_the_number_of_workers_is_bounded_and_may_be_left_to_the_machine() -> No
 
 
 def test_what_a_later_version_takes_is_refused_by_name() -> None:
-    assert undecoded(tracing={}, listeners=[listener(protocol="redis")]) == {
-        "tracing": "`tracing` is reserved: tracing is not in this version",
+    assert undecoded(tunnels={}, listeners=[listener(protocol="redis")]) == {
+        "tunnels": "`tunnels` is reserved: the tunnel is not in this version",
         "listeners[0].protocol": (
             "`protocol` must be http or tcp or tls or udp or mqtt or auto: redis is reserved, "
             "the Redis proxy is not in this version"

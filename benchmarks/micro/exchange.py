@@ -10,8 +10,9 @@ import asyncio
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -65,6 +66,16 @@ RULES: dict[str, dict[str, Any]] = {
     },
     "replied to by the proxy": {"reply": {"body": "hello, world"}},
 }
+
+
+COLLECTOR = {"otlp": "http://127.0.0.1:1"}
+OBSERVED: dict[str, dict[str, Any]] = {
+    "nothing counted": {"metrics": {"requests": False}},
+    "an access log": {"access_log": {"to": {"file": "/dev/null"}}},
+    "traced, 1 in 100": {"tracing": {"export": COLLECTOR, "sample": {"share": 0.01, "rate": None}}},
+    "traced, all": {"tracing": {"export": COLLECTOR, "sample": {"share": 1.0, "rate": None}}},
+}
+"""What else a configuration says, with the plain rule.  What is written or posted is measured elsewhere."""
 
 
 def repeated() -> Words:
@@ -124,30 +135,36 @@ class Nowhere:
 
 
 def run(plan: Plan) -> list[Result]:
-    note(f"micro exchange: {plan.rounds} rounds of {plan.seconds / 10:g} s on {len(RULES)} rules")
+    note(f"micro exchange: {plan.rounds} rounds of {plan.seconds / 10:g} s on {len(RULES) + len(OBSERVED)} subjects")
     kinds = {"the same head": repeated(), "each head differs": differing()}
 
-    def once(subject: tuple[dict[str, Any], Words]) -> float:
-        return asyncio.run(best(*subject, plan.seconds / 10))
+    subjects: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {name: (rule, {}) for name, rule in RULES.items()}
+    subjects |= {name: (RULES["plain"], more) for name, more in OBSERVED.items()}
+
+    def once(subject: tuple[dict[str, Any], dict[str, Any], Words]) -> float:
+        rule, more, words = subject
+        return asyncio.run(best(rule, words, plan.seconds / 10, more))
 
     return [
         Result(
             f"micro exchange: {name}",
             "µs",
-            interleave({kind: (rule, words) for kind, words in kinds.items()}, plan.rounds, once),
+            interleave({kind: (rule, more, words) for kind, words in kinds.items()}, plan.rounds, once),
         )
-        for name, rule in RULES.items()
+        for name, (rule, more) in subjects.items()
     ]
 
 
-async def best(rule: dict[str, Any], words: Words, seconds: float) -> float:
+async def best(
+    rule: dict[str, Any], words: Words, seconds: float, more: Mapping[str, Any] = MappingProxyType({})
+) -> float:
     """Microseconds for one exchange, of the best pass."""
     loop = asyncio.get_running_loop()
     log = Log(level="error")
     solo = Solo(loop, LoopClock(loop), Doors(), ProcessStats("bench"), log)
     with socket.create_server(("127.0.0.1", 0)) as behind, mock.patch.object(dial, "Conn", Nowhere):
         try:
-            await solo.prepare(decode(Config, config(rule, behind.getsockname()[1])))
+            await solo.prepare(decode(Config, config(rule, behind.getsockname()[1]) | dict(more)))
             await solo.commit()
             return passes(solo, words, seconds)
         finally:

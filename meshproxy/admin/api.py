@@ -14,20 +14,33 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from meshproxy.admin.access import Access
+from meshproxy.admin.graph import states
 from meshproxy.admin.http import PLAIN, Request, Response
+from meshproxy.admin.live import Told, told_to
 from meshproxy.admin.page import page_response
 from meshproxy.admin.reload import DEFAULT_LAYER, Applied, Conflict, Missing
+from meshproxy.admin.stream import Feed, Stream
 from meshproxy.admin.tables import text_table
 from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid
 from meshproxy.net.collector import at_rest
+from meshproxy.observe.exposition import Family
+from meshproxy.observe.graph import dot, graph, rows
+from meshproxy.observe.history import LONGEST
+from meshproxy.observe.recent import KEEP
+from meshproxy.observe.rendering import preferred
+from meshproxy.observe.tap import Query, read_filter
+from meshproxy.observe.window import Window, document
 from meshproxy.plan.explain import Question, Unclear
-from meshproxy.schema.kinds import port_in
+from meshproxy.schema.kinds import port_in, read_duration
 
 LAYER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 LAYER_PATH = re.compile(r"/config/[^/]+")
 WITH_BODY = ("PUT", "POST")
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+MOST_RECENT = 1000
+DOT = "text/vnd.graphviz; charset=utf-8"
+GRAPH_WINDOW = 60
+"""Seconds, unless the request says it."""
 
 
 class Proxy(Protocol):
@@ -40,10 +53,14 @@ class Proxy(Protocol):
         """Among others `version`, `state`, `generation`, `uptime_seconds`, and `last_refused`: null, or the last
         config that was refused, as `time`, `source` and `problems`."""
 
-    async def metrics(self) -> bytes: ...
+    async def metrics(self) -> Callable[[], list[Family]]:
+        """Makes all that a scrape is told; asked in a thread."""
 
     async def stats(self) -> dict[str, Any]:
         """What `observe.metrics` makes metrics of."""
+
+    async def past(self, seconds: int) -> list[bytes]:
+        """What each worker remembers of the last ones; `observe.window` reads it."""
 
     async def listeners(self) -> list[dict[str, object]]: ...
 
@@ -63,6 +80,15 @@ class Proxy(Protocol):
 
     def explain(self, question: Question) -> dict[str, object]:
         """Which rule decides, with a verdict for each; asked in a thread.  Raises Unclear."""
+
+    async def recent(self, most: int) -> dict[str, Any]:
+        """At most so many of the newest requests that failed, and of those that were slow."""
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        """Requests that the query chooses are told as they end, until what is returned is called."""
+
+    def watch(self, feed: Feed) -> Callable[[], None]:
+        """It is told of each second, until what is returned is called."""
 
     def config_dump(self) -> dict[str, object]: ...
 
@@ -113,8 +139,10 @@ def live(_proxy: Proxy, _request: Request) -> Response:
     return _text("OK")
 
 
-async def metrics(proxy: Proxy, _request: Request) -> Response:
-    return Response(body=await proxy.metrics(), content_type=PROMETHEUS)
+async def metrics(proxy: Proxy, request: Request) -> Later:
+    format = preferred(request.headers.get("accept", ""))
+    found = await proxy.metrics()
+    return lambda: Response(body=format.render(found()), content_type=format.content_type)
 
 
 def page(_proxy: Proxy, _request: Request) -> Response:
@@ -125,8 +153,30 @@ def server_info(proxy: Proxy, _request: Request) -> Response:
     return _json(proxy.server_info())
 
 
-async def stats(proxy: Proxy, _request: Request) -> Later:
-    return partial(_json, await proxy.stats())
+async def stats(proxy: Proxy, request: Request) -> Later:
+    seconds = _window(request)
+    if seconds is None:
+        return partial(_json, await proxy.stats())
+    past = await proxy.past(seconds)
+    return lambda: _compact(document(Window(past, seconds)))
+
+
+async def who_to_whom(proxy: Proxy, request: Request) -> Later:
+    wanted = _one(request, "format")
+    if wanted not in (None, "json", "dot", "text"):
+        raise Refusal(400, f"format: {wanted!r} is none of json, dot, text")
+    seconds = _window(request) or GRAPH_WINDOW
+    past, known = await proxy.past(seconds), await proxy.clusters()
+
+    def shown() -> Response:
+        found = graph(Window(past, seconds), states(known))
+        if wanted == "dot":
+            return Response(body=dot(found).encode(), content_type=DOT)
+        if wanted == "text":
+            return Response(body=text_table(rows(found)).encode(), content_type=PLAIN)
+        return _compact(found)
+
+    return shown
 
 
 async def listeners(proxy: Proxy, request: Request) -> Later:
@@ -160,6 +210,23 @@ def explain(proxy: Proxy, request: Request) -> Later:
             raise Refusal(400, str(unclear)) from None
 
     return explained
+
+
+async def recent(proxy: Proxy, request: Request) -> Later:
+    text = _one(request, "limit")
+    return partial(_json, await proxy.recent(KEEP if text is None else _number("limit", text, MOST_RECENT)))
+
+
+def tap(proxy: Proxy, request: Request) -> Stream:
+    try:
+        chosen = read_filter(request.query)
+    except ValueError as why:
+        raise Refusal(400, str(why)) from None
+    return Stream(lambda feed: proxy.tap(request.query, told_to(feed, chosen.limit)))
+
+
+def events(proxy: Proxy, _request: Request) -> Stream:
+    return Stream(proxy.watch)
 
 
 async def traffic_metrics(proxy: Proxy, request: Request) -> Later:
@@ -264,6 +331,19 @@ def _one(request: Request, name: str) -> str | None:
     return values[0] if values else None
 
 
+def _window(request: Request) -> int | None:
+    text = _one(request, "window")
+    if text is None:
+        return None
+    try:
+        seconds = read_duration(text)
+    except ValueError as why:
+        raise Refusal(400, f"window: {why}") from None
+    if not (1 <= seconds <= LONGEST and seconds == int(seconds)):
+        raise Refusal(400, f"window: {text!r} is not of 1s to {LONGEST}s, in whole seconds")
+    return int(seconds)
+
+
 def _question(request: Request) -> Question:
     host = _one(request, "host")
     if host is None:
@@ -288,6 +368,12 @@ def _port(request: Request) -> int | None:
         return port_in(text)
     except ValueError as why:
         raise Refusal(400, f"port: {why}") from None
+
+
+def _number(name: str, text: str, most: int) -> int:
+    if not (re.fullmatch("[0-9]{1,9}", text) and 1 <= int(text) <= most):
+        raise Refusal(400, f"{name}: {text[:200]!r} is not a number from 1 to {most}")
+    return int(text)
 
 
 def _flag(request: Request, name: str) -> bool:
@@ -321,6 +407,11 @@ def _json(data: object, status: int = 200, headers: tuple[tuple[str, str], ...] 
     return Response(status, json.dumps(data, indent=1).encode() + b"\n", headers=headers)
 
 
+def _compact(data: object) -> Response:
+    """What has thousands of numbers is read by programs."""
+    return Response(body=json.dumps(data, separators=(",", ":")).encode() + b"\n")
+
+
 def _text(words: str, status: int = 200) -> Response:
     return Response(status, f"{words}\n".encode(), PLAIN)
 
@@ -346,7 +437,7 @@ def _table(request: Request, data: dict[str, object] | list[dict[str, object]]) 
 
 # The tables
 
-Handler = Callable[[Proxy, Request], Response | Later | Awaitable[Response | Later]]
+Handler = Callable[[Proxy, Request], Response | Stream | Later | Awaitable[Response | Later]]
 
 
 class Route(NamedTuple):
@@ -358,17 +449,22 @@ class Route(NamedTuple):
 
 
 ADMIN_ROUTES = (
-    Route("GET", "/", page),
+    # A browser can send a token only once it has the page, which says nothing of this proxy.
+    Route("GET", "/", page, open=True),
     Route("GET", "/ready", ready, open=True),
     Route("GET", "/live", live, open=True),
     Route("GET", "/metrics", metrics),
     Route("GET", "/stats", stats),
+    Route("GET", "/graph", who_to_whom),
     Route("GET", "/listeners", listeners),
     Route("GET", "/clusters", clusters),
     Route("GET", "/certs", certs),
     Route("GET", "/sources", sources),
     Route("GET", "/routes", routes),
     Route("GET", "/routes/explain", explain),
+    Route("GET", "/recent", recent),
+    Route("GET", "/tap", tap),
+    Route("GET", "/events", events),
     Route("GET", "/server_info", server_info),
     Route("GET", BASE, traffic_metrics),
     Route("GET", "/config_dump", config_dump),
@@ -428,13 +524,13 @@ class ApiSite:
             return _error(413, f"{request.method} {request.path}: takes no body")
         return None
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response | Stream:
         route = self._by_method(request.path)[_looked_up(request.method)]
         try:
             answer = route.handler(self._proxy, request)
             if isinstance(answer, Awaitable):
                 answer = await answer
-            if isinstance(answer, Response):
+            if isinstance(answer, Response | Stream):
                 return answer
             with at_rest():
                 return await asyncio.to_thread(answer)

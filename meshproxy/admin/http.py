@@ -6,6 +6,8 @@ streams and h11 because its rate is low; the data path has codecs of its own.
 
 It shares its loop with traffic, and anyone may reach it.  So of all connections one goes on in a turn of the loop, by
 one request or one piece of a body; and a new one always finds room unless every other is being answered.
+
+An answer may be a `Stream`, which goes on until its reader leaves, or does not read, or the server closes.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import contextlib
 import socket
 import time
 from asyncio import StreamReader, StreamReaderProtocol, StreamWriter, Task
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Protocol
@@ -23,6 +25,7 @@ from urllib.parse import parse_qs, unquote
 
 import h11
 
+from meshproxy.admin.stream import EVENT_STREAM, Feed, Stream
 from meshproxy.net.address import peer_of
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.listener import Acceptor
@@ -61,7 +64,7 @@ class Site(Protocol):
     def admit(self, request: Request) -> Response | None:
         """The refusal of a request whose body has not been read, or None."""
 
-    async def answer(self, request: Request) -> Response: ...
+    async def answer(self, request: Request) -> Response | Stream: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +75,12 @@ class Limits:
     body: int = 16 * 1024 * 1024
     bodies: int = 64 * 1024 * 1024
     connections: int = 64
+    streams: int = 16
     head_seconds: float = 10.0
     body_seconds: float = 10.0
     send_seconds: float = 10.0
+    stream_seconds: float = 5.0
+    """For each piece of a stream, which is about 64 KiB and less."""
     idle_seconds: float = 60.0
     linger_seconds: float = 1.0
 
@@ -86,6 +92,7 @@ class Phase(Enum):
     HEAD = "waits for a complete head of a request"
     WORK = "has been admitted, and has no answer yet"
     SEND = "waits for its peer to take the answer"
+    STREAM = "tells its peer what happens"
     OVER = "has made way for a new one"
 
 
@@ -109,6 +116,8 @@ class Server:
         self.bytes_held = 0
         self._doors: list[Acceptor] = []
         self._tasks: dict[Task[None], _Connection] = {}
+        self._feeds: set[Feed] = set()
+        self._closing = False
         self._turn = asyncio.Lock()
 
     def listen(self, sockets: Sequence[socket.socket]) -> None:
@@ -123,9 +132,12 @@ class Server:
         return len(self._tasks)
 
     def stop_listening(self) -> None:
-        """Let nobody in any more; who is in, or stands in the queue, is answered."""
+        """Let nobody in any more; who is in, or stands in the queue, is answered.  Streams end."""
+        self._closing = True
         for door in self._doors:
             door.close()
+        for feed in self._feeds:
+            feed.end()
 
     async def close(self, grace: float = 1.0) -> None:
         """Stop listening and end every connection, giving `grace` seconds to those that are being answered."""
@@ -139,6 +151,20 @@ class Server:
             task.cancel()
         if self._tasks:
             await asyncio.wait(list(self._tasks))
+
+    @contextlib.contextmanager
+    def feed(self) -> Iterator[Feed]:
+        """Of one more stream.  Raises Refused."""
+        if len(self._feeds) >= self.limits.streams:
+            raise Refused(503, f"there are {self.limits.streams} streams already, and no more at once")
+        if self._closing:
+            raise Refused(503, "this server is about to close")
+        feed = Feed()
+        self._feeds.add(feed)
+        try:
+            yield feed
+        finally:
+            self._feeds.remove(feed)
 
     async def turn(self) -> None:
         """Wait until the loop has looked after everything else, and after the connections that wait here already."""
@@ -201,6 +227,9 @@ class _Connection:
                 if request is None:
                     return
                 response = await self._respond(request)
+                if isinstance(response, Stream):
+                    await self._tell(response)
+                    return
             except Refused as refused:
                 response = refused.response
             except h11.RemoteProtocolError as error:
@@ -209,7 +238,7 @@ class _Connection:
                 return
             first_byte_within = self.limits.idle_seconds
 
-    async def _respond(self, head: Request) -> Response:
+    async def _respond(self, head: Request) -> Response | Stream:
         site = self.server.site
         refusal = site.admit(head)
         if refusal is not None:
@@ -288,11 +317,8 @@ class _Connection:
         self.phase = Phase.SEND
         complete = http.their_state is h11.DONE
         headers = [
-            ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
-            ("Content-Type", response.content_type),
+            *_fields(response.content_type),
             ("Content-Length", str(len(response.body))),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
             *response.headers,
         ]
         if not complete:
@@ -301,13 +327,48 @@ class _Connection:
         if not self.head_only:
             self._write(h11.Data(data=response.body))
         self._write(h11.EndOfMessage())
-        async with asyncio.timeout(self.limits.send_seconds):
-            await self.writer.drain()
+        await self._flush(self.limits.send_seconds)
         if http.our_state is h11.DONE and complete:
             http.start_next_cycle()
             return True
         await self._linger()
         return False
+
+    async def _tell(self, stream: Stream) -> None:
+        """All of a stream, after which the connection ends."""
+        with self.server.feed() as feed:
+            self.phase = Phase.STREAM
+            self._write(h11.Response(status_code=200, headers=[*_fields(EVENT_STREAM), ("Connection", "close")]))
+            if not self.head_only:
+                await self._tell_all(stream, feed)
+            self._write(h11.EndOfMessage())
+            await self._flush(self.limits.stream_seconds)
+        await self._linger()
+
+    async def _tell_all(self, stream: Stream, feed: Feed) -> None:
+        leave = stream.begin(feed)
+        reads = asyncio.get_running_loop().create_task(self._end_with_its_reader(feed))
+        try:
+            await self._flush(self.limits.stream_seconds)
+            while piece := await feed.take():
+                await self.server.turn()
+                self._write(h11.Data(data=piece))
+                await self._flush(self.limits.stream_seconds)
+        finally:
+            leave()
+            reads.cancel()
+            await asyncio.wait((reads,))
+
+    async def _end_with_its_reader(self, feed: Feed) -> None:
+        """Nothing else is expected of who reads a stream, and nothing else is answered."""
+        with contextlib.suppress(OSError):
+            while await self.reader.read(READ_SIZE):
+                await self.server.turn()
+        feed.end()
+
+    async def _flush(self, within: float) -> None:
+        async with asyncio.timeout(within):
+            await self.writer.drain()
 
     def _write(self, event: h11.Event) -> None:
         self.writer.write(self.http.send(event) or b"")
@@ -319,6 +380,16 @@ class _Connection:
             async with asyncio.timeout(self.limits.linger_seconds):
                 while await self.reader.read(READ_SIZE):
                     pass
+
+
+def _fields(content_type: str) -> list[tuple[str, str]]:
+    """Of every answer."""
+    return [
+        ("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())),
+        ("Content-Type", content_type),
+        ("Cache-Control", "no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
 
 
 def _request(event: h11.Request, peer_uid: int | None) -> Request:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
+from meshproxy.observe.printable import printable
+
 Row = Mapping[str, object]
 
 WIDEST = 64
@@ -33,5 +35,5 @@ def _is_rows(value: object) -> TypeGuard[Sequence[Row]]:
 
 def _cell(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ", ".join(map(str, value)) or "-"
-    return "-" if value is None else str(value)
+        return printable(", ".join(map(str, value))) or "-"
+    return "-" if value is None else printable(str(value))

@@ -1,45 +1,48 @@
-"""The counters as SMI's metrics API shows them: what the workload has served, and what it has had of other services.
+"""The last half minute as SMI's metrics API shows it: what the workload has served, and who has asked whom.
 
-    found = TrafficMetrics(config, stats["listeners"], window=3600.0, now=1_700_000_000.0)
+    found = TrafficMetrics(config, [history.told(SECONDS), ...])
     found.of("services", "shop", "books")       # TrafficMetrics of what it has served; None: it is not ours to know
-    found.edges("services", "shop", "books")    # a TrafficMetricsList, an item for each service that it has asked
+    found.edges("services", "shop", "books")    # a TrafficMetricsList: whom it has asked, and who has asked it
 
-A sidecar knows its own side only, so a collector asks all of them.  What arrives at the listener `outbound` is the
-workload's own asking; what arrives at any other is asked of it.  The window is all the time that the process has run.
+A sidecar knows its own side only, so a collector asks all of them.  What arrives at a listener for the workload's own
+asking is that; what arrives at any other is asked of it.  Whoever asks is known by the identity that it has proved.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from math import ceil, inf
+from functools import cached_property
+from math import ceil
+from operator import add
 from typing import Any
 
 from meshproxy.model import Config
+from meshproxy.observe.changes import BUCKETS, ERRORS, Change
+from meshproxy.observe.history import ANSWERS, EDGE, Names
+from meshproxy.observe.metrics import REQUEST_BOUNDS
+from meshproxy.observe.presets.identity import NOBODY, identity_of, party, service
+from meshproxy.observe.quantile import quantiles
+from meshproxy.observe.window import NO_CHANGE, Window
 
 GROUP = "metrics.smi-spec.io/v1alpha1"
 BASE = f"/apis/{GROUP}"
-OUTBOUND = "outbound"
-KIND = "Service"
+KIND, ACCOUNT = "Service", "ServiceAccount"
 PLURAL = "services"
-QUANTILES = (0.99, 0.90, 0.50)
-
-_CLUSTER = re.compile(r"(?P<namespace>[^/|]+)/(?P<name>[^/|]+)(?:\|.*)?")
-"""As the dialects of meshes name the clusters of services."""
+QUANTILES = (0.50, 0.90, 0.99)
+SECONDS = 30
+"""Of which it is told."""
 
 Row = dict[str, Any]
-Counted = Mapping[str, Any]
+Side = tuple[str, str, str]
+"""Of an edge: the kind of who is there, its namespace and its name."""
 
 
-@dataclass(frozen=True, slots=True)
 class TrafficMetrics:
-    config: Config
-    listeners: Mapping[str, Counted]
-    """What has been counted of each."""
-    window: float
-    now: float
+    def __init__(self, config: Config, told: Sequence[bytes]) -> None:
+        """`told` is what each worker remembers; a thread makes sense of it."""
+        self._config = config
+        self._told = told
 
     def resources(self) -> Row:
         """What may be asked for."""
@@ -50,7 +53,7 @@ class TrafficMetrics:
 
     def all(self, plural: str, namespace: str) -> Row | None:
         """Of the services of a namespace, of which a sidecar knows its own."""
-        node = self.config.node
+        node = self._config.node
         if plural != PLURAL:
             return None
         found = self.of(plural, namespace, node.service)
@@ -59,94 +62,88 @@ class TrafficMetrics:
     def of(self, plural: str, namespace: str, name: str) -> Row | None:
         if not self._ours(plural, namespace, name):
             return None
-        answers = (held for listener, held in self.listeners.items() if listener != OUTBOUND for held in _answers(held))
-        return self._item(_service(namespace, name), answers)
+        outbound = self._outbound
+        answers = (
+            change for names, change in self._changes.items() if names[0] == ANSWERS and names[1] not in outbound
+        )
+        return self._item(_resource(KIND, namespace, name), answers)
 
     def edges(self, plural: str, namespace: str, name: str) -> Row | None:
         if not self._ours(plural, namespace, name):
             return None
-        by_service: dict[tuple[str, str], list[Counted]] = {}
-        for cluster, held in _by_cluster(self.listeners.get(OUTBOUND, {"answers": {}})):
-            if found := _CLUSTER.fullmatch(cluster):
-                by_service.setdefault((found["namespace"], found["name"]), []).append(held)
-        resource = _service(namespace, name)
-        items = []
-        for asked, answers in sorted(by_service.items()):
-            edge = {"direction": "to", "side": "client", "resource": _service(*asked)}
-            items.append(self._item(resource, answers, edge=edge))
-        return self._list(resource, items)
+        to: dict[Side, list[Change]] = {}
+        by: dict[Side, list[Change]] = {}
+        for names, change in self._changes.items():
+            if names[0] != EDGE or not any(change[BUCKETS]):
+                continue
+            _, listener, cluster, source, _ = names
+            if listener in self._outbound:
+                if asked := service(cluster):
+                    to.setdefault((KIND, *asked), []).append(change)
+            elif (asking := party(source)) != NOBODY:
+                by.setdefault((ACCOUNT, asking.namespace, asking.account), []).append(change)
+        resource = _resource(KIND, namespace, name)
+        asked_by = self._edges(resource, by, "from", "server")
+        return self._list(resource, [*self._edges(resource, to, "to", "client"), *asked_by])
+
+    def _edges(self, resource: Row, found: Mapping[Side, list[Change]], direction: str, side: str) -> Iterator[Row]:
+        for other, changes in sorted(found.items()):
+            edge = {"direction": direction, "side": side, "resource": _resource(*other)}
+            yield self._item(resource, changes, edge=edge)
+
+    @cached_property
+    def _window(self) -> Window:
+        return Window(self._told, SECONDS)
+
+    @cached_property
+    def _changes(self) -> Mapping[Names, Change]:
+        """Of the window as a whole."""
+        found: dict[Names, Change] = {}
+        for second in self._window.changes():
+            for names, change in second:
+                found[names] = [*map(add, found.get(names, NO_CHANGE), change)]
+        return found
+
+    @cached_property
+    def _outbound(self) -> frozenset[str]:
+        return identity_of(self._config).outbound
 
     def _ours(self, plural: str, namespace: str, name: str) -> bool:
-        node = self.config.node
+        node = self._config.node
         return bool(name) and (plural, namespace, name) == (PLURAL, node.namespace, node.service)
 
     def _list(self, resource: Row, items: list[Row]) -> Row:
         return {"kind": "TrafficMetricsList", "apiVersion": GROUP, "resource": resource, "items": items}
 
-    def _item(self, resource: Row, answers: Iterable[Counted], **more: Row) -> Row:
+    def _item(self, resource: Row, changes: Iterable[Change], **more: Row) -> Row:
+        end = datetime.fromtimestamp(self._window.end, UTC)
         return {
             "kind": "TrafficMetrics",
             "apiVersion": GROUP,
             "resource": resource,
             **more,
-            "timestamp": datetime.fromtimestamp(self.now, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "window": f"{self.window:.0f}s",
-            "metrics": _metrics([*answers]),
+            "timestamp": end.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "window": f"{self._window.known}s",
+            "metrics": _metrics(changes),
         }
 
 
-def _service(namespace: str, name: str) -> Row:
-    return {"kind": KIND, "namespace": namespace, "name": name}
+def _resource(kind: str, namespace: str, name: str) -> Row:
+    return {"kind": kind, "namespace": namespace, "name": name}
 
 
-def _answers(listener: Counted) -> Iterator[Counted]:
-    for of_route in listener["answers"].values():
-        yield from of_route.values()
-
-
-def _by_cluster(listener: Counted) -> Iterator[tuple[str, Counted]]:
-    for of_route in listener["answers"].values():
-        yield from of_route.items()
-
-
-def _metrics(answers: list[Counted]) -> list[Row]:
-    succeeded = failed = 0
-    seconds: dict[float, int] = {}
-    for held in answers:
-        for code, counted in held["requests"].items():
-            if code.startswith("5"):
-                failed += counted["count"]
-            else:
-                succeeded += counted["count"]
-        for bound, count in held["seconds"]["counts"].items():
-            seconds[_bound(bound)] = seconds.get(_bound(bound), 0) + count
+def _metrics(changes: Iterable[Change]) -> list[Row]:
+    whole = NO_CHANGE
+    for change in changes:
+        whole = [*map(add, whole, change)]
+    buckets, failed = whole[BUCKETS], whole[ERRORS]
+    found = quantiles(REQUEST_BOUNDS, buckets, QUANTILES) or [0.0] * len(QUANTILES)
     latencies = [
-        {
-            "name": f"p{share * 100:.0f}_response_latency",
-            "unit": "seconds",
-            "value": f"{ceil(quantile(seconds, share) * 1000)}m",
-        }
-        for share in QUANTILES
+        {"name": f"p{share * 100:.0f}_response_latency", "unit": "seconds", "value": f"{ceil(value * 1000)}m"}
+        for share, value in reversed([*zip(QUANTILES, found, strict=True)])
     ]
     return [
         *latencies,
-        {"name": "success_count", "value": str(succeeded)},
+        {"name": "success_count", "value": str(sum(buckets) - failed)},
         {"name": "failure_count", "value": str(failed)},
     ]
-
-
-def _bound(text: str) -> float:
-    return inf if text == "+Inf" else float(text)
-
-
-def quantile(counts: Mapping[float, int], share: float) -> float:
-    """From a histogram: within a bucket as if all were spread evenly; of what is beyond all bounds, the last bound."""
-    wanted = share * sum(counts.values())
-    below, passed = 0.0, 0
-    for bound in sorted(counts):
-        count = counts[bound]
-        if count and passed + count >= wanted:
-            return below if bound == inf else below + (bound - below) * (wanted - passed) / count
-        passed += count
-        below = below if bound == inf else bound
-    return 0.0

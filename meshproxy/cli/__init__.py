@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from meshproxy import __version__
-from meshproxy.cli import policy_options
+from meshproxy.cli import policy_options, tap_options
 
 OK, FAILED, USAGE, INVALID, CANNOT_BIND = range(5)
 
@@ -76,13 +76,19 @@ def parser() -> argparse.ArgumentParser:
     _client_options(status)
     _output_option(status)
 
-    top_command = commands.add_parser("top", help="the same with rates, again and again")
+    top_command = commands.add_parser("top", help="what it does just now, on the whole screen")
     top_command.set_defaults(command=_top)
     _client_options(top_command)
     top_command.add_argument(
-        "--every", default="2s", type=_duration, metavar="DURATION", help="time between looks (%(default)s)"
+        "--every", default="1s", type=_duration, metavar="DURATION", help="time between looks (%(default)s)"
     )
-    top_command.add_argument("--count", type=int, metavar="N", help="end after N looks")
+    top_command.add_argument("--once", action="store_true", help="print one look as text, and end")
+    _output_option(top_command)
+
+    tap = commands.add_parser("tap", help="show the requests of a running proxy as they end")
+    tap.set_defaults(command=_tap)
+    _client_options(tap)
+    tap_options.add(tap)
 
     wait = commands.add_parser("wait", help="return when a proxy is ready")
     wait.set_defaults(command=_wait)
@@ -180,9 +186,15 @@ def _status(arguments: argparse.Namespace) -> int:
 
 
 def _top(arguments: argparse.Namespace) -> int:
-    from meshproxy.cli.ask import top
+    from meshproxy.cli.top import top
 
     return top(arguments)
+
+
+def _tap(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.tap import tap
+
+    return tap(arguments)
 
 
 def _wait(arguments: argparse.Namespace) -> int:

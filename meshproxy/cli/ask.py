@@ -1,4 +1,4 @@
-"""Commands that ask a running proxy through its admin API: `status`, `top`, `wait`, `drain`."""
+"""Commands that ask a running proxy through its admin API: `status`, `wait`, `drain`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from meshproxy.admin.tables import text_table
@@ -16,6 +17,8 @@ from meshproxy.cli import FAILED, OK
 
 TIMEOUT = 10.0
 POLL_EVERY = 0.05
+SILENCE = 30.0
+"""Of a stream, which says at least a word every 10 s."""
 
 
 class Unanswered(Exception):
@@ -25,9 +28,9 @@ class Unanswered(Exception):
 class _Connection(http.client.HTTPConnection):
     """To a TCP address or a unix socket."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout: float = TIMEOUT) -> None:
         self._path = address.removeprefix("unix:") if address.startswith("unix:") else None
-        super().__init__("localhost" if self._path else address, timeout=TIMEOUT)
+        super().__init__("localhost" if self._path else address, timeout=timeout)
 
     def connect(self) -> None:
         if self._path is None:
@@ -44,28 +47,48 @@ class Admin:
         self._headers = {"Authorization": f"Bearer {arguments.token}"} if arguments.token else {}
 
     def ask(self, method: str, path: str) -> tuple[int, bytes]:
+        with self._answered(method, path, TIMEOUT) as response:
+            return response.status, response.read()
+
+    def json(self, method: str, path: str) -> Any:
+        status, body = self.ask(method, path)
+        if status != http.client.OK:
+            raise self._refused(method, path, status, body)
+        return json.loads(body)
+
+    def events(self, path: str) -> Iterator[tuple[str, Any]]:
+        """Each event of a stream with its data, until the proxy ends it."""
+        with self._answered("GET", path, SILENCE) as response:
+            if response.status != http.client.OK:
+                raise self._refused("GET", path, response.status, response.read())
+            event = ""
+            while line := response.readline():
+                name, _, value = line.rstrip(b"\n").partition(b": ")
+                if name == b"event":
+                    event = value.decode()
+                elif name == b"data":
+                    yield event, json.loads(value)
+
+    @contextmanager
+    def _answered(self, method: str, path: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
         try:
-            connection = _Connection(self._address)
+            connection = _Connection(self._address, timeout)
             try:
                 connection.request(method, path, headers=self._headers)
-                response = connection.getresponse()
-                return response.status, response.read()
+                yield connection.getresponse()
             finally:
                 connection.close()
         except (OSError, http.client.HTTPException) as error:
             raise Unanswered(f"{self._address}: {error}") from None
 
-    def json(self, method: str, path: str) -> Any:
-        status, body = self.ask(method, path)
-        if status != http.client.OK:
-            raise Unanswered(f"{self._address}: {method} {path}: {status} {body.decode(errors='replace').strip()}")
-        return json.loads(body)
+    def _refused(self, method: str, path: str, status: int, body: bytes) -> Unanswered:
+        return Unanswered(f"{self._address}: {method} {path}: {status} {body.decode(errors='replace').strip()}")
 
 
-def _told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+def told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
     """What keeps a command from its work is a message, not a traceback."""
 
-    def told(arguments: argparse.Namespace) -> int:
+    def tried(arguments: argparse.Namespace) -> int:
         try:
             return command(arguments)
         except Unanswered as error:
@@ -74,10 +97,10 @@ def _told(command: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Na
         except KeyboardInterrupt:
             return OK
 
-    return told
+    return tried
 
 
-@_told
+@told
 def status(arguments: argparse.Namespace) -> int:
     admin = Admin(arguments)
     info, listeners, clusters = (
@@ -101,44 +124,7 @@ def status(arguments: argparse.Namespace) -> int:
     return OK
 
 
-@_told
-def top(arguments: argparse.Namespace) -> int:
-    admin, every = Admin(arguments), arguments.every
-    before: dict[str, Any] | None = None
-    looks = 0
-    while True:
-        asked = time.monotonic()
-        stats = admin.json("GET", "/stats")
-        rows = [
-            _rates(name, now, before["listeners"].get(name) if before else None, every)
-            for name, now in stats["listeners"].items()
-        ]
-        if before is not None:
-            if sys.stdout.isatty():
-                print("\x1b[H\x1b[2J", end="")
-            print(text_table(rows), flush=True)
-            looks += 1
-            if looks == arguments.count:
-                return OK
-        before = stats
-        time.sleep(max(0.0, asked + every - time.monotonic()))
-
-
-def _rates(name: str, now: dict[str, Any], before: dict[str, Any] | None, seconds: float) -> dict[str, object]:
-    def rate(field: str) -> float:
-        return (now[field] - before[field]) / seconds if before else 0.0
-
-    return {
-        "listener": name,
-        "connections": now["connections_active"],
-        "new/s": f"{rate('connections_total'):.1f}",
-        "received MiB/s": f"{rate('bytes_received_total') / 2**20:.2f}",
-        "sent MiB/s": f"{rate('bytes_sent_total') / 2**20:.2f}",
-        "rejected": sum(now["rejected"].values()),
-    }
-
-
-@_told
+@told
 def wait(arguments: argparse.Namespace) -> int:
     admin = Admin(arguments)
 
@@ -151,7 +137,7 @@ def wait(arguments: argparse.Namespace) -> int:
     return _poll(ready, arguments.timeout, "not ready")
 
 
-@_told
+@told
 def drain(arguments: argparse.Namespace) -> int:
     admin = Admin(arguments)
     admin.json("POST", "/drain")

@@ -13,6 +13,7 @@ from meshproxy.cluster.balance import Asking, Pick
 from meshproxy.cluster.breaker import Breaker, Gate
 from meshproxy.cluster.endpoint import Endpoint, User
 from meshproxy.cluster.retry import Budget
+from meshproxy.core.introduction import Introduction
 from meshproxy.core.limit import Stock
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
@@ -151,7 +152,8 @@ class Cluster:
 
     __slots__ = (
         "__weakref__", "_breaker", "_build", "_everybody", "budget", "choose", "codec", "connect_timeout", "degraded",
-        "dial", "gate", "guarded", "heed", "limit", "many", "name", "pending", "requests", "reuse", "stats",
+        "dial", "gate", "guarded", "heed", "introduction", "limit", "many", "name", "pending", "requests", "reuse",
+        "stats",
     )
 
     def __init__(
@@ -172,6 +174,7 @@ class Cluster:
         degraded: Reply | None = None,
         breaker: Breaker | None = None,
         budget: Budget,
+        introduction: Introduction | None = None,
         everybody: Callable[[], Sequence[Endpoint]],
     ) -> None:
         """`build` makes the way to choose among those who are fit now.
@@ -199,6 +202,8 @@ class Cluster:
         """What is answered where the breaker does not let pass, if anything special."""
         self.budget = budget
         """For retries."""
+        self.introduction = introduction
+        """What is said first on each connection; None: its endpoints are not to know who we are."""
         self._breaker = breaker
         self.gate: Gate | None
         """Of the breaker: None while that is closed."""

@@ -26,8 +26,8 @@ class Endpoint:
     """Live: it keeps its place in the rotation, and its connections, over reloads."""
 
     __slots__ = (
-        "_clock", "_forget", "_on_change", "address", "alone", "coming", "dialling", "doubts", "due", "fit_since",
-        "heard", "idle", "latency", "name", "retired", "stats", "users",
+        "_clock", "_forget", "_on_change", "address", "alone", "cluster", "coming", "dialling", "doubts", "due",
+        "fit_since", "heard", "idle", "latency", "name", "retired", "stats", "users",
     )
 
     def __init__(
@@ -36,11 +36,13 @@ class Endpoint:
         stats: EndpointStats,
         clock: Clock,
         forget: Callable[[], None],
+        cluster: str = "",
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_change` is told when it becomes fit to be picked, or unfit."""
         self.address = address
         self.name = str(address)
+        self.cluster = cluster
         self.stats = stats
         self.due = 0.0
         """In a rotation: how long until its turn, from the last one that was taken when the rotation was built."""

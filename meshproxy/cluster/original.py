@@ -23,12 +23,13 @@ ORIGINAL = "original"
 class Original:
     """Live: those who are on their way, wherever they go."""
 
-    __slots__ = ("_clock", "_forget", "_stats", "_users")
+    __slots__ = ("_clock", "_cluster", "_forget", "_stats", "_users")
 
-    def __init__(self, stats: EndpointStats, clock: Clock, forget: Callable[[], None]) -> None:
+    def __init__(self, stats: EndpointStats, clock: Clock, forget: Callable[[], None], cluster: str = "") -> None:
         self._stats = stats
         self._clock = clock
         self._forget = forget
+        self._cluster = cluster
         self._users: set[User] = set()
 
     def pick(self, tried: Collection[Endpoint], asking: Any) -> Endpoint | None:
@@ -37,7 +38,7 @@ class Original:
             return None
         host, port = asking.destination
         address = Address("ipv6" if ":" in host else "ipv4", host, port)
-        endpoint = Endpoint(address, self._stats, self._clock, _nothing)
+        endpoint = Endpoint(address, self._stats, self._clock, _nothing, self._cluster)
         endpoint.users = self._users
         return endpoint
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote_to_bytes
 
-from meshproxy.model.matching import RouteMatch, ValueMatch, expression
+from meshproxy.model.matching import RouteMatch, ValueMatch, fitting
 from meshproxy.wire import grpc
 
 
@@ -80,20 +80,6 @@ def _header(name: str, match: ValueMatch) -> Holds:
 def _parameter(name: str, match: ValueMatch) -> Holds:
     key, fits = name.encode(), fitting(match)
     return lambda _, head: fits(parameters(head.target).get(key))
-
-
-def fitting(match: ValueMatch) -> Callable[[bytes | None], bool]:
-    """Whether a value, or that there is none, is what is asked for."""
-    if match.exact is not None:
-        exact = match.exact.encode("ascii")
-        return lambda value: value == exact
-    if match.prefix is not None:
-        prefix = match.prefix.encode("ascii")
-        return lambda value: value is not None and value.startswith(prefix)
-    matches = expression(match)
-    if matches is not None:
-        return lambda value: value is not None and matches(value) is not None
-    return lambda value: (value is not None) is match.present
 
 
 @lru_cache(maxsize=1)  # the rules that are asked about one request all want the same

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from meshproxy.core.client import Address
@@ -10,9 +10,39 @@ from meshproxy.core.peer import Peer
 from meshproxy.errors import Failure
 from meshproxy.wire.h1 import RequestHead, ResponseHead, encode
 
+ID_SIZE = 32
+"""Of a request's id, where it is ours."""
+
+
+VERSIONS = ("HTTP/1.0", "HTTP/1.1")
+
+
+class Nobody:
+    """In the place of an endpoint, while none was asked."""
+
+    name = cluster = ""
+
+
+NOBODY = Nobody()
+
 
 class Origin(Protocol):
     """Who connected."""
+
+    spoken: str
+    """The protocol, unless it is HTTP/1."""
+
+    @property
+    def who(self) -> str:
+        """The identity that was proved, else the address, else `unix`."""
+
+    @property
+    def remote(self) -> str:
+        """The address with its port."""
+
+    @property
+    def local(self) -> str:
+        """The address that was connected to, with its port."""
 
     @property
     def client(self) -> str | None:
@@ -22,6 +52,9 @@ class Origin(Protocol):
     def address(self) -> Address | None:
         """The same to compare with."""
 
+    def look(self) -> None:
+        """At what only an open connection can tell, for who asks when it is over."""
+
     @property
     def conn(self) -> Any:
         """The connection, for those who have to do with it."""
@@ -29,6 +62,10 @@ class Origin(Protocol):
     @property
     def peer(self) -> Peer | None:
         """Who it is at the other end of TLS; None: it is a plain connection."""
+
+    @property
+    def told(self) -> dict[Any, Any]:
+        """What logs have written of it, for the next requests."""
 
     @property
     def kept(self) -> dict[Any, Any]:
@@ -73,26 +110,38 @@ class Notes:
 
 class Exchange:
     __slots__ = (
+        "answered",
+        "asked",
         "attempts",
         "begun",
         "cluster",
+        "complete",
         "copy",
+        "drawn",
+        "endpoint",
         "failure",
+        "flags",
         "handling",
         "held",
         "noted",
         "opening",
         "origin",
+        "passed",
         "path",
         "patience",
+        "protocol",
+        "received",
         "request",
         "response",
         "seconds",
         "sent",
         "started",
-        "stats",
         "status",
         "streamed",
+        "taken",
+        "tell",
+        "trace",
+        "traced",
         "trailers",
         "tried",
         "units",
@@ -117,9 +166,19 @@ class Exchange:
         """Where it goes; of a split, the cluster that was drawn."""
         self.upstream: Any = None
         """Who carries it now: a connection, or the attempt to make one."""
-        self.stats: Any = None
-        """The counters of its route, once it is known who answers."""
-        self.sent = True
+        self.tell: Any = None
+        """A `Tell`, who is told of its end, once it is known who answers."""
+        self.endpoint: Any = NOBODY
+        """Who was asked last."""
+        self.asked = 0.0
+        """When the endpoint was, where that is of interest."""
+        self.answered = 0.0
+        """When its answer began."""
+        self.drawn = b""
+        """An id of ours, and the end of its line in the head."""
+        self.passed = 0
+        """Bytes of the body of the answer that came by here."""
+        self.complete = True
         """Whether all of the request has come, and is sent or will be at once."""
         self.streamed = False
         """Whether a part of the body has gone to the upstream and is not kept."""
@@ -132,6 +191,10 @@ class Exchange:
         """Once it has begun."""
         self.begun = False
         """Whether the client has heard anything of an answer that is not ours."""
+        self.traced: Any = None
+        """Where it stands in a trace that is recorded; False: it is not; None: that is not decided."""
+        self.passed = 0
+        """Bytes of the body of the answer that came by here."""
         self.failure: Failure | None = None
         self.noted: Notes | None = None
         """What filters have left, if anything."""
@@ -151,12 +214,55 @@ class Exchange:
     trailers: Sequence[bytes]
     """Field lines after the body of the answer, without their ends, once that is whole."""
 
+    # Where its request has a body
+
+    taken: int
+    """Bytes of it that came by here."""
+
     # At its end
 
     status: int
     """What the client was told, or would have been."""
     seconds: float
     """How long it took."""
+    flags: str
+    """Envoy's words for what became of it, as far as somebody asks."""
+
+    protocol: str
+    trace: Any
+    """Where it stands in a trace that is recorded."""
+    session = None
+    """It is none."""
+    received: int
+    sent: int
+    """Bytes of the bodies.  What did not come by here went the short way, and its length was said before."""
+
+    def end(self, status: int, flags: str, seconds: float) -> None:
+        """All that is known of it only now: of use to those who write it down, so that nobody else pays for it."""
+        request, response, sent = self.request, self.response, self.passed
+        self.status = status
+        self.flags = flags
+        self.seconds = seconds
+        if not flags:
+            self.failure = None  # of an attempt before the one that went well
+        self.protocol = self.origin.spoken or VERSIONS[request.minor]
+        self.trace = self.traced or None
+        self.received = self._received() if request.body else 0
+        if response is None:
+            self.answered = 0.0
+        elif response.body > sent and self.failure is None:
+            sent = response.body
+        self.sent = sent
+
+    def _received(self) -> int:
+        taken: int = getattr(self, "taken", 0)
+        return max(self.request.body, taken) if self.complete else taken
+
+    @property
+    def id(self) -> bytes:
+        """By which the request is known, if it has an id."""
+        drawn = self.drawn
+        return drawn[:ID_SIZE] if drawn else self.request.get(b"x-request-id") or b""
 
     # For filters
 
@@ -191,3 +297,7 @@ class Exchange:
     def response_changes(self) -> Changes:
         """Fields of the upstream's answer, to be changed before it is sent on."""
         return self.notes.response
+
+
+Tell = Callable[[Exchange, int, str, float], None]
+"""Hears that it is over: the status, the flags in Envoy's words, and the seconds it took."""

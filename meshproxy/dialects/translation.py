@@ -2,7 +2,7 @@
 
     words = Words()
     words.put(("clusters", "shop/books"), {"endpoints": ["10.1.0.7:80"]}, sheet, ("Outbound", "ClustersConfigs", ...))
-    words.note("not-in-force", sheet, ("Spec", "Observability"), "access logs are shipped by a later version")
+    words.note("not-in-force", sheet, ("Spec", "LocalDNSProxy"), "the DNS proxy is of a later version")
 
 A translator writes plain data, as it could stand in a file, and says of each thing where it was meant. What is wrong
 with it is then found by the one reader of our own words, and told with the place in the document that somebody wrote.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import Compat, Config, Document, Node, Sidecar, decode
+from meshproxy.model import Compat, Config, Document, Metrics, Node, Sidecar, decode
 from meshproxy.model.combine import bounded
 from meshproxy.schema.shapes import Path, path_text
 
@@ -30,6 +30,8 @@ class Setting:
     node: Node = PLAIN.node
     sidecar: Sidecar = PLAIN.sidecar
     compat: Compat = PLAIN.compat
+    metrics: Metrics | None = None
+    """None: nothing is said of them."""
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Setting:

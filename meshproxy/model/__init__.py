@@ -37,6 +37,7 @@ from meshproxy.model.health import Outlier as Outlier
 from meshproxy.model.health import SuccessRate as SuccessRate
 from meshproxy.model.http import Http as Http
 from meshproxy.model.http import PathRules as PathRules
+from meshproxy.model.metrics import Metrics as Metrics
 from meshproxy.model.mirror import Mirror as Mirror
 from meshproxy.model.overload import Overload as Overload
 from meshproxy.model.retry import Retry as Retry
@@ -53,6 +54,7 @@ from meshproxy.model.sidecar import Compat as Compat
 from meshproxy.model.sidecar import Sidecar as Sidecar
 from meshproxy.model.source import Source as Source
 from meshproxy.model.split import Share as Share
+from meshproxy.model.tracing import Tracing as Tracing
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode
 from meshproxy.schema.kinds import Secret as Secret

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import balance, breaker, health, onward, routes, spoken
+from meshproxy.model.access_log import access_log_problems
 from meshproxy.model.address import Address, Named
 from meshproxy.model.authorize import Callers, admission_problems
 from meshproxy.model.bridge import bridge_problems
@@ -27,9 +28,10 @@ from meshproxy.model.routes import RouteTable
 from meshproxy.model.sidecar import sidecar_problems
 from meshproxy.model.source import source_problems
 from meshproxy.model.tls import ServerTls, client_problems, demands_of, server_problems
+from meshproxy.model.tracing import tracing_problems
 from meshproxy.schema.shapes import MOST_PROBLEMS, Names, Path, path_text
 
-SECTIONS = ("node", *PROCESS, "drain", "overload", "dns", "sidecar", "compat")
+SECTIONS = ("node", *PROCESS, "drain", "overload", "dns", "metrics", "access_log", "tracing", "sidecar", "compat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_disagreements(documents),
         *(_restarts(documents, running) if running else ()),
         *_token(documents, config),
-        *_section_problems(documents),
+        *_section_problems(documents, [item.value.name for item in listeners]),
         *_duplicates("listener", listeners),
         *_duplicates("cluster", clusters),
         *_duplicates("table of routes", tables),
@@ -179,12 +181,17 @@ def _token(documents: Sequence[Document], config: Config) -> Iterator[Problem]:
                 )
 
 
-def _section_problems(documents: Sequence[Document]) -> Iterator[Problem]:
+def _section_problems(documents: Sequence[Document], listeners: Collection[str]) -> Iterator[Problem]:
     for document in documents:
         for path, message in sidecar_problems(document.config.sidecar):
             yield document.problem(("sidecar", *path), message)
         for path, message in source_problems(document.config.sources):
             yield document.problem(("sources", *path), message)
+        for path, message in access_log_problems(document.config.access_log, listeners):
+            yield document.problem(("access_log", *path), message)
+        if document.config.tracing is not None:
+            for path, message in tracing_problems(document.config.tracing):
+                yield document.problem(("tracing", *path), message)
 
 
 def _duplicates(what: str, items: Iterable[Item]) -> Iterator[Problem]:

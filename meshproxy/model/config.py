@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
+from meshproxy.model.access_log import AccessLog
 from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress, SourceAddress
 from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
@@ -20,6 +21,7 @@ from meshproxy.model.broker import Broker
 from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, PLAIN_UPSTREAM_HTTP, Http, Peer, UpstreamHttp
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
+from meshproxy.model.metrics import PLAIN_METRICS, Metrics
 from meshproxy.model.mqtt import MqttPolicy
 from meshproxy.model.mqtt_upstream import PLAIN_UPSTREAM_MQTT, UpstreamMqtt
 from meshproxy.model.overload import Overload
@@ -27,6 +29,7 @@ from meshproxy.model.routes import RouteTable
 from meshproxy.model.sidecar import PLAIN_COMPAT, PLAIN_SIDECAR, Compat, Sidecar
 from meshproxy.model.source import Source
 from meshproxy.model.tls import AlpnName, ClientTls, Identity, ServerName, ServerTls
+from meshproxy.model.tracing import Tracing
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
     Bool,
@@ -410,8 +413,6 @@ class Config:
     """Everything that an operator said."""
 
     RESERVED: ClassVar[Mapping[str, str]] = {
-        "tracing": "tracing",
-        "access_log": "the access log",
         "tunnels": "the tunnel",
     }
 
@@ -426,6 +427,11 @@ class Config:
     overload: Annotated[Overload | None, "when there is too much to do; absent: never"] = None
     dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
     sources: Annotated[tuple[Source, ...], "control planes that are asked for more, each for a layer of its own"] = ()
+    metrics: Annotated[Metrics, "what is counted, told and kept"] = PLAIN_METRICS
+    access_log: Annotated[
+        tuple[AccessLog, ...], Items(one=True), "who is told of each request, connection and session"
+    ] = ()
+    tracing: Annotated[Tracing | None, "requests as spans of traces; absent: none"] = None
     broker: Annotated[Broker | None, "a broker of MQTT that runs beside the proxy; absent: none"] = None
     sidecar: Annotated[Sidecar, "where policy in the words of a mesh is put in force, and by whom"] = PLAIN_SIDECAR
     compat: Annotated[Compat, "the ways of other sidecars"] = PLAIN_COMPAT

@@ -143,6 +143,20 @@ def expression(match: PathMatch | ValueMatch) -> Callable[[bytes], object] | Non
     return regex.beginner(match.begins) if match.begins is not None else None
 
 
+def fitting(match: ValueMatch) -> Callable[[bytes | None], bool]:
+    """Whether a value, or that there is none, is what is asked for."""
+    if match.exact is not None:
+        exact = match.exact.encode("ascii")
+        return lambda value: value == exact
+    if match.prefix is not None:
+        prefix = match.prefix.encode("ascii")
+        return lambda value: value is not None and value.startswith(prefix)
+    matches = expression(match)
+    if matches is not None:
+        return lambda value: value is not None and matches(value) is not None
+    return lambda value: (value is not None) is match.present
+
+
 # What does not fit together -----------------------------------------------------------------------
 
 Found = Iterator[tuple[Path, str]]

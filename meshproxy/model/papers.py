@@ -66,6 +66,12 @@ def uses(config: Config) -> Iterator[Use]:
             yield from _of(cluster.name, ("clusters", cluster.name, "tls"), (cluster.tls,))
     for policy in config.mqtt:
         yield from of_credentials(policy.name, ("mqtt", policy.name, "authenticate"), policy.authenticate or ())
+    for number, log in enumerate(config.access_log):
+        if log.to.http is not None and log.to.http.tls is not None:
+            yield from _of(str(number), ("access_log", number, "to", "http", "tls"), (log.to.http.tls,))
+    export = config.tracing.export if config.tracing is not None else None
+    if export is not None and export.to.tls is not None:
+        yield from _of("export", ("tracing", "export", export.kind, "tls"), (export.to.tls,))
     for number, source in enumerate(config.sources):
         if source.tls is not None:
             yield from _of(source.name, ("sources", number, "tls"), (source.tls,))

@@ -72,7 +72,8 @@ MOST_REGEXES = 1000
 LONGEST_BODY = 65_536
 
 NOT_TO_CHANGE = frozenset(
-    "connection content-length host keep-alive proxy-connection te trailer transfer-encoding upgrade".split()
+    "connection content-length host keep-alive proxy-connection te trailer transfer-encoding upgrade "
+    "x-meshproxy-peer".split()
 )
 """Header fields of one hop, or that say where a message ends or goes: the proxy's own affair."""
 WITHOUT_BODY = frozenset({204, 205, 304})

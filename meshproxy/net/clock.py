@@ -36,9 +36,9 @@ class LoopClock:
         self.after = loop.call_later
 
 
-async def in_slices(steps: Generator[None, None, T]) -> T:
+async def in_slices(steps: Generator[None, None, T], slice: float = SLICE) -> T:
     """Do a long piece of work without holding up traffic; it says where it may be interrupted."""
-    until = time.perf_counter() + SLICE
+    until = time.perf_counter() + slice
     while True:
         try:
             next(steps)
@@ -47,7 +47,7 @@ async def in_slices(steps: Generator[None, None, T]) -> T:
             return result
         if time.perf_counter() >= until:
             await asyncio.sleep(0)
-            until = time.perf_counter() + SLICE
+            until = time.perf_counter() + slice
 
 
 def at_once(steps: Generator[None, None, T]) -> T:

@@ -61,6 +61,17 @@ class DatagramDoor:
             return False
         return True
 
+    @property
+    def local(self) -> tuple[str, int]:
+        """Where it is bound; not to which of all addresses somebody has spoken."""
+        host, port, *_ = self._sockets[0].getsockname()
+        return host, port
+
+    def peer(self, source: Any) -> tuple[str, int]:
+        """Whose address a source has."""
+        host, port, *_ = source[0] if isinstance(source[0], tuple) else source
+        return host, port
+
     def retire(self, grace: float) -> None:
         self.close()
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from functools import cache
 from math import inf, isnan
+from operator import add
 from typing import Any, Literal
 
 # The words that labels may take.  Counting any other is a KeyError, so a typo cannot become a series.
@@ -44,6 +46,8 @@ REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 MOST_IDENTITIES = 100
 """Of a listener that are counted each by its name."""
 LONGEST_IDENTITY = 256
+MOST_OUTCOMES = 64
+"""Status with flags, of the answers of one cluster to one route, that are counted each by its name."""
 MOST_METHODS = 100
 """Of gRPC on a listener that are counted each by its name."""
 NO_SUCH_METHOD = "unimplemented"
@@ -72,22 +76,39 @@ def _plain(value: Any) -> Any:
 class Histogram(Counters):
     """Values counted by fixed upper bounds; the last count is for what exceeds them all."""
 
-    __slots__ = ("_bounds", "counts", "sum")
+    __slots__ = ("_bounds", "counts", "exemplars", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
         self.counts = [0] * (len(self._bounds) + 1)
         self.sum = 0.0
+        self.exemplars: dict[int, tuple[bytes, float, float]] | None = None
+        """By the place of the bucket: the trace of the value that came there last, the value, and its Unix time."""
 
     def snapshot(self) -> dict[str, Any]:
-        return {
-            "counts": dict(zip(map(number, (*self._bounds, inf)), self.counts, strict=True)),
-            "sum": self.sum,
-        }
+        words = _words(self._bounds)
+        found: dict[str, Any] = {"counts": dict(zip(words, self.counts, strict=True)), "sum": self.sum}
+        if self.exemplars:
+            found["exemplars"] = {
+                words[place]: [trace.decode("ascii", "replace"), value, at]
+                for place, (trace, value, at) in self.exemplars.items()
+            }
+        return found
+
+    def exemplify(self, value: float, trace_id: bytes, at: float) -> None:
+        """A value that has been counted was that of a trace which is recorded."""
+        if self.exemplars is None:
+            self.exemplars = {}
+        self.exemplars[bisect_left(self._bounds, value)] = trace_id, value, at
 
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self._bounds, value)] += 1
         self.sum += value
+
+
+@cache
+def _words(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(map(number, (*bounds, inf)))
 
 
 NO_REQUESTS: dict[int | str, int] = {}
@@ -105,16 +126,24 @@ class AnswerStats(Counters):
         they share what says so."""
         self.seconds = NO_SECONDS
 
-    def count(self, status: int, flag: str, seconds: float) -> None:
-        key = f"{status} {flag}" if flag else status
-        requests = self.requests
-        if requests is NO_REQUESTS:
-            requests = self.requests = {}
+    def count(self, status: int, flags: str, seconds: float) -> None:
+        """One."""
+        counts = [0] * (len(REQUEST_BOUNDS) + 1)
+        counts[bisect_left(REQUEST_BOUNDS, seconds)] = 1
+        self.add({f"{status} {flags}" if flags else status: 1}, counts, seconds)
+
+    def add(self, requests: Mapping[int | str, int], counts: Sequence[int], seconds: float) -> None:
+        """So many of each kind, in the buckets of `REQUEST_BOUNDS`, and how long they took together."""
+        held = self.requests
+        if held is NO_REQUESTS:
+            held = self.requests = {}
             self.seconds = Histogram(REQUEST_BOUNDS)
-        requests[key] = requests.get(key, 0) + 1
-        # As `observe` does, without the call
+        for key, count in requests.items():
+            if key not in held and len(held) >= MOST_OUTCOMES:
+                key = OTHERS  # an upstream may answer with any status
+            held[key] = held.get(key, 0) + count
         histogram = self.seconds
-        histogram.counts[bisect_left(REQUEST_BOUNDS, seconds)] += 1
+        histogram.counts[:] = map(add, histogram.counts, counts)
         histogram.sum += seconds
 
     def snapshot(self) -> dict[str, Any]:
@@ -122,6 +151,23 @@ class AnswerStats(Counters):
             "requests": {str(key): {"count": count} for key, count in self.requests.items()},
             "seconds": self.seconds.snapshot(),
         }
+
+
+class EdgeStats(AnswerStats):
+    """What one source had of one endpoint of a cluster, through one listener: requests, or connections."""
+
+    __slots__ = ("connections_total", "failed_total", "received_bytes_total", "sent_bytes_total")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connections_total = 0
+        """Of TCP, which are counted at their end."""
+        self.failed_total = 0
+        self.sent_bytes_total = 0
+        self.received_bytes_total = 0
+
+    def snapshot(self) -> dict[str, Any]:
+        return {**super().snapshot(), **{name: getattr(self, name) for name in self.__slots__}}
 
 
 class FilterStats(Counters):
@@ -240,6 +286,31 @@ class SpoolStats(Counters):
         """Of QoS 0, which is not kept."""
         self.waiting = 0
         self.bytes = 0
+
+
+class SinkStats(Counters):
+    """What became of the lines of one log, or of the spans for one collector.
+
+    What was offered is what was written, was dropped, or is waiting."""
+
+    __slots__ = ("dropped_total", "failed_total", "lines", "written_total")
+
+    def __init__(self) -> None:
+        self.written_total = 0
+        self.dropped_total = 0
+        self.failed_total = 0
+        """Attempts, whatever became of the lines then."""
+        self.lines: list[bytes] = []
+        """Those that wait, where their sink keeps them."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self.lines)
+
+    def snapshot(self) -> dict[str, Any]:
+        counted = super().snapshot()
+        del counted["lines"]
+        return counted | {"waiting": self.waiting}
 
 
 class ListenerStats(Counters):
@@ -465,6 +536,7 @@ class ProcessStats(Counters):
         "health",
         "last_reload_ok_seconds",
         "last_reload_successful",
+        "metrics_overflow",
         "notes",
         "redis_failures_total",
         "redis_up",
@@ -472,6 +544,7 @@ class ProcessStats(Counters):
         "reloads",
         "resolutions_failed_total",
         "sources",
+        "started_seconds",
         "version",
         "worker_deaths_total",
         "workers",
@@ -499,6 +572,9 @@ class ProcessStats(Counters):
         self.redis_up: dict[str, int] = {}
         """By address and database."""
         self.redis_failures_total: dict[str, int] = {}
+        self.started_seconds = 0.0
+        self.metrics_overflow: Counter[str] = Counter()
+        """By metric."""
 
     def reloaded(self, result: Literal["ok", "refused", "unchanged"], generation: int, at: float) -> None:
         """A config was put in force, refused, or found to be the one in force; `at` is Unix time."""
@@ -520,11 +596,17 @@ class StageStats(Counters):
 
 
 class WorkerStats(Counters):
-    """What concerns the loop of a worker."""
+    """What concerns the loop of a worker, and its process."""
 
-    __slots__ = ("buckets_forgotten_total", "connections_passed_total", "loop_lag_seconds", "stages")
+    __slots__ = (
+        "buckets_forgotten_total", "connections_passed_total", "cpu_seconds_total", "loop_lag_seconds", "open_fds",
+        "resident_bytes", "stages",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self.cpu_seconds_total = 0.0
+        self.resident_bytes = 0
+        self.open_fds = 0
         self.buckets_forgotten_total = 0
         self.connections_passed_total = 0
         self.loop_lag_seconds = Histogram(LAG_BOUNDS)
@@ -534,7 +616,7 @@ class WorkerStats(Counters):
 class Stats(Counters):
     """The root: everything one worker counts, by name."""
 
-    __slots__ = ("bridges", "clusters", "listeners", "spools", "uplinks", "worker")
+    __slots__ = ("bridges", "clusters", "edges", "listeners", "sinks", "spools", "uplinks", "worker")
 
     def __init__(self) -> None:
         self.worker = WorkerStats()
@@ -545,17 +627,34 @@ class Stats(Counters):
         """By cluster: sessions of our own with its brokers, for clients."""
         self.spools: dict[str, dict[str, SpoolStats]] = {}
         """By policy and cluster: what is stored for its brokers."""
+        self.edges: dict[str, dict[str, dict[str, dict[str, EdgeStats]]]] = {}
+        """By listener, cluster, source and endpoint: who talks to whom."""
+        self.sinks: dict[str, SinkStats] = {}
+        """By name: where logs and traces go."""
 
     def in_steps(self) -> Generator[None, None, dict[str, Any]]:
         """The snapshot, part by part: of thousands of endpoints it takes a while."""
         named: dict[str, dict[str, Any]] = {
-            "listeners": {}, "clusters": {}, "bridges": {}, "uplinks": {}, "spools": {}
+            "listeners": {}, "clusters": {}, "bridges": {}, "uplinks": {}, "spools": {}, "edges": {}, "sinks": {}
         }  # fmt: skip
         for kind, found in named.items():
             for name, counted in list(getattr(self, kind).items()):
-                found[name] = _plain(counted)
+                if kind == "edges":
+                    found[name] = yield from _edges_in_steps(counted)
+                else:
+                    found[name] = _plain(counted)
                 yield
         return {"worker": self.worker.snapshot(), **named}
+
+
+def _edges_in_steps(edges: dict[str, dict[str, Any]]) -> Generator[None, None, dict[str, Any]]:
+    found: dict[str, Any] = {}
+    for cluster, by_source in list(edges.items()):
+        found[cluster] = {}
+        for source, by_endpoint in list(by_source.items()):
+            found[cluster][source] = _plain(by_endpoint)
+            yield
+    return found
 
 
 def number(value: float) -> str:

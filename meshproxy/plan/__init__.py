@@ -15,6 +15,7 @@ from math import inf
 
 from meshproxy import model
 from meshproxy.core.client import within
+from meshproxy.core.introduction import Introduction
 from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.server_name import by_name
@@ -32,9 +33,12 @@ from meshproxy.plan.bridge import Span, spans
 from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
+from meshproxy.plan.introducing import introduction_of, to_clients
 from meshproxy.plan.mqtt import mqtt_service
+from meshproxy.plan.observers import Observers
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.telling import Telling
 from meshproxy.plan.tls import needs_hello, securing
 from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.auto import AutoService, Looks
@@ -148,23 +152,29 @@ def compile_config(
     """In steps, between which traffic goes on."""
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
+    introduction = introduction_of(config, rim)
     for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim, config.node)
+        clusters[part.name] = _group(part, claims, rim, config.node, introduction)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
     listeners = []
     tables = {table.name: table for table in config.routes}
     policies = {policy.name: policy for policy in config.mqtt}
+    observers = Observers.of(config, claims, rim)
     for said in config.listeners:
-        listeners.append((yield from _listener(said, config, clusters, tables, policies, claims, rim, share)))
+        listeners.append(
+            (yield from _listener(said, config, clusters, tables, policies, claims, rim, share, observers))
+        )
         yield
     return Snapshot(config, tuple(listeners), named, clusters, spans(config, clusters, claims, rim))
 
 
-def _group(said: model.Cluster, claims: Claims, rim: Rim, node: model.Node) -> Group:
+def _group(
+    said: model.Cluster, claims: Claims, rim: Rim, node: model.Node, introduction: Introduction | None
+) -> Group:
     key = connections_of("cluster", said.name)
-    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, node)
+    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, node, introduction)
 
 
 def _listener(
@@ -176,16 +186,17 @@ def _listener(
     claims: Claims,
     rim: Rim,
     share: Share,
+    observers: Observers,
 ) -> Generator[None, None, Listener]:
     key = connections_of("listener", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
     state = claims.claim(
         ("listener", said.name),
-        lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit),
+        lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit, rim.watch),
     )
     if said.protocol == "udp":
-        return Listener(said, _udp_doors(said, state, clusters, claims, rim, share))
-    doors = yield from _tcp_doors(said, config, state, clusters, tables, policies, claims, rim, share)
+        return Listener(said, _udp_doors(said, state, clusters, claims, rim, share, observers))
+    doors = yield from _tcp_doors(said, config, state, clusters, tables, policies, claims, rim, share, observers)
     return Listener(said, doors)
 
 
@@ -199,8 +210,11 @@ def _tcp_doors(
     claims: Claims,
     rim: Rim,
     share: Share,
+    observers: Observers,
 ) -> Generator[None, None, tuple[Door, ...]]:
     trust_domain = config.node.trust_domain
+    introduction = introduction_of(config, rim)
+    telling = Telling(said.name, state, claims, rim, observers)
     opening: list[Callable[[], None]] = []
     """What else is to be done when this is put in force."""
     acceptors = [_acceptor(place, claims, rim, share) for place in places(said)]
@@ -210,17 +224,20 @@ def _tcp_doors(
         assert chain.routes is not None
         table = tables[chain.routes]
         return (yield from http_service(
-            said, chain, table, clusters, state, claims, rim, config.overload, trust_domain
+            said, chain, table, clusters, state, claims, rim, config.overload, trust_domain, observers,
+            to_clients(introduction, chain),
         ))  # fmt: skip
 
     def by_cluster(chain: model.Chain) -> Service:
         assert chain.cluster is not None
         group = clusters[chain.cluster]
-        inner = _tcp_service(group, chain.timeouts, state, rim)
+        inner = _tcp_service(group, chain.timeouts, state, rim, telling)
         return Onward(inner, state, listening) if group.config.original else inner
 
     def by_policy(chain: model.Chain) -> Generator[None, None, Service]:
-        return (yield from mqtt_service(said, chain, policies, clusters, state, claims, rim, config.node, opening))
+        return (yield from mqtt_service(
+            said, chain, policies, clusters, state, claims, rim, config.node, opening, telling
+        ))  # fmt: skip
 
     def by_beginning(chain: model.Chain) -> Generator[None, None, Service]:
         told: list[tuple[Looks, Service]] = []
@@ -271,6 +288,7 @@ def _tcp_doors(
 
         def open_it() -> None:
             state.entry = entry
+            telling.use()
             for open_too in opening:
                 open_too()
             state.clusters = clusters
@@ -320,7 +338,13 @@ def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
     return ProxyHeader(within(networks), "unix" in said.trusted, said.timeout)
 
 
-def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, rim: Rim) -> TcpService:
+def _tcp_service(
+    group: Group,
+    timeouts: model.Timeouts,
+    state: ListenerState,
+    rim: Rim,
+    telling: Telling,
+) -> TcpService:
     return TcpService(
         rim.clock,
         state,
@@ -330,6 +354,7 @@ def _tcp_service(group: Group, timeouts: model.Timeouts, state: ListenerState, r
         # Nobody looks at the bytes of a TCP connection, so all of them may be spliced, unless they are counted.
         pipes=rim.pipes,
         announce=ANNOUNCE[group.config.proxy_protocol],
+        edges=telling.edges(group.config.name),
     )
 
 
@@ -340,15 +365,18 @@ def _udp_doors(
     claims: Claims,
     rim: Rim,
     share: Share,
+    observers: Observers,
 ) -> tuple[Door, ...]:
     (only,) = said.outcomes
     assert only.cluster is not None
+    telling = Telling(said.name, state, claims, rim, observers)
     service = UdpService(
         rim.loop,
         rim.clock,
         state,
         claims.claim(("sessions", said.name), UdpSessions),
         clusters[only.cluster].cluster,
+        telling.edges(only.cluster),
         idle=only.timeouts.idle or inf,
         lifetime=only.timeouts.lifetime or inf,
         rate=_rate(said, claims, rim),
@@ -356,6 +384,11 @@ def _udp_doors(
 
     def door(place: Place) -> Door:
         live = claims.claim(place, lambda: DatagramDoor(rim.loop, share(place)))
-        return Door(live, lambda: live.serve(partial(service.receive, live)))
+
+        def open_it() -> None:
+            telling.use()
+            live.serve(partial(service.receive, live))
+
+        return Door(live, open_it)
 
     return tuple(map(door, places(said)))

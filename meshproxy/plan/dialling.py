@@ -124,7 +124,9 @@ class _Assured:
         self._trust_domain = reach.trust_domain
 
         def known(*, named: bool) -> _Known:
-            context, digest = client_context_of(cluster.name, said, reach.papers, claims, named=named)
+            context, digest = client_context_of(
+                ("clusters", cluster.name, "tls"), said, reach.papers, claims, named=named
+            )
             found: _Known = claims.claim(("sessions", cluster.name, digest), lambda: Kept(_Known(context))).value
             return found
 

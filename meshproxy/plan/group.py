@@ -19,6 +19,7 @@ from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.heed import together
 from meshproxy.cluster.original import ORIGINAL, Original
 from meshproxy.cluster.outlier import Outliers
+from meshproxy.core.introduction import Introduction
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
@@ -27,6 +28,7 @@ from meshproxy.observe.metrics import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.dialling import Reach, demands_of, dialling
+from meshproxy.plan.introducing import to_endpoints
 from meshproxy.plan.many import many
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
@@ -76,8 +78,16 @@ class Group:
         "judge",
     )
 
-    def __init__(self, said: model.Cluster, limit: Stock, claims: Claims, rim: Rim, node: model.Node) -> None:
-        """`node` is who the proxy is, and where."""
+    def __init__(
+        self,
+        said: model.Cluster,
+        limit: Stock,
+        claims: Claims,
+        rim: Rim,
+        node: model.Node,
+        introduction: Introduction | None,
+    ) -> None:
+        """`node` is who the proxy is, and where; `introduction` is for those who have proved who they are."""
         self.config = said
         self._demands = demands_of(said, node.trust_domain, rim.papers)
         self._state = claims.claim(
@@ -115,6 +125,7 @@ class Group:
             degraded=fixed(bounds.reply) if bounds.reply is not None else None,
             breaker=breaker,
             budget=budget_of(said, claims),
+            introduction=to_endpoints(introduction, said),
             everybody=self._members.everybody,
         )
         self._state.pickers.add(self.cluster)
@@ -187,7 +198,7 @@ class Group:
         state = self._state
         passage = claims.claim(
             ("original", self.config.name),
-            lambda: Original(state.endpoint(ORIGINAL), rim.clock, partial(state.forget, ORIGINAL)),
+            lambda: Original(state.endpoint(ORIGINAL), rim.clock, partial(state.forget, ORIGINAL), state.name),
         )
         return lambda: passage.pick
 
@@ -199,7 +210,7 @@ class Group:
         def make() -> Endpoint:
             name, state = str(address), self._state
             stats = state.endpoint(name)
-            return Endpoint(address, stats, rim.clock, partial(state.forget, name), state.changed)
+            return Endpoint(address, stats, rim.clock, partial(state.forget, name), state.name, state.changed)
 
         return live.claim(self._key(address, seat), make)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import fields, replace
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from math import inf
-from typing import Any
 
 from meshproxy import model
 from meshproxy.cluster.retry import SAFE, Retry, causes
 from meshproxy.core.client import asker, within
 from meshproxy.core.clientele import MOST_ROUTERS, Routers
-from meshproxy.core.exchange import Exchange
+from meshproxy.core.exchange import Exchange, Tell
 from meshproxy.core.filter import Hooks, Pipeline
 from meshproxy.core.identity import CLAIMS, Identity
+from meshproxy.core.introduction import Introduction
 from meshproxy.core.overload import CONNECTIONS, LOW
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import Router
@@ -25,15 +25,18 @@ from meshproxy.errors import Failure
 from meshproxy.filters import authorize
 from meshproxy.filters.max_body import smallest
 from meshproxy.model.routes import variables
-from meshproxy.observe.metrics import AnswerStats, MirrorStats
+from meshproxy.observe.metrics import MirrorStats
 from meshproxy.plan.answer import edited, fixed
 from meshproxy.plan.codec import engines, request_codec, request_limits, requests
 from meshproxy.plan.filters import compile_filters
 from meshproxy.plan.group import Group
+from meshproxy.plan.observers import Observers
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.split import compile_split
+from meshproxy.plan.telling import Telling
 from meshproxy.relay.http.buffered import Buffered
+from meshproxy.relay.http.failures import NO_ROUTE
 from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
 from meshproxy.relay.http.grpc import counting
@@ -50,16 +53,15 @@ from meshproxy.relay.http.handling import (
     Patience,
     Refusing,
     Share,
+    common,
     nobody_else,
 )
+from meshproxy.relay.http.meeting import Meeting
 from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, FrontOf, HttpService
 from meshproxy.relay.live import Kept, ListenerState, OfRoute
 from meshproxy.wire.h1 import Limits, encode
-
-Count = Callable[[str, str], AnswerStats]
-"""The counters for a route and a cluster, either of which may be empty."""
 
 
 def http_service(
@@ -72,22 +74,24 @@ def http_service(
     rim: Rim,
     overload: model.Overload | None,
     trust_domain: str,
+    observers: Observers,
+    introduction: Introduction | None,
 ) -> Generator[None, None, HttpService]:
-    """In steps, for a table may be large."""
+    """In steps, for a table may be large.  `introduction` is for clients who prove who they are, if any do."""
 
-    def count(route: str, cluster: str) -> AnswerStats:
-        key = ("answers", said.name, route, cluster)
-        return claims.claim(key, lambda: OfRoute(state.stats.answers, route, cluster, AnswerStats())).stats
-
+    telling = Telling(said.name, state, claims, rim, observers)
+    tell = telling.of
     timeouts = chain.timeouts
     patience = Patience.of(timeouts.idle or inf, timeouts.request or inf)
-    unrouted = count("", "")
+    nowhere = partial(Refusing, tracer=observers.tracer, tell=tell("", ""), patience=patience, listener=said.name)
 
     def refusing(failure: Failure) -> Refusing:
-        return Refusing(failure=failure, stats=unrouted, patience=patience)
+        return nowhere(failure=failure)
 
     def answering(reply: Reply) -> Answering:
-        return Answering(make=lambda _: reply, stats=unrouted, patience=patience)
+        return Answering(
+            make=lambda _: reply, tell=tell("", ""), tracer=observers.tracer, patience=patience, listener=said.name
+        )
 
     who = asker(said.http.forwarded)
 
@@ -108,29 +112,30 @@ def http_service(
         )
 
         def share_of(share: model.Share) -> Share:
-            return Share(clusters[share.cluster].part(share), count(name, share.cluster))
+            return Share(clusters[share.cluster].part(share), tell(name, share.cluster))
 
         def split() -> Draw:
             return compile_split(rule, table.name, share_of, who, rim)
 
         shares = rule.shares
-        handling = _handling(rule, shares, name, said.name, share_of, split, patience, count, pipeline, mirror)
+        handling = _handling(rule, shares, name, said.name, share_of, split, patience, tell, pipeline, mirror)
         most = smallest(each.buffer.request for each in rule.filters if each.buffer is not None)
         if most is not None and shares:
             # Nor is it kept any longer than its exchange.
-            seen = _common(handling) | {"answers_plainly": False}
-            handling = Buffered(inner=handling, stats=count(name, ""), most=most, **seen)
+            seen = common(handling) | {"answers_plainly": False}
+            handling = Buffered(inner=handling, tell=tell(name, ""), most=most, **seen)
         if any(clusters[share.cluster].config.sticky for share in shares):
             handling = replace(handling, response=_with_cookie(handling.response), answers_plainly=False)
+        handling = replace(handling, tracer=observers.tracer, timed=telling.times)
         if pipeline.request:
             handling = Filtered(
-                inner=handling, stats=count(name, ""), **_common(handling) | {"limits": _limits(rule, said.http)}
+                inner=handling, tell=tell(name, ""), **common(handling) | {"limits": _limits(rule, said.http)}
             )
         if overload is None or rule.priority == "high":
             return handling
         return Gated(
-            inner=handling, stats=count(name, ""), overload=rim.overload,
-            refused_from=CONNECTIONS if room is None else LOW, room=room, **_common(handling),
+            inner=handling, tell=tell(name, ""), overload=rim.overload,
+            refused_from=CONNECTIONS if room is None else LOW, room=room, **common(handling),
         )
 
     handlings = []
@@ -140,12 +145,13 @@ def http_service(
     routers = yield from Routers.in_steps(handlings, trust_domain, written=table.order == "written")
     regular = normaliser(said.http.path)
     begun = engines(said)
+    kind = Front if introduction is None else partial(Meeting, introduction)
     forwarded = said.http.forwarded
     networks = (peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> FrontOf:
         def made(router: Router[Handling]) -> Front:
-            return Front(
+            return kind(
                 request_codec(said.http, said.codec, without),
                 requests(said.http, without) if begun is not None else None,
                 router, regular, refusing, answering,
@@ -162,7 +168,7 @@ def http_service(
     return HttpService(
         rim.http,
         state,
-        unrouted,
+        refusing(NO_ROUTE),
         identity,
         within(networks),
         "unix" in forwarded.trusted,
@@ -185,7 +191,7 @@ def _handling(
     share_of: Callable[[model.Share], Share],
     split: Callable[[], Draw],
     default: Patience,
-    count: Count,
+    tell: Callable[[str, str], Tell],
     pipeline: Pipeline,
     mirror: Mirror | None,
 ) -> Handling:
@@ -198,12 +204,16 @@ def _handling(
         )
     names = Names(listener, name)
     response = _edit(rule.response_headers, names)
+
+    def answering(make: Callable[[Exchange], Reply]) -> Answering:
+        return Answering(
+            make=make, tell=tell(name, ""), patience=patience, pipeline=pipeline, listener=listener, route=name
+        )
+
     if rule.reply is not None:
-        make = _reply(rule.reply, response)
-        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
+        return answering(_reply(rule.reply, response))
     if rule.redirect is not None:
-        make = _redirect(rule.redirect, response)
-        return Answering(make=make, stats=count(name, ""), patience=patience, pipeline=pipeline)
+        return answering(_redirect(rule.redirect, response))
     request = _with_host(_edit(rule.request_headers, names), rule.rewrite.host)
     new_path = _new_path(rule)
     holds = smallest(each.buffer.response for each in rule.filters if each.buffer is not None)
@@ -226,13 +236,10 @@ def _handling(
         and not (pipeline.response or pipeline.response_data or pipeline.done),
         holds=holds,
         mirror=mirror,
+        listener=listener,
+        route=name,
         as_is=new_path is None and not (request.without or request.lines or request.last),
     )
-
-
-def _common(handling: Handling) -> dict[str, Any]:
-    """What one that stands before it shows of it."""
-    return {field.name: getattr(handling, field.name) for field in fields(Handling)}
 
 
 def _room(overload: model.Overload, said: model.Listener, claims: Claims, rim: Rim) -> Room:

@@ -22,10 +22,12 @@ from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.model.mqtt import MqttLimits, MqttPolicy, Pace, Sessions, Whose
 from meshproxy.observe.metrics import MqttStats, TopicStats
+from meshproxy.observe.telling import Edges
 from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.authenticate import authenticator
 from meshproxy.plan.group import Group
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.telling import Telling
 from meshproxy.plan.uplinks import Uplinks
 from meshproxy.plan.websocket import websocket
 from meshproxy.relay.entry import Service
@@ -54,6 +56,7 @@ def mqtt_service(
     rim: Rim,
     node: model.Node,
     opening: list[Callable[[], None]],
+    telling: Telling,
 ) -> Generator[None, None, Service]:
     """In steps, for a file of users may be large."""
     policy = policies[chain.mqtt] if chain.mqtt else NOTHING_SAID
@@ -75,7 +78,11 @@ def mqtt_service(
         bounds=_bounds(policy, policy.limits),
         authenticate=(yield from authenticator(policy.authenticate, policy.name, at, claims, rim)),
         ways=tuple(
-            _way(way, clusters[way.cluster], policy, judge, access, rim, node.trust_domain, uplinks) for way in ways
+            _way(
+                way, clusters[way.cluster], policy, judge, access, rim, node.trust_domain, uplinks,
+                telling.edges(way.cluster),
+            )
+            for way in ways
         ),
         failover=policy.failover.within if policy.failover is not None else None,
         rule_of=judge.rule,
@@ -157,6 +164,7 @@ def _way(
     rim: Rim,
     trust_domain: str,
     uplinks: Uplinks,
+    edges: Edges,
 ) -> Way:
     prefix = template(way.prefix) if way.prefix is not None else None
     speed = _speed(policy.rate)
@@ -179,6 +187,7 @@ def _way(
     return Way(
         matches=_matching(way.match, trust_domain),
         cluster=group.cluster,
+        edges=edges,
         means=Means(rim.clock, policy.limits.connect),
         announce=ANNOUNCE[group.config.proxy_protocol],
         level=LEVELS[mqtt.version] if mqtt.version is not None else None,

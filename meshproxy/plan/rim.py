@@ -12,9 +12,12 @@ from meshproxy.core.overload import Overload
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Elsewhere
+from meshproxy.net.sinks import Sink
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
+from meshproxy.observe.peers import Peers
+from meshproxy.observe.telling import Teller, Watch
 from meshproxy.plan.verdicts import Verdicts
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
@@ -40,5 +43,13 @@ class Rim:
     began: dict[str, float]
     """When each plan of timed steps was first put in force."""
     verdicts: Verdicts
+    tellers: set[Teller]
+    """Who counts requests, and settles that when somebody looks."""
+    sinks: set[Sink]
+    """Where lines go, of logs and traces."""
+    watch: Watch
+    """Who keeps what went wrong, and shows what is looked at live."""
     papers: dict[str, str]
     """By its path, what each file holds that the configuration names; there only while one is compiled."""
+    peers: Peers
+    """What other proxies have said of themselves."""

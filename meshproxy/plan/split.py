@@ -8,12 +8,12 @@ from hashlib import blake2b
 
 from meshproxy import model
 from meshproxy.core.client import Who
-from meshproxy.core.condition import conditions, fitting, together
+from meshproxy.core.condition import conditions, together
 from meshproxy.core.cookie import cookie
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.peer import spoken
 from meshproxy.model import encode
-from meshproxy.model.matching import RouteMatch
+from meshproxy.model.matching import RouteMatch, fitting
 from meshproxy.model.split import Share as Said
 from meshproxy.model.split import SplitBy, moments
 from meshproxy.plan.rim import Rim

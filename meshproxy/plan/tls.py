@@ -30,7 +30,7 @@ from meshproxy.relay.live import Kept, ListenerState
 from meshproxy.relay.secure import Admission, Answer, Certified, TlsService
 from meshproxy.relay.turns import Turns
 from meshproxy.schema.kinds import Secret
-from meshproxy.schema.shapes import path_text
+from meshproxy.schema.shapes import Path, path_text
 from meshproxy.wire import x509
 
 Papers = Mapping[str, str]
@@ -145,12 +145,12 @@ def _answer(rim: Rim, state: ListenerState) -> Answer:
 
 
 def client_context_of(
-    cluster: str, said: ClientTls, papers: Papers, claims: Claims, *, named: bool
+    where: Path, said: ClientTls, papers: Papers, claims: Claims, *, named: bool
 ) -> tuple[ssl.SSLContext, str]:
-    """And its digest."""
+    """And its digest; `where` it is said."""
     terms = client_terms(said, papers)
     chain, named = said.verify != "off", named and said.verify == "name"
-    with _told_at(path_text(("clusters", cluster, "tls")), {}):
+    with _told_at(path_text(where), {}):
         known = digest(terms, chain, named)
         context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
     return context, known

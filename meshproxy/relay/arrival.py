@@ -11,11 +11,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
+from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.relay.expecting import Hello
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import DRAINED, GONE, LATE, REFUSED, without_tls
 from meshproxy.wire import client_hello, proxy_protocol
 
 if TYPE_CHECKING:
@@ -31,16 +33,14 @@ class Desk(Protocol):
     @property
     def state(self) -> ListenerState: ...
 
-    def refuse(self, conn: Conn, reason: str) -> None: ...
-
 
 class Arrival(ABC):
     """Whatever goes wrong, it ends in the same way: nobody comes in whose beginning does not make sense in time."""
 
-    __slots__ = ("_buffer", "_conn", "_desk", "_origin", "_over", "_timer")
+    __slots__ = ("_buffer", "_came_at", "_conn", "_desk", "_origin", "_over", "_timer")
 
     reason: str
-    """Why it is refused."""
+    """By which one that is refused is counted."""
 
     def __init__(self, desk: Desk, timeout: float, conn: Conn, origin: Origin) -> None:
         self._desk = desk
@@ -48,6 +48,7 @@ class Arrival(ABC):
         self._origin = origin
         self._buffer = b""
         self._over = False
+        self._came_at = desk.clock.now()
         self._timer = desk.clock.after(timeout, self._expired)
         desk.state.connections.add(self)
         conn.handler = self
@@ -66,8 +67,8 @@ class Arrival(ABC):
         self._buffer += data
         try:
             origin = self._understand(self._buffer)
-        except ValueError:
-            self.drain()
+        except ValueError as error:
+            self._refuse(self._fault(error))
             return
         if origin is not None:
             self._conn.stop()
@@ -81,17 +82,21 @@ class Arrival(ABC):
     @abstractmethod
     def _go_on(self, origin: Origin) -> None: ...
 
+    def _fault(self, error: ValueError) -> Failure:
+        """How it is told that its beginning makes no sense."""
+        return REFUSED[self.reason]
+
     def on_end(self, conn: Conn) -> None:
-        self._fail("closed")
+        self._fail(GONE)
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None:
-        self._fail("closed")
+        self._fail(GONE)
 
     def _expired(self) -> None:
-        self._fail("timeout")
+        self._fail(LATE)
 
-    def _fail(self, _word: str) -> None:
-        self.drain()
+    def _fail(self, why: Failure) -> None:
+        self._refuse(why)
 
     def account(self) -> None:  # noqa: B027 - it is what there is to do
         """Nothing has been relayed yet."""
@@ -100,8 +105,16 @@ class Arrival(ABC):
         """It has little time as it is."""
 
     def drain(self) -> None:
+        self._refuse(DRAINED)
+
+    def _refuse(self, why: Failure) -> None:
         self._leave()
-        self._desk.refuse(self._conn, self.reason)
+        state, conn = self._desk.state, self._conn
+        # Who comes and goes without a word has only looked whether somebody is here, as balancers do all day.
+        if self._buffer or why is not GONE:
+            state.turned.tell(conn, self._origin, why, since=self._came_at)
+        conn.abort()
+        state.rejected(self.reason)
 
     def _leave(self) -> None:
         self._over = True
@@ -120,7 +133,7 @@ class Introduced(Arrival):
         if header.trusts(origin):
             self.begin()
         else:
-            self.drain()
+            self._refuse(REFUSED[self.reason])
 
     def _understand(self, data: bytes) -> Origin | None:
         header = proxy_protocol.parse(data)
@@ -164,9 +177,12 @@ class Greeted(Arrival):
         origin.early = data
         return origin
 
-    def _fail(self, word: str) -> None:
-        self._count(word)
-        super()._fail(word)
+    def _fault(self, error: ValueError) -> Failure:
+        return without_tls(error.reason if isinstance(error, client_hello.Malformed) else "plain")
+
+    def _fail(self, why: Failure) -> None:
+        self._count(why.reason)
+        super()._fail(why)
 
     def _count(self, word: str) -> None:
         self._entry.state.stats.handshakes[word] += 1

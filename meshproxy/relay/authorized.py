@@ -43,5 +43,4 @@ class Authorized:
             self.service.start(conn, origin)
         else:
             self.tell(origin)
-            conn.abort()
-            self.state.rejected("authorize")
+            self.state.turn_away(conn, origin, "authorize")

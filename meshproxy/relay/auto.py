@@ -11,12 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.relay.arrival import Arrival
 from meshproxy.relay.entry import Service
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import GONE
 
 Looks = Callable[[bytes], bool | None]
 """Whether a connection that begins so speaks it; None: more is needed."""
@@ -39,10 +41,6 @@ class AutoService:
     def behind(self, origin: Origin) -> Service | None:
         """The only ones who ask are those who could begin anew."""
         return next(filter(None, (service.behind(origin) for _, service in self.told)), None)
-
-    def refuse(self, conn: Conn, reason: str) -> None:
-        conn.abort()
-        self.state.rejected(reason)
 
 
 class Told(Arrival):
@@ -78,10 +76,10 @@ class Told(Arrival):
         assert self._chosen is not None
         self._chosen.start(self._conn, origin)
 
-    def _fail(self, _word: str) -> None:
+    def _fail(self, why: Failure) -> None:
         """It will say no more for now, or has ended: nothing but TCP could make something of that."""
         if self._chosen is None:
-            self.drain()
+            super()._fail(why)
             return
         self._conn.stop()
         self._leave()
@@ -89,7 +87,7 @@ class Told(Arrival):
 
     def on_end(self, conn: Conn) -> None:
         conn.unread_end()
-        self._fail("closed")
+        self._fail(GONE)
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None:
-        self.drain()
+        super()._fail(GONE)

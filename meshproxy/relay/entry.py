@@ -17,6 +17,7 @@ from meshproxy.relay.arrival import Greeted, Introduced
 from meshproxy.relay.expecting import Expect
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import REFUSED
 
 
 class Service(Protocol):
@@ -117,20 +118,20 @@ class Entry:
         """`port` is the listening socket's, or that of the destination; a unix socket has none."""
         connect = self.connect
         conn = connect(sock)
-        origin = Origin((peer[0], peer[1]) if isinstance(peer, tuple) else None, port, destination)
+        origin = Origin(_source(peer), port, destination)
         if self.state.limit.take():
             self._within_limit(conn, origin, True)
         else:
             self.state.limit.ask(partial(self._within_limit, conn, origin))
 
-    def shed(self, _port: int | None, sock: socket.socket, _peer: Any) -> None:
+    def shed(self, port: int | None, sock: socket.socket, peer: Any) -> None:
         """There is too much to do as it is."""
         connect = self.connect
-        self._turn_away(connect(sock), "overload")
+        self._turn_away(connect(sock), Origin(_source(peer), port), "overload")
 
     def _within_limit(self, conn: Conn, origin: Origin, granted: bool) -> None:
         if not granted:
-            self._turn_away(conn, "limit")
+            self._turn_away(conn, origin, "limit")
         elif self.rate is None or self.rate.take():
             self._let_in(conn, origin)
         else:
@@ -141,9 +142,11 @@ class Entry:
             self._let_in(conn, origin)
         else:
             self.state.limit.give()
-            self._turn_away(conn, "rate_limit")
+            self._turn_away(conn, origin, "rate_limit")
 
-    def _turn_away(self, conn: Conn, reason: str) -> None:
+    def _turn_away(self, conn: Conn, origin: Origin, reason: str) -> None:
+        """It has not been counted in."""
+        self.state.turned.tell(conn, origin, REFUSED[reason])
         conn.abort()
         self.state.stats.rejected[reason] += 1
 
@@ -168,11 +171,12 @@ class Entry:
         if service is not None:
             service.start(conn, origin)
         else:
-            self.refuse(conn, "no_chain")
-
-    def refuse(self, conn: Conn, reason: str) -> None:
-        conn.abort()
-        self.state.rejected(reason)
+            self.state.turn_away(conn, origin, "no_chain")
 
     def accept_failed(self, _error: OSError) -> None:
         self.state.stats.accept_errors_total += 1
+
+
+def _source(peer: Any) -> tuple[str, int] | None:
+    """None: a unix socket's other end has no name."""
+    return (peer[0], peer[1]) if isinstance(peer, tuple) else None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Protocol
 
+from meshproxy.errors import Failure
 from meshproxy.net.conn import Sink
 from meshproxy.net.splice import Pipes
 from meshproxy.relay.lifespan import Lifespan
+from meshproxy.relay.passed import CLIENT_LOST, UPSTREAM_LOST
 
 ORDERLY = {"done", "idle"}
 """Ends at which nothing is on its way, unless it waits for a peer.  Else the peers must see that something was cut."""
@@ -38,12 +40,14 @@ class Side(Sink, Protocol):
 class Joined(ABC):
     """The upstream may come later than the client: until then nothing is relayed."""
 
-    __slots__ = ("_down", "_lifespan", "_moved", "_over", "_up")
+    __slots__ = ("_down", "_failure", "_lifespan", "_moved", "_over", "_up")
 
     def __init__(self, down: Side) -> None:
         self._down = down
         self._up: Side | None = None
         self._lifespan: Lifespan | None = None
+        self._failure: Failure | None = None
+        """Why it is over, if that is known better than by the word for its end."""
         self._over = 0
         self._moved = 0
 
@@ -70,6 +74,7 @@ class Joined(ABC):
 
     def on_lost(self, conn: Side, error: OSError | None) -> None:
         if error is not None:
+            self._failure = CLIENT_LOST if conn is self._down else UPSTREAM_LOST
             self._finish("reset")
             return
         conn.close()

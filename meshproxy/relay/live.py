@@ -9,7 +9,12 @@ from meshproxy.cluster.cluster import Cluster
 from meshproxy.cluster.endpoint import User, drain_after, end_all
 from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import FilterStats, ListenerStats
+from meshproxy.net.conn import Conn
+from meshproxy.net.sinks import Sink
+from meshproxy.observe.metrics import AnswerStats, EdgeStats, FilterStats, ListenerStats, SinkStats
+from meshproxy.observe.telling import Edges, Teller, Told, Watch
+from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import REFUSED, Turned
 
 S = TypeVar("S")
 
@@ -82,14 +87,18 @@ class ListenerState:
 
     __slots__ = (
         "_clock", "_guests", "_registry", "_retired", "clusters", "connections", "entry", "limit", "name", "stats",
+        "told", "turned",
     )  # fmt: skip
 
     def __init__(
-        self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock, limit: Stock
+        self, name: str, registry: dict[str, ListenerStats], guests: Guests, clock: Clock, limit: Stock, watch: Watch
     ) -> None:
         self.name = name
         self.limit = limit
         self.stats = ListenerStats()
+        self.told = Told(watch)
+        """Of what is over."""
+        self.turned = Turned(name, clock.now, self.told)
         self.connections: set[Connection] = set()
         self.entry: Chooser | None = None
         """Of the generation in force."""
@@ -112,6 +121,12 @@ class ListenerState:
         """TLS is established with it, and it is handed to its service; to be called once."""
         if identity:
             self.stats.identified(identity)
+
+    def turn_away(self, conn: Conn, origin: Origin, reason: str) -> None:
+        """It had been counted in, and comes no further."""
+        self.turned.tell(conn, origin, REFUSED[reason])
+        conn.abort()
+        self.rejected(reason)
 
     def rejected(self, reason: str) -> None:
         """It had been counted in, and is not relayed."""
@@ -192,6 +207,75 @@ class OfRoute(Generic[S]):
             del of_route[self._cluster]
         if not of_route:
             self._registry.pop(self._route, None)
+
+
+class OfAnswers:
+    """Live, keyed by listener, route and cluster: who counts the requests there."""
+
+    __slots__ = ("_of_route", "_tellers", "teller")
+
+    def __init__(
+        self,
+        registry: dict[str, dict[str, AnswerStats]],
+        tellers: set[Teller],
+        route: str,
+        cluster: str,
+        teller: Teller,
+    ) -> None:
+        """`tellers` are all those of a worker, who are asked to settle."""
+        self.teller = teller
+        self._of_route = OfRoute(registry, route, cluster, teller.stats)
+        self._tellers = tellers
+        tellers.add(teller)
+
+    def retire(self, grace: float) -> None:
+        self.teller.settle()
+        self._tellers.discard(self.teller)
+        self._of_route.retire(grace)
+
+
+class OfEdges:
+    """Live, keyed by listener and cluster: who talks to whom."""
+
+    __slots__ = ("_cluster", "_held", "_listener", "_registry", "edges")
+
+    def __init__(
+        self, registry: dict[str, dict[str, dict[str, dict[str, EdgeStats]]]], listener: str, cluster: str
+    ) -> None:
+        self._registry = registry
+        self._listener = listener
+        self._cluster = cluster
+        self._held: dict[str, dict[str, EdgeStats]] = {}
+        registry.setdefault(listener, {})[cluster] = self._held
+        self.edges = Edges(self._held)
+
+    def retire(self, grace: float) -> None:
+        of_listener = self._registry.get(self._listener, {})
+        if of_listener.get(self._cluster) is self._held:
+            del of_listener[self._cluster]
+        if not of_listener:
+            self._registry.pop(self._listener, None)
+
+
+class OfSink:
+    """Live, keyed by where it leads: where lines go."""
+
+    __slots__ = ("_name", "_registry", "_sinks", "sink")
+
+    def __init__(self, registry: dict[str, SinkStats], sinks: set[Sink], name: str, sink: Sink) -> None:
+        """`sinks` are all those of a worker, who are told of rotations."""
+        self.sink = sink
+        self._registry = registry
+        self._sinks = sinks
+        self._name = name
+        registry[name] = sink.stats
+        sinks.add(sink)
+
+    def retire(self, grace: float) -> None:
+        self.sink.retire(grace)
+        self._sinks.discard(self.sink)
+        if self._registry.get(self._name) is self.sink.stats:
+            del self._registry[self._name]
 
 
 class Kept:

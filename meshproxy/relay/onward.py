@@ -40,7 +40,6 @@ class Onward:
     def start(self, conn: Conn, origin: Origin) -> None:
         # Who has told of no destination means the local address, and that is here.
         if origin.destination is None or answers(self.listening, origin.destination):
-            conn.abort()
-            self.state.rejected("loop")
+            self.state.turn_away(conn, origin, "loop")
         else:
             self.service.start(conn, origin)

@@ -6,6 +6,7 @@ from typing import Any
 
 from meshproxy.core.client import Address, read
 from meshproxy.core.peer import Peer
+from meshproxy.net.address import words
 from meshproxy.net.conn import Conn
 from meshproxy.wire.client_hello import ClientHello
 from meshproxy.wire.proxy_protocol import Endpoint
@@ -15,7 +16,8 @@ class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
     __slots__ = (
-        "_address", "_goal", "_kept", "conn", "destination", "early", "hello", "peer", "plain", "port", "source"
+        "_address", "_goal", "_kept", "_local", "conn", "destination", "early", "hello", "peer", "plain", "port",
+        "source", "spoken", "told", "who",
     )  # fmt: skip
 
     def __init__(
@@ -34,8 +36,15 @@ class Origin:
         """Whether it is known that it does not."""
         self.peer: Peer | None = None
         """Who it is at the other end of TLS, once that is established; None: it is a plain connection."""
+        self.spoken = ""
+        """The protocol, unless it is HTTP/1."""
+        self.who = ""
+        """The identity that was proved, else the address, else `unix`; once its service has it."""
+        self.told: dict[Any, Any] = {}
+        """What logs have written of it, for the next requests."""
         self._address: Address | None = None
         self._goal: Address | None = None
+        self._local = ""
         self._kept: dict[Any, Any] | None = None
 
     @property
@@ -47,6 +56,26 @@ class Origin:
     def client(self) -> str | None:
         """The address of who connected; None for a unix socket."""
         return self.source[0] if self.source is not None else None
+
+    def called(self) -> None:
+        """All is known of who it is."""
+        self.who = self.identity or self.client or "unix"
+
+    def look(self) -> None:
+        """At what only an open connection can tell, for who asks when it is over."""
+        _ = self.local
+
+    @property
+    def remote(self) -> str:
+        """The address with its port."""
+        return words(self.source) if self.source is not None else "unix"
+
+    @property
+    def local(self) -> str:
+        """The address that was connected to, with its port; empty: it is closed, and nobody has looked before."""
+        if not self._local:
+            self._local = _made_to(self.destination, self.conn)
+        return self._local
 
     @property
     def address(self) -> Address | None:
@@ -69,3 +98,42 @@ class Origin:
         if self._kept is None:
             self._kept = {}
         return self._kept
+
+
+class Whence:
+    """What is kept of an origin for as long as a session lasts, of which there may be ten thousand."""
+
+    __slots__ = ("_conn", "_destination", "_port", "client", "peer")
+
+    def __init__(self, origin: Origin) -> None:
+        self.client = origin.client
+        self._port = origin.source[1] if origin.source is not None else 0
+        self.peer = origin.peer
+        self._conn = origin.conn
+        self._destination = origin.destination
+
+    @property
+    def told(self) -> dict[Any, Any]:
+        """Nothing is kept for the next line: there is none."""
+        return {}
+
+    @property
+    def who(self) -> str:
+        return (self.peer.identity if self.peer is not None else "") or self.client or "unix"
+
+    @property
+    def remote(self) -> str:
+        return words((self.client, self._port)) if self.client is not None else "unix"
+
+    @property
+    def local(self) -> str:
+        return _made_to(self._destination, self._conn)
+
+
+def _made_to(told: Endpoint | None, conn: Conn | None) -> str:
+    """Empty: it is closed, and nobody can be asked any more."""
+    try:
+        address = told or (conn.local if conn is not None else None)
+    except OSError:
+        return ""
+    return words(address) if address is not None else "unix"

@@ -57,8 +57,7 @@ class Waiting:
         self._rated.state.connections.discard(self)
 
     def _refuse(self, reason: str) -> None:
-        self._conn.abort()
-        self._rated.state.rejected(reason)
+        self._rated.state.turn_away(self._conn, self._origin, reason)
 
     def on_end(self, conn: Conn) -> None:
         self.drain()

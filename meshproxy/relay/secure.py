@@ -22,6 +22,7 @@ from meshproxy.net.tls.proof import proof
 from meshproxy.relay.entry import Service
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import DRAINED, without_tls
 from meshproxy.relay.turns import Turns
 
 HANDSHAKE = 22
@@ -219,6 +220,12 @@ class Securing:
         service = self._service
         service.state.stats.handshakes[why.word] += 1
         service.tell(self._origin, why)
+        if service.answer is None:
+            status = 0
+        if self._first or why.word != "closed":
+            service.state.turned.tell(
+                conn, self._origin, without_tls(why.word), since=self.deadline - service.within, status=status
+            )
         if service.answer is not None and status:
             agreed = conn.session.ssl.selected_alpn_protocol() if isinstance(conn, TlsConn) else None
             service.answer(conn, agreed, status, IN_WORDS[why.word])
@@ -251,9 +258,11 @@ class Securing:
         """It has little time as it is."""
 
     def drain(self) -> None:
+        service = self._service
+        service.state.turned.tell(self._conn, self._origin, DRAINED, since=self.deadline - service.within)
         if self._handshake is not None:
             self._handshake.cancel()
         else:
             self._conn.abort()
         self._end()
-        self._service.state.rejected("tls")
+        service.state.rejected("tls")

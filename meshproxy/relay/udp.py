@@ -5,13 +5,23 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from meshproxy.cluster.cluster import Cluster, Lease
+from meshproxy.cluster.cluster import CONNECT_FAILED, Cluster, Lease
+from meshproxy.cluster.endpoint import Endpoint
+from meshproxy.core.exchange import NOBODY, Nobody
 from meshproxy.core.limit import Flow, Stock
 from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.udp import DatagramDoor, DatagramPeer
+from meshproxy.observe.metrics import EdgeStats
+from meshproxy.observe.telling import Edges
 from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.live import ListenerState
+from meshproxy.relay.origin import Origin
+from meshproxy.relay.passed import ENDED, Passed, Spot
+from meshproxy.relay.tcp import OVERFLOW
+
+FAULTS = {reason: ENDED[reason] for reason in ("connect", "lifetime", "drain")} | {"reset": CONNECT_FAILED}
+"""By the reason for which a session has ended.  To fall silent is how a conversation of datagrams ends."""
 
 Source = tuple[DatagramDoor, Any]
 """Where it came in, and what the door calls its source: one peer may talk to two addresses of a listener."""
@@ -37,6 +47,7 @@ class UdpService:
         state: ListenerState,
         sessions: UdpSessions,
         cluster: Cluster,
+        edges: Edges,
         *,
         idle: float,
         lifetime: float,
@@ -47,6 +58,7 @@ class UdpService:
         self.state = state
         self.sessions = sessions.by_source
         self.cluster = cluster
+        self.edges = edges
         self.idle = idle
         self.lifetime = lifetime
         self._rate = rate
@@ -90,13 +102,23 @@ def _taken(limit: Stock) -> bool:
 
 
 class UdpSession:
-    __slots__ = ("_door", "_lease", "_lifespan", "_moved", "_peer", "_service", "_source", "_unit")
+    __slots__ = (
+        "_came_at", "_counted", "_door", "_edge", "_endpoint", "_lease", "_lifespan", "_moved", "_peer", "_received",
+        "_sent", "_service", "_source", "_unit",
+    )  # fmt: skip
 
     def __init__(self, service: UdpService, door: DatagramDoor, source: Any) -> None:
         self._service = service
         self._door = door
         self._source = source
         self._moved = False
+        self._came_at = service.clock.now()
+        self._received = self._sent = 0
+        """Bytes, from and to the client."""
+        self._counted = (0, 0)
+        """Of these, by the edge."""
+        self._edge: EdgeStats | None = None
+        self._endpoint: Endpoint | Nobody = NOBODY
         self._unit: Stock | None = None
         self._lease: Lease | None = None
         self._peer: DatagramPeer | None = None
@@ -105,8 +127,8 @@ class UdpSession:
         )
 
     @property
-    def client(self) -> str | None:
-        return self._source[0] if isinstance(self._source, tuple) else None
+    def client(self) -> str:
+        return self._door.peer(self._source)[0]
 
     def open(self) -> bool:
         service = self._service
@@ -114,35 +136,52 @@ class UdpSession:
         if not _taken(limit):
             service.cluster.stats.overflow_total += 1
             service.state.stats.rejected["limit"] += 1
-            self._finish("error")
+            self._turn_away(OVERFLOW)
             return False
         self._unit = limit
         lease = service.cluster.pick(self, (), self)
         if isinstance(lease, Failure):
             service.state.stats.rejected[lease.reason] += 1
-            self._finish("error")
+            self._turn_away(lease)
             return False
         self._lease = lease
+        self._endpoint = lease.endpoint
         try:
             self._peer = DatagramPeer(service.loop, lease.endpoint.address, self._receive, self._lost)
         except OSError as error:
             lease.failed(error)
+            service.edges.failed(self.client, lease.endpoint.name)
             self._finish("connect")
             return False
         lease.opened()
+        self._edge = edge = service.edges.of(self.client, lease.endpoint.name)
+        edge.connections_total += 1
         return True
+
+    def _turn_away(self, why: Failure) -> None:
+        """Each datagram may be another one."""
+        self._service.state.turned.tell(None, self._origin, why, protocol="UDP")
+        self._finish("error")
+
+    @property
+    def _origin(self) -> Origin:
+        local = self._door.local
+        return Origin(self._door.peer(self._source), local[1], local)
 
     def send(self, data: bytes) -> None:
         if self._peer is not None and self._lease is not None and self._peer.send(data):
+            size = len(data)
             self._moved = True
-            self._service.state.stats.bytes_received_total += len(data)
-            self._lease.moved(len(data), 0)
+            self._received += size
+            self._service.state.stats.bytes_received_total += size
+            self._lease.moved(size, 0)
 
     def _receive(self, data: bytes) -> None:
         assert self._lease is not None
         self._lease.moved(0, len(data))
         if self._door.reply(data, self._source):
             self._moved = True
+            self._sent += len(data)
             stats = self._service.state.stats
             stats.datagrams_sent_total += 1
             stats.bytes_sent_total += len(data)
@@ -151,10 +190,17 @@ class UdpSession:
         """The endpoint's host says that nobody is there.  The next datagram starts anew, and may go elsewhere."""
         assert self._lease is not None
         self._lease.failed(error)
+        if self._edge is not None:
+            self._edge.failed_total += 1
         self._finish("reset")
 
     def account(self) -> None:
-        """Every datagram is counted as it passes."""
+        """All else is counted as it passes."""
+        if self._edge is not None:
+            received, sent = self._counted
+            self._counted = self._received, self._sent
+            self._edge.received_bytes_total += self._received - received
+            self._edge.sent_bytes_total += self._sent - sent
 
     def leave(self) -> None:
         """Nobody can say when a conversation of datagrams is over."""
@@ -167,6 +213,9 @@ class UdpSession:
         self._finish("drain")
 
     def _finish(self, reason: str) -> None:
+        self.account()
+        if reason != "error":
+            self._tell(FAULTS.get(reason))
         self._lifespan.stop()
         if self._peer is not None:
             self._peer.close()
@@ -180,3 +229,15 @@ class UdpSession:
         self._door.users.discard(self)
         del self._service.sessions[self._door, self._source]
         self._service.state.closed(self, reason)
+
+    def _tell(self, failure: Failure | None) -> None:
+        service, told = self._service, self._service.state.told
+        flags = failure.flag if failure is not None else ""
+        if told.wants(flags):
+            now = service.clock.now()
+            told.tell(
+                Passed(
+                    self._origin, Spot(service.state.name), self._came_at, now - self._came_at, self._received,
+                    self._sent, failure, self._endpoint, asked=self._came_at, flags=flags, protocol="UDP",
+                )
+            )  # fmt: skip

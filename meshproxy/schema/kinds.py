@@ -218,17 +218,27 @@ def _read_secret(value: object) -> Secret:
     raise ValueError("must be a string of 1 to 4096 printable ASCII characters without spaces")
 
 
-_SECRET_JSON = {
-    "anyOf": [
-        {"type": "string", "pattern": f"^{_SECRET.pattern}$"},
-        {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["redacted"],
-            "properties": {"redacted": {"type": "string", "pattern": f"^{_DIGEST.pattern}$"}},
-        },
-    ]
-}
+def _secret_json(text: re.Pattern[str]) -> Mapping[str, object]:
+    redacted = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["redacted"],
+        "properties": {"redacted": {"type": "string", "pattern": f"^{_DIGEST.pattern}$"}},
+    }
+    return {"anyOf": [{"type": "string", "pattern": f"^{text.pattern}$"}, redacted]}
+
+
+_VALUE = re.compile(r"[!-~](?:[ -~]{0,4094}[!-~])?")
+
+
+def _read_secret_value(value: object) -> Secret:
+    """Of a header field: it may have words."""
+    if isinstance(value, str):
+        if not _VALUE.fullmatch(value):
+            raise ValueError("must be a string of 1 to 4096 printable ASCII characters, without a space at either end")
+        return Secret.of(value)
+    return _read_secret(value)
+
 
 # Networks -----------------------------------------------------------------------------------------
 
@@ -250,7 +260,8 @@ RATIO = Scalar("ratio", _read_ratio, same, {"type": "number", "minimum": 0, "max
 DURATION = Scalar("duration", read_duration, show_duration, _DURATION_JSON)
 POSITIVE_DURATION = Scalar("duration", _read_positive_duration, show_duration, _POSITIVE_DURATION_JSON)
 SIZE = Scalar("size", read_size, show_size, _SIZE_JSON)
-SECRET = Scalar("secret", _read_secret, same, _SECRET_JSON)
+SECRET = Scalar("secret", _read_secret, same, _secret_json(_SECRET))
+SECRET_VALUE = Scalar("secret", _read_secret_value, same, _secret_json(_VALUE))
 NETWORK = Scalar("network", read_network, str, {"type": "string", "maxLength": 64})
 PORT = whole(1, 65535, "port")
 NAME = string(
@@ -274,3 +285,4 @@ def port_in(text: str) -> int:
 Name = Annotated[str, NAME]
 Text = Annotated[str, TEXT]
 SecretText = Annotated[Secret, SECRET]
+SecretValue = Annotated[Secret, SECRET_VALUE]

@@ -11,22 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Coroutine, Iterable, Mapping, MutableSequence
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Mapping, MutableSequence
 from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any
 
+from meshproxy.admin.live import Told
 from meshproxy.core.buckets import Shelves
 from meshproxy.core.overload import STAGES
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
-from meshproxy.net.clock import Clock
+from meshproxy.net.clock import Clock, at_once, in_slices
 from meshproxy.net.doors import Doors, Place
 from meshproxy.observe.exposition import merged, without_gauges
+from meshproxy.observe.history import ended
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.recent import merged as merged_recent
+from meshproxy.observe.tap import Query
+from meshproxy.observe.usage import measured
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
 from meshproxy.server.board import ABSENT, present
@@ -40,6 +46,8 @@ from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import Death, Nursery
 from meshproxy.server.papers import Papers
 from meshproxy.server.peer import Gone, Peer
+from meshproxy.server.sums import added, added_where_served
+from meshproxy.server.taps import Taps
 from meshproxy.server.tasks import Tasks
 
 PREPARE_WITHIN = 10.0
@@ -72,7 +80,10 @@ class Berth:
         self.couriers: dict[str, Courier] = {}
         """By the kind of what they tell."""
         self.serves: frozenset[Place] = frozenset()
-        self.counted: dict[str, Any] | None = None
+        self.counted = b""
+        """What it said the last time that it was asked."""
+        self.past: bytes | None = None
+        """What its worker remembered when it was last asked."""
 
 
 class Crew:
@@ -111,7 +122,10 @@ class Crew:
         self.fitness.checks.told = partial(self._tell, "health")
         self.fitness.ejections.told = partial(self._tell, "ejected")
         self._departed: dict[str, Any] = Stats().snapshot()
+        self._ended: deque[bytes] = deque(maxlen=len(board))
+        """What those remembered that have died since."""
         self._tasks = Tasks()
+        self._taps = Taps(self._peers)
         self._closing = False
         self.broken = ""
         process.workers = 0
@@ -232,6 +246,7 @@ class Crew:
             "pass": self._pass_on,
             "limits": lambda message: self._hear_of_limits(berth, message),
             "ejected": lambda message: self.fitness.ejections.hear(ejections(message.body)),
+            "tapped": self._taps.heard,
         }
         peer = Peer(channel, handlers, lambda: self._empty(berth))
         berth.peer = peer
@@ -245,6 +260,7 @@ class Crew:
         berth.serves = frozenset()
         self._process.workers += 1
         peer.tell("level", level=self._log.level)
+        self._taps.greet(peer)
         self._tasks.begin(self._watch(berth, peer))
 
     def _empty(self, berth: Berth) -> None:
@@ -258,9 +274,13 @@ class Crew:
             self._ledger.leave(berth.lessee)
             berth.lessee = None
         self._process.workers -= 1
-        if berth.counted is not None:
-            self._departed = merged([self._departed, without_gauges(berth.counted)])
-            berth.counted = None
+        counted = Stats().snapshot()
+        at_once(added(counted, berth.counted))
+        self._departed = merged([self._departed, without_gauges(counted)])
+        berth.counted = b""
+        if berth.past is not None:
+            self._ended.append(ended(berth.past))
+            berth.past = None
         if self._closing:
             return
         self._process.worker_deaths_total += 1
@@ -361,8 +381,14 @@ class Crew:
 
     async def stats(self) -> dict[str, Any]:
         await asyncio.gather(*(self._ask_stats(berth) for berth in self._manned()))
-        serving = merged([Stats().snapshot(), *(berth.counted for berth in self._berths if berth.counted is not None)])
-        total: dict[str, Any] = merged([serving, _within(self._departed, serving)])
+        own = Stats()
+        await in_slices(measured(own.worker))
+        total = own.snapshot()
+        # Of one moment: who dies while this is added up is not counted twice.
+        serving, departed = [berth.counted for berth in self._berths], self._departed
+        for body in serving:
+            await in_slices(added(total, body))
+        await in_slices(added_where_served(total, departed))
         return total
 
     async def _ask_stats(self, berth: Berth) -> None:
@@ -370,8 +396,30 @@ class Crew:
         peer = berth.peer
         if peer is not None:
             with suppress(TimeoutError, Gone):
-                answer = await peer.ask("stats", within=STATS_WITHIN)
-                berth.counted = json.loads(answer)
+                berth.counted = await peer.ask("stats", within=STATS_WITHIN)
+
+    async def recent(self, most: int) -> Row:
+        return merged_recent(await asyncio.gather(*(self._ask_recent(peer, most) for peer in self._peers())), most)
+
+    async def _ask_recent(self, peer: Peer, most: int) -> Row:
+        """Of a worker that does not answer it is nothing."""
+        with suppress(TimeoutError, Gone, Invalid):
+            found: Row = json.loads(await peer.ask("recent", within=STATS_WITHIN, most=most))
+            return found
+        return merged_recent([], 0)
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        return self._taps.open(query, told)
+
+    async def history(self, seconds: int) -> list[bytes]:
+        await asyncio.gather(*(self._ask_history(berth, seconds) for berth in self._manned()))
+        return [*(berth.past for berth in self._berths if berth.past is not None), *self._ended]
+
+    async def _ask_history(self, berth: Berth, seconds: int) -> None:
+        peer = berth.peer
+        if peer is not None:
+            with suppress(TimeoutError, Gone):
+                berth.past = await peer.ask("history", within=STATS_WITHIN, seconds=seconds)
 
     def workers(self) -> list[Row]:
         return [
@@ -388,6 +436,10 @@ class Crew:
     def set_log_level(self, level: Level) -> None:
         for peer in self._peers():
             peer.tell("level", level=level)
+
+    def reopen(self) -> None:
+        for peer in self._peers():
+            peer.tell("reopen")
 
     # The end
 
@@ -411,10 +463,3 @@ class Crew:
             peer.tell("drain", within=0)
             peer.close()
         self._nursery.close()
-
-
-def _within(counted: Any, serving: Any) -> Any:
-    """What has a name that is still served."""
-    if not isinstance(counted, dict):
-        return counted
-    return {name: _within(held, serving[name]) for name, held in counted.items() if name in serving}

@@ -6,8 +6,10 @@ Whoever steers (`server.process`, `server.view`, `admin.reload`) sees one `Fleet
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from meshproxy.admin.live import Told
 from meshproxy.core.buckets import Shelves
 from meshproxy.errors import CannotBind, Problem
 from meshproxy.model import Config
@@ -15,6 +17,8 @@ from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.recent import merged
+from meshproxy.observe.tap import Query
 from meshproxy.plan import places
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.beginnings import Beginnings
@@ -22,6 +26,7 @@ from meshproxy.server.board import shared_memory
 from meshproxy.server.fitness import Fitness
 from meshproxy.server.limits import OwnedLimits
 from meshproxy.server.papers import Papers
+from meshproxy.server.taps import open_tap
 from meshproxy.server.worker import Worker
 
 Row = dict[str, object]
@@ -58,9 +63,21 @@ class Fleet(Protocol):
     async def stats(self) -> dict[str, Any]:
         """What the workers have counted, added up."""
 
+    async def recent(self, most: int) -> Row:
+        """At most so many of the newest requests that failed, and of those that were slow."""
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        """Every worker tells of the requests that the query chooses, until what is returned is called."""
+
+    async def history(self, seconds: int) -> list[bytes]:
+        """What each worker remembers of the last ones, for `observe.window`."""
+
     def workers(self) -> list[Row]: ...
 
     def set_log_level(self, level: Level) -> None: ...
+
+    def reopen(self) -> None:
+        """The files of logs, which have been moved away."""
 
     async def drain(self, within: float) -> None:
         """Let nobody in any more; return when everybody has left or the time is over."""
@@ -116,6 +133,7 @@ class Solo:
         loop = asyncio.get_running_loop()
         solo = cls(loop, LoopClock(loop), Doors(inherited=inherited), process, log)
         solo.worker.measure_lag()
+        solo.worker.seconds.begin()
         return solo
 
     async def prepare(self, config: Config) -> None:
@@ -167,11 +185,27 @@ class Solo:
     async def stats(self) -> dict[str, Any]:
         return await self.worker.counted()
 
+    async def recent(self, most: int) -> Row:
+        return merged([self.worker.watch.shown(most)], most)
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        async def tell(lines: Sequence[bytes], lost: int) -> bool:
+            told(lines, lost)
+            return True
+
+        return open_tap(self.worker.watch, query, tell)
+
+    async def history(self, seconds: int) -> list[bytes]:
+        return [await self.worker.seconds.told(seconds)]
+
     def workers(self) -> list[Row]:
         return []
 
     def set_log_level(self, level: Level) -> None:
         """The log of this process is the only one."""
+
+    def reopen(self) -> None:
+        self.worker.reopen()
 
     async def drain(self, within: float) -> None:
         self.doors.close()

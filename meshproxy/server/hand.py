@@ -7,7 +7,8 @@ import json
 import socket
 import sys
 from collections import defaultdict
-from collections.abc import Callable, MutableSequence
+from collections.abc import Callable, MutableSequence, Sequence
+from functools import partial
 from typing import Any
 
 from meshproxy.cluster.outlier import Ejection
@@ -17,7 +18,7 @@ from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
 from meshproxy.net.channel import Channel, Message
-from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
+from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock, in_slices
 from meshproxy.net.collector import settling
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Elsewhere
@@ -26,11 +27,14 @@ from meshproxy.server.board import better_off
 from meshproxy.server.ejections import ejections
 from meshproxy.server.line import Line, heard
 from meshproxy.server.nursery import ORPHANS_MAY_TAKE
-from meshproxy.server.peer import Peer, placed
+from meshproxy.server.peer import Gone, Peer, placed
+from meshproxy.server.sums import written
+from meshproxy.server.taps import open_tap
 from meshproxy.server.worker import Worker
 
 READ_AT_ONCE = 16 * 1024
 """Bytes of configuration that may be read between two events of the traffic."""
+TAPPED_WITHIN = 5.0
 
 
 def hand(
@@ -63,10 +67,13 @@ class Hand:
         self._ejected: dict[str, Ejection] = {}
         """Since the supervisor was told of any."""
         self._worker.measure_lag()
+        self._worker.seconds.begin()
         self._sockets: defaultdict[Place, list[socket.socket]] = defaultdict(list)
         self._preparing = asyncio.Lock()
         self._wanted = False
         """What is being prepared has not been given up meanwhile."""
+        self._taps: dict[int, Callable[[], None]] = {}
+        """What closes each."""
         self._over = asyncio.Event()
         self._leaving: asyncio.Task[None] | None = None
         self._supervisor = Peer(
@@ -83,8 +90,13 @@ class Hand:
                 "adopt": self._adopt,
                 "limits": self._hear_of_limits,
                 "stats": self._stats,
+                "recent": self._recent,
+                "tap": self._tap,
+                "untap": self._untap,
+                "history": lambda message: self._worker.seconds.told(message.fields["seconds"]),
                 "ping": self._pong,
                 "level": self._set_level,
+                "reopen": lambda _: self._worker.reopen(),
                 "drain": lambda message: self._leave(message.fields["within"]),
             },
             self._orphaned,
@@ -203,7 +215,27 @@ class Hand:
     # The rest
 
     async def _stats(self, message: Message) -> bytes:
-        return json.dumps(await self._worker.counted()).encode()
+        return await in_slices(written(await self._worker.counted()))
+
+    async def _recent(self, message: Message) -> bytes:
+        return json.dumps(self._worker.watch.shown(message.fields["most"])).encode()
+
+    def _tap(self, message: Message) -> None:
+        number = message.fields["number"]
+        self._taps[number] = open_tap(self._worker.watch, message.fields["query"], partial(self._tell_tapped, number))
+
+    def _untap(self, message: Message) -> None:
+        close = self._taps.pop(message.fields["number"], None)
+        if close is not None:
+            close()
+
+    async def _tell_tapped(self, number: int, lines: Sequence[bytes], lost: int) -> bool:
+        body = b"\n".join(lines)
+        try:
+            await self._supervisor.ask("tapped", within=TAPPED_WITHIN, body=body, number=number, lost=lost)
+        except (TimeoutError, Gone, Invalid):
+            return False
+        return True
 
     async def _pong(self, message: Message) -> None:
         """To answer is to be alive, and to be counted with again after a silence."""

@@ -5,7 +5,7 @@
 
 SIGTERM and `POST /drain` drain: readiness fails at once, the listeners close after `drain.delay`, and connections may
 take `drain.timeout` to end.  SIGINT, a second SIGTERM and `POST /quitquitquit` end it now.  SIGHUP reads the files
-again.
+again, SIGUSR1 opens those of access logs anew.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Process:
         self.fleet = fleet(self._stats)
         self._reloader = Reloader(self.fleet, setting.store, self._stats, self._log, self._clock)
         self._state = "starting"
-        self.started = self._clock.wall()
+        self.started = self._stats.started_seconds = self._clock.wall()
         self.admin_address = ""
         self._awaited: Mapping[str, object] = {}
         """Files that the configuration in `-c` names, which was refused: one of them may be on its way."""
@@ -119,6 +119,7 @@ class Process:
         self._loop.add_signal_handler(signal.SIGTERM, self.drain)
         self._loop.add_signal_handler(signal.SIGINT, self.quit)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.begin(self._reload_asked()))
+        self._loop.add_signal_handler(signal.SIGUSR1, self.fleet.reopen)
         setting = self._setting
         predecessor = None
         if setting.take_over and setting.handover is not None:

@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from meshproxy import __version__
 from meshproxy.admin.certs import certificate_rows
+from meshproxy.admin.live import Ticker, Told, second_of
 from meshproxy.admin.reload import Applied, Reloader
 from meshproxy.admin.routes import route_rows
-from meshproxy.admin.traffic_metrics import TrafficMetrics
+from meshproxy.admin.stream import Feed
+from meshproxy.admin.traffic_metrics import SECONDS, TrafficMetrics
 from meshproxy.cluster.balance import Seat, standing
 from meshproxy.cluster.original import ORIGINAL
 from meshproxy.core.overload import STAGES
 from meshproxy.model import Address, Cluster, Listener, Named, encode
 from meshproxy.net.clock import in_slices
-from meshproxy.observe.exposition import expose, families
+from meshproxy.observe.exposition import Family
 from meshproxy.observe.log import Level, Log
 from meshproxy.observe.metrics import EndpointStats, ProcessStats
+from meshproxy.observe.presets import identity_of
+from meshproxy.observe.scrape import scraped
+from meshproxy.observe.tap import Query
+from meshproxy.observe.window import Window, document
 from meshproxy.plan import places
 from meshproxy.plan.explain import Explainer, Question
 from meshproxy.plan.group import addresses, seats
@@ -67,6 +73,7 @@ class View:
         self._process = process
         self._log = log
         self._explain = Explainer()
+        self._ticker = Ticker(self._second, reloader.clock)
 
     # What it is
 
@@ -99,9 +106,20 @@ class View:
         await in_slices(self._fleet.fitness.count())
         return {"process": self._process.snapshot(), **await self._fleet.stats()}
 
-    async def metrics(self) -> bytes:
-        stats = await self.stats()
-        return await asyncio.to_thread(lambda: expose(families(stats)))
+    async def metrics(self) -> Callable[[], list[Family]]:
+        stats, identity = await self.stats(), identity_of(self._reloader.config)
+        said, loop = self._reloader.config.metrics, asyncio.get_running_loop()
+
+        def found() -> list[Family]:
+            told, left = scraped(stats, identity, said)
+            if left:
+                loop.call_soon_threadsafe(self._process.metrics_overflow.update, left)
+            return told
+
+        return found
+
+    async def past(self, seconds: int) -> list[bytes]:
+        return await self._fleet.history(seconds)
 
     async def listeners(self) -> list[dict[str, object]]:
         stats = (await self._fleet.stats())["listeners"]
@@ -141,15 +159,33 @@ class View:
         return certificate_rows(self._fleet.papers.in_force.papers, self._reloader.clock.wall())
 
     async def traffic_metrics(self) -> TrafficMetrics:
-        now = self._reloader.clock.wall()
-        listeners = (await self._fleet.stats())["listeners"]
-        return TrafficMetrics(self._reloader.config, listeners, now - self._life.started, now)
+        return TrafficMetrics(self._reloader.config, await self._fleet.history(SECONDS))
 
     def sources(self) -> list[dict[str, object]]:
         return self._sources.rows() if self._sources is not None else []
 
     def routes(self, stats: dict[str, Any]) -> list[dict[str, object]]:
         return route_rows(self._reloader.config, stats["listeners"])
+
+    # What happens
+
+    async def recent(self, most: int) -> dict[str, Any]:
+        return await self._fleet.recent(most)
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        return self._fleet.tap(query, told)
+
+    def watch(self, feed: Feed) -> Callable[[], None]:
+        return self._ticker.watch(feed)
+
+    async def _second(self) -> dict[str, Any]:
+        past, recent = await asyncio.gather(self._fleet.history(1), self._fleet.recent(0))
+        info = self.server_info()
+        return {
+            **await asyncio.to_thread(lambda: second_of(document(Window(past, 1)))),
+            **{name: info[name] for name in ("state", "generation", "uptime_seconds")},
+            "recent": {"errors": recent["errors_total"], "slow": recent["slow_total"]},
+        }
 
     # The configuration
 

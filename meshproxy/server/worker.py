@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Mapping, MutableSequence
+from collections.abc import Callable, Generator, Iterator, Mapping, MutableSequence
 from typing import Any
 
 from meshproxy.cluster.outlier import Ejection
@@ -22,9 +22,13 @@ from meshproxy.net.collector import settle, settling
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Acceptor, Elsewhere
+from meshproxy.net.sinks import emptied
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import Stats
+from meshproxy.observe.peers import Peers
+from meshproxy.observe.usage import measured
+from meshproxy.observe.watch import Watch
 from meshproxy.plan import Door, Listener, Share, Snapshot, compile_config
 from meshproxy.plan.group import Known
 from meshproxy.plan.rim import Rim
@@ -33,10 +37,13 @@ from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
+from meshproxy.server.seconds import Seconds
 from meshproxy.server.shedding import Shedding
 
 LAG_EVERY = 0.25
 DRAIN_LOOK_EVERY = 0.05
+LAST_LINES_WITHIN = 1.0
+"""Seconds for what logs and traces have to tell at the end."""
 
 
 class Worker:
@@ -62,14 +69,18 @@ class Worker:
         self._clock = clock
         self._guests = Guests(board, number)
         pipes = Pipes()
+        self.watch = Watch(lambda: clock.wall() - clock.now())
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
         self.overload = Overload()
         self._verdicts = Verdicts(clock.now, eject)
         self._rim = Rim(
             loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {},
-            self.overload, {}, self._verdicts, {},
+            self.overload, {}, self._verdicts, set(), set(), self.watch, {}, Peers(),
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
+        self.seconds = Seconds(
+            clock, self.stats, self.settle, self._account, lambda: self._guests.count, self._rim.peers
+        )
         self._table = Table()
         self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None
@@ -120,6 +131,10 @@ class Worker:
         for door in self._doors:
             door.open()
         self._shedding.use(snapshot.config)
+        said = snapshot.config.metrics
+        self.watch.use(said.slow, said.keep)
+        if not said.peers:
+            self._rim.peers.forget()
         retiring = claims.commit(snapshot.config.drain.timeout)
         self._settle()
         await in_slices(retiring)
@@ -203,10 +218,21 @@ class Worker:
 
     async def counted(self) -> dict[str, Any]:
         """A snapshot of the counters, brought up to date: open connections add to them only when asked."""
-        for state in tuple(self._guests.states):
-            await in_slices(state.account())
-        await in_slices(self._http.account())
+        await in_slices(self._account())
+        await in_slices(self.settle())
+        await in_slices(measured(self.stats.worker))
         return await in_slices(self.stats.in_steps())
+
+    def settle(self) -> Generator[None, None, None]:
+        """Bring what is counted of requests up to date, in steps."""
+        for teller in tuple(self._rim.tellers):
+            teller.settle()
+            yield
+
+    def _account(self) -> Generator[None, None, None]:
+        for state in tuple(self._guests.states):
+            yield from state.account()
+        yield from self._http.account()
 
     def measure_lag(self) -> None:
         """From now on, again and again."""
@@ -232,6 +258,13 @@ class Worker:
         while self.connections and self._clock.now() < end:  # noqa: ASYNC110 - what is watched are plain integers
             await asyncio.sleep(DRAIN_LOOK_EVERY)
 
+        await emptied(self._rim.sinks, LAST_LINES_WITHIN)
+
+    def reopen(self) -> None:
+        """Files of logs may have been moved away."""
+        for sink in tuple(self._rim.sinks):
+            sink.reopen()
+
     def close_doors(self) -> None:
         for door in self._doors:
             door.live.close()
@@ -243,9 +276,12 @@ class Worker:
     def close(self) -> None:
         """End everything now."""
         self._shedding.close()
+        self.seconds.close()
         self.close_doors()
         self._halt_bridges()
         for state in tuple(self._guests.states):
             state.drain()
         self._http.close()
+        for sink in tuple(self._rim.sinks):
+            sink.close()
         self._rim.pipes.close()

@@ -8,6 +8,7 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,18 @@ import pytest
 from meshproxy.admin.access import Access
 from meshproxy.admin.api import ADMIN_ROUTES, STATUS_ROUTES, Route, admin_site, status_site
 from meshproxy.admin.http import Server
+from meshproxy.admin.live import Told
 from meshproxy.admin.reload import Applied, Conflict, Missing
+from meshproxy.admin.stream import Feed
 from meshproxy.admin.traffic_metrics import BASE, TrafficMetrics
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, decode
 from meshproxy.model.address import parse
-from meshproxy.observe.exposition import expose, families
+from meshproxy.observe.exposition import Family, families
+from meshproxy.observe.history import History
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.metrics import AnswerStats, EdgeStats, ListenerStats, ProcessStats, Stats
+from meshproxy.observe.tap import Query
 from meshproxy.plan.explain import Question, Unclear
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -31,12 +36,18 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 DOCS = Path(__file__).parent.parent.parent / "docs" / "admin.md"
 
 
+NEEDS = {"/routes/explain": "?host=a", "/tap": "?limit=1"}
+"""An explanation is of something, and a tap goes on until it has shown what was asked for."""
+
+
 class FakeProxy:
     """Remembers what it was asked to do."""
 
     def __init__(self) -> None:
         self.asked: list[object] = []
+        self.windows: list[int] = []
         self.now = "LIVE"
+        self.tapped: Query = {}
         self.level = "info"
         self.layers: dict[str, dict[str, object]] = {"default": {"clusters": {}}}
 
@@ -46,11 +57,24 @@ class FakeProxy:
     def server_info(self) -> dict[str, object]:
         return {"version": "1", "state": self.now, "generation": 3, "uptime_seconds": 1.5, "last_refused": None}
 
-    async def metrics(self) -> bytes:
-        return expose(families(await self.stats()))
+    async def metrics(self) -> Callable[[], list[Family]]:
+        return partial(families, await self.stats())
 
     async def stats(self) -> dict[str, object]:
         return {"process": ProcessStats("1").snapshot(), **Stats().snapshot()}
+
+    async def past(self, seconds: int) -> list[bytes]:
+        self.windows.append(seconds)
+        history, stats = History(1_700_000_000, 0.0), Stats()
+        web = stats.listeners["web"] = ListenerStats()
+        web.answers["web/0"] = {"books": AnswerStats()}
+        edge = EdgeStats()
+        stats.edges["web"] = {"books": {"shop": {"127.0.0.1:9090": edge}}}
+        for answers in (web.answers["web/0"]["books"], edge):
+            answers.count(200, "", 0.002)
+        for _ in history.second(stats, 1_700_000_001, 1.0):
+            pass
+        return [history.told(seconds)]
 
     async def listeners(self) -> list[dict[str, object]]:
         return [{"name": "web", "addresses": ["127.0.0.1:80"]}]
@@ -59,7 +83,7 @@ class FakeProxy:
         return [{"name": "books", "endpoints": [{"address": "127.0.0.1:9090"}]}]
 
     async def traffic_metrics(self) -> TrafficMetrics:
-        return TrafficMetrics(decode(Config, {"node": {"service": "books", "namespace": "shop"}}), {}, 60.0, 0.0)
+        return TrafficMetrics(decode(Config, {"node": {"service": "books", "namespace": "shop"}}), [])
 
     def certificates(self) -> list[dict[str, object]]:
         return [{"file": "web.pem", "subject": "CN=web", "used": [{"listener": "web", "role": "certificate"}]}]
@@ -75,6 +99,19 @@ class FakeProxy:
         if question.listener == "db":
             raise Unclear("listener: no 'db' speaks http")
         return {"question": repr(question), "rules": [{"name": "web/0", "verdict": "won"}]}
+
+    async def recent(self, most: int) -> dict[str, Any]:
+        return {"slow_ms": 1000, "errors": [{"status": 503}][:most], "slow": []}
+
+    def tap(self, query: Query, told: Told) -> Callable[[], None]:
+        self.tapped = query
+        told([b'{"status":200}', b'{"status":404}', b'{"status":500}'], 2)
+        return lambda: None
+
+    def watch(self, feed: Feed) -> Callable[[], None]:
+        feed.tell("second", b'{"time":1}')
+        feed.end()
+        return lambda: None
 
     def config_dump(self) -> dict[str, object]:
         return {"layers": self.layers}
@@ -121,7 +158,7 @@ class FakeProxy:
 def asked(route: Route) -> str:
     """`METHOD /target` with all that it needs."""
     target = route.path.replace("{layer}", "default")
-    return f"{route.method} {target}{'?host=a' if target == '/routes/explain' else ''}"
+    return f"{route.method} {target}{NEEDS.get(target, '')}"
 
 
 class Answer:
@@ -191,6 +228,9 @@ def test_metrics_have_the_type_that_prometheus_asks_for(run: Run) -> None:
             answer = await it.ask("GET /metrics")
             assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
             assert b'meshproxy_info{version="1"} 1\n' in answer.body
+            answer = await it.ask("GET /metrics", accept="application/openmetrics-text; version=1.0.0")
+            assert answer.headers["content-type"] == "application/openmetrics-text; version=1.0.0; charset=utf-8"
+            assert answer.body.endswith(b"\n# EOF\n")
 
     run(conversation())
 
@@ -202,6 +242,35 @@ def test_what_can_be_looked_at(run: Run) -> None:
             assert (await it.ask("GET /stats")).json["process"]["version"] == "1"
             assert (await it.ask("GET /config_dump")).json == {"layers": {"default": {"clusters": {}}}}
             assert (await it.ask("GET /config/history")).json[0]["generation"] == 3
+
+    run(conversation())
+
+
+def test_the_last_seconds_are_shown_one_by_one(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            found = (await it.ask("GET /stats?window=3s")).json
+            assert (found["window_seconds"], found["end"]) == (3, 1_700_000_001)
+            assert found["routes"]["web/web/0"]["requests"] == [0, 0, 1]
+            assert len((await it.ask("GET /stats?window=5m")).json["total"]["p50"]) == 300
+            assert it.proxy.windows == [3, 300]
+
+    run(conversation())
+
+
+def test_the_graph_is_json_dot_or_a_table(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            found = (await it.ask("GET /graph")).json
+            assert (found["window_seconds"], found["edges"][0]["requests"]) == (60, 1)
+            endpoint = next(node for node in found["nodes"] if node["kind"] == "endpoint")
+            assert (endpoint["id"], endpoint["state"]) == ("endpoint:books/127.0.0.1:9090", "ok")
+            dot = await it.ask("GET /graph?format=dot&window=10s")
+            assert dot.headers["content-type"] == "text/vnd.graphviz; charset=utf-8"
+            assert b'"source:shop" -> "service:books"' in dot.body
+            table = (await it.ask("GET /graph?format=text")).body.decode().splitlines()
+            assert table[0].split()[:4] == ["source", "listener", "service", "endpoint"]
+            assert table[1].split()[:4] == ["shop", "web", "books", "127.0.0.1:9090"]
 
     run(conversation())
 
@@ -235,6 +304,22 @@ def test_what_decides_about_a_request_is_asked_for_in_full(run: Run) -> None:
             wanted = Question("PUT", "a:80", "/a%2Fb?c", ("x: 1", "y:2"), "in", "web")
             assert answer.json["question"] == repr(wanted)
             assert (await it.ask("GET /routes/explain?host=a")).body.endswith(b"  name   verdict\n  web/0  won\n")
+
+    run(conversation())
+
+
+def test_what_happens_is_streamed(run: Run) -> None:
+    async def conversation() -> None:
+        async with stage() as it:
+            recent = await it.ask("GET /recent")
+            assert recent.json == {"slow_ms": 1000, "errors": [{"status": 503}], "slow": []}
+            answer = await it.ask("GET /tap?status=4xx,5xx&limit=2")
+            assert (answer.status, answer.headers["content-type"]) == (200, "text/event-stream")
+            assert it.proxy.tapped == {"status": ["4xx,5xx"], "limit": ["2"]}
+            assert re.findall(rb"event: (\w+)\ndata: (.*)\n\n", answer.body) == [
+                (b"exchange", b'{"status":200}'), (b"exchange", b'{"status":404}')
+            ]  # fmt: skip
+            assert b'event: second\ndata: {"time":1}\n\n' in (await it.ask("GET /events")).body
 
     run(conversation())
 
@@ -304,6 +389,16 @@ def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
         ("POST /config/rollback?generation=99", {}, 404, "there is no generation 99"),
         ("POST /config/rollback?generation=-1", {}, 400, "generation: '-1' is not a number"),
         ("POST /config/rollback?generation=" + "9" * 5000, {}, 400, "generation: '999"),
+        ("GET /tap?colour=red", {}, 400, "'colour' is nothing to choose by; there are listener, "),
+        ("GET /tap?status=9xx", {}, 400, "status: '9xx' is neither a status such as 503"),
+        ("GET /recent?limit=0", {}, 400, "limit: '0' is not a number from 1 to 1000"),
+        ("GET /stats?window=60", {}, 400, "window: must be a duration such as 5s"),
+        ("GET /stats?window=", {}, 400, "window: must be a duration such as 5s"),
+        ("GET /stats?window=0s", {}, 400, "window: '0s' is not of 1s to 300s, in whole seconds"),
+        ("GET /stats?window=301s", {}, 400, "window: '301s' is not of 1s to 300s, in whole seconds"),
+        ("GET /graph?window=1500ms", {}, 400, "window: '1500ms' is not of 1s to 300s, in whole seconds"),
+        ("GET /graph?window=1s&window=2s", {}, 400, "window: given 2 times"),
+        ("GET /graph?format=svg", {}, 400, "format: 'svg' is none of json, dot, text"),
         ("POST /logging?level=loud", {}, 400, "level: 'loud' is not one of debug, info, warning, error"),
     ],
 )
@@ -404,13 +499,13 @@ def test_a_rebound_name_and_another_site_are_refused(run: Run) -> None:
     run(conversation())
 
 
-def test_with_a_token_only_probes_go_without(run: Run) -> None:
+def test_with_a_token_only_probes_and_the_page_go_without(run: Run) -> None:
     async def conversation() -> None:
         async with stage(token="s3cret") as it:
             for route in ADMIN_ROUTES:
                 line = asked(route)
                 answer = await it.ask(line)
-                if route.path in ("/ready", "/live"):
+                if route.path in ("/", "/ready", "/live"):
                     assert answer.status == 200
                 else:
                     assert (answer.status, answer.headers["www-authenticate"]) == (401, "Bearer"), line

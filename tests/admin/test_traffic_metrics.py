@@ -1,50 +1,59 @@
-"""The counters in the words of SMI's metrics API."""
+"""What workers remember in the words of SMI's metrics API."""
 
 from __future__ import annotations
 
-from math import inf
 from typing import Any
 
 import pytest
 
-from meshproxy.admin.traffic_metrics import TrafficMetrics, quantile
+from meshproxy.admin.traffic_metrics import SECONDS, TrafficMetrics
 from meshproxy.model import Config, decode
-from meshproxy.observe.metrics import AnswerStats, ListenerStats
+from meshproxy.observe.history import History
+from meshproxy.observe.metrics import AnswerStats, EdgeStats, ListenerStats, Stats
 
+START = 1_700_000_000
 ITSELF = {"kind": "Service", "namespace": "shop", "name": "books"}
+BUYER, SPIFFE, STRANGER = "buyer.shop.cluster.local", "spiffe://cluster.local/ns/bank/sa/teller", "10.0.0.9"
+OWN = {
+    "node": {"service": "books", "namespace": "shop"},
+    "listeners": [{"name": name, "listen": "127.0.0.1:0", "protocol": "http"} for name in ("inbound", "outbound")],
+}
 
 
-def counted(answers: dict[str, dict[str, list[tuple[int, str, float]]]]) -> dict[str, Any]:
-    """By listener and cluster: status, flag and seconds of each answer."""
-    found = {}
-    for listener, by_cluster in answers.items():
-        stats = ListenerStats()
-        for place, (cluster, told) in enumerate(by_cluster.items()):
-            held = stats.answers.setdefault(f"route/{place}", {}).setdefault(cluster, AnswerStats())
-            for status, flag, seconds in told:
-                held.count(status, flag, seconds)
-        found[listener] = stats.snapshot()
-    return found
+def answered(stats: Stats, listener: str, cluster: str, source: str, *told: tuple[int, str, float]) -> None:
+    """Status, flag and seconds of each answer."""
+    of_listener = stats.listeners.setdefault(listener, ListenerStats())
+    held = of_listener.answers.setdefault("route/0", {}).setdefault(cluster, AnswerStats())
+    by_cluster = stats.edges.setdefault(listener, {})
+    edge = by_cluster.setdefault(cluster, {}).setdefault(source, {}).setdefault("10.0.0.1:80", EdgeStats())
+    for status, flag, seconds in told:
+        held.count(status, flag, seconds)
+        edge.count(status, flag, seconds)
+
+
+def remembered(stats: Stats, seconds: int = SECONDS) -> bytes:
+    history = History(START, 0.0)
+    for at in range(1, seconds + 1):
+        for _ in history.second(stats, START + at, at):
+            pass
+    return history.told(SECONDS)
 
 
 @pytest.fixture
 def metrics() -> TrafficMetrics:
-    listeners = counted(
-        {
-            "inbound": {
-                "local|9090": [(200, "", 0.1)] * 98 + [(404, "", 0.1), (503, "UF", 10.0)],
-                "": [(404, "NR", 0)],
-            },
-            "outbound": {
-                "shop/stock|80": [(200, "", 0.01)] * 3,
-                "shop/stock|81": [(503, "", 0.01)],
-                "bank/pay|443": [(201, "", 0.01)],
-                "elsewhere": [(200, "", 0.01)],
-            },
-        }
-    )
-    node = {"service": "books", "namespace": "shop"}
-    return TrafficMetrics(decode(Config, {"node": node}), listeners, 90.0, 1_700_000_000.0)
+    stats, other = Stats(), Stats()
+    answered(stats, "inbound", "local|9090", BUYER, *[(200, "", 0.1)] * 97, (404, "", 0.1), (503, "UF", 10.0))
+    answered(stats, "inbound", "local|9090", STRANGER, (200, "", 0.1))
+    answered(other, "inbound", "local|9090", BUYER, (404, "NR", 0.0))
+    answered(stats, "inbound", "local|9091", SPIFFE, (500, "", 0.1))
+    answered(stats, "outbound", "shop/stock|80", "127.0.0.1", *[(200, "", 0.01)] * 3)
+    answered(other, "outbound", "shop/stock|81", "127.0.0.1", (503, "", 0.01))
+    answered(stats, "outbound", "bank/pay|443", "127.0.0.1", (201, "", 0.01))
+    answered(stats, "outbound", "elsewhere", "127.0.0.1", (200, "", 0.01))
+    database = stats.edges["outbound"].setdefault("shop/db|3306", {}).setdefault("127.0.0.1", {})
+    database["10.0.0.2:3306"] = EdgeStats()
+    database["10.0.0.2:3306"].connections_total = 7
+    return TrafficMetrics(decode(Config, OWN), [remembered(stats), remembered(other)])
 
 
 def values(row: dict[str, Any]) -> dict[str, str]:
@@ -58,25 +67,47 @@ def test_what_a_workload_has_served_is_told_of_its_service(metrics: TrafficMetri
         "kind": "TrafficMetrics",
         "apiVersion": "metrics.smi-spec.io/v1alpha1",
         "resource": ITSELF,
-        "timestamp": "2023-11-14T22:13:20Z",
-        "window": "90s",
+        "timestamp": "2023-11-14T22:13:50Z",
+        "window": "30s",
     }
     told = values(found)
-    assert (told["success_count"], told["failure_count"]) == ("100", "1")
+    assert (told["success_count"], told["failure_count"]) == ("100", "2")
     assert told["p50_response_latency"] == "76m"
     assert {each.get("unit") for each in found["metrics"][:3]} == {"seconds"}
 
 
-def test_an_edge_is_told_for_each_service_that_was_asked(metrics: TrafficMetrics) -> None:
+def edges(metrics: TrafficMetrics) -> dict[tuple[str, ...], dict[str, str]]:
     found = metrics.edges("services", "shop", "books")
     assert found is not None
     assert (found["kind"], found["resource"]) == ("TrafficMetricsList", ITSELF)
-    edges = {(item["edge"]["resource"]["namespace"], item["edge"]["resource"]["name"]): item for item in found["items"]}
-    assert edges.keys() == {("shop", "stock"), ("bank", "pay")}
-    assert edges["shop", "stock"]["edge"]["direction"] == "to"
-    assert edges["shop", "stock"]["edge"]["side"] == "client"
-    assert values(edges["shop", "stock"]).items() >= {("success_count", "3"), ("failure_count", "1")}
-    assert values(edges["bank", "pay"]).items() >= {("success_count", "1"), ("failure_count", "0")}
+    told = {}
+    for item in found["items"]:
+        assert item["resource"] == ITSELF
+        edge = item["edge"]
+        told[edge["direction"], edge["side"], *edge["resource"].values()] = values(item)
+    return told
+
+
+def test_an_edge_is_told_for_each_service_that_was_asked_and_each_who_has_asked(metrics: TrafficMetrics) -> None:
+    counted = {side: (told["success_count"], told["failure_count"]) for side, told in edges(metrics).items()}
+    # Of who has proved nothing there is no name; and connections are no requests.
+    assert counted == {
+        ("to", "client", "Service", "bank", "pay"): ("1", "0"),
+        ("to", "client", "Service", "shop", "stock"): ("3", "1"),
+        ("from", "server", "ServiceAccount", "bank", "teller"): ("0", "1"),
+        ("from", "server", "ServiceAccount", "shop", "buyer"): ("99", "1"),
+    }
+
+
+def test_what_is_longer_ago_is_not_told() -> None:
+    stats = Stats()
+    answered(stats, "inbound", "local|9090", BUYER, (200, "", 0.1))
+    for seconds, window, count in ((5, "5s", "1"), (SECONDS, "30s", "1"), (SECONDS + 1, "30s", "0")):
+        metrics = TrafficMetrics(decode(Config, OWN), [remembered(stats, seconds)])
+        found = metrics.of("services", "shop", "books")
+        assert found is not None
+        assert (found["window"], values(found)["success_count"]) == (window, count)
+        assert bool(edges(metrics)) == bool(int(count))
 
 
 def test_a_list_has_the_own_service_alone(metrics: TrafficMetrics) -> None:
@@ -95,18 +126,5 @@ def test_nothing_is_told_of_others(metrics: TrafficMetrics, asked: tuple[str, st
 
 
 def test_a_proxy_without_a_service_has_nothing_to_tell() -> None:
-    nobody = TrafficMetrics(Config(), {}, 1.0, 0.0)
+    nobody = TrafficMetrics(Config(), [])
     assert nobody.of("services", "", "") is None
-
-
-@pytest.mark.parametrize(
-    ("counts", "share", "expected"),
-    [
-        ({0.1: 10, 0.2: 0, inf: 0}, 0.5, 0.05),
-        ({0.1: 10, 0.2: 10, inf: 0}, 0.75, 0.15),
-        ({0.1: 1, 0.2: 0, inf: 99}, 0.99, 0.2),
-        ({0.1: 0, inf: 0}, 0.99, 0.0),
-    ],
-)
-def test_a_quantile_is_taken_from_the_buckets(counts: dict[float, int], share: float, expected: float) -> None:
-    assert quantile(counts, share) == pytest.approx(expected)

@@ -23,7 +23,7 @@ NOBODY = Client()
 
 
 def endpoint(port: int, clock: Clock, changed: Callable[[], None] = lambda: None) -> Endpoint:
-    return Endpoint(Address("ipv4", "127.0.0.1", port), EndpointStats(), clock, lambda: None, changed)
+    return Endpoint(Address("ipv4", "127.0.0.1", port), EndpointStats(), clock, lambda: None, on_change=changed)
 
 
 def endpoints(count: int, clock: Clock) -> list[Endpoint]:

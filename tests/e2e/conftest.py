@@ -84,12 +84,20 @@ class Running:
         whole = {"admin": {"listen": f"unix:{self.admin}"}, "drain": {"delay": 0, "timeout": "5s"}, **config}
         self.file.write_text(json.dumps(whole))
 
+    def admin_socket(self) -> socket.socket:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(LONGEST)
+        try:
+            sock.connect(self.admin)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
     def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
         connection = http.client.HTTPConnection("localhost", timeout=LONGEST)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(LONGEST)
         try:
-            connection.sock.connect(self.admin)
+            connection.sock = self.admin_socket()
             connection.request(method, path, body)
             response = connection.getresponse()
             data = response.read()

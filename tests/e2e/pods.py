@@ -146,6 +146,39 @@ class App:
         self._server.server_close()
 
 
+class LogServer:
+    """Takes what is posted to it as arrays in JSON."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.asked: set[tuple[str | None, ...]] = set()
+        """Path, type and key of each post."""
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                server.asked.add((self.path, self.headers["Content-Type"], self.headers["Authorization"]))
+                server.rows += json.loads(body)
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """It has nothing to say of its own."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 class NginxPods(NginxHttp):
     """Workloads of a mesh, each of which asks for a certificate of the CA and says who it is."""
 

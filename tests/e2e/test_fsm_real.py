@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import LONGEST, LOOPS, Echo, Running, poll
-from tests.e2e.pods import App, NginxPods, Town
+from tests.e2e.pods import App, LogServer, NginxPods, Town
 from tests.e2e.tls_tools import curl
+from tests.observe.collectors import Collector, Told
 
 EXAMPLE = Path(__file__).parent.parent / "dialects" / "fsm" / "golden" / "example.json"
 BOOKSTORE, STORE_SERVICE, WAREHOUSE = "127.244.1.5", "127.96.0.5", "127.96.44.2"
@@ -81,6 +82,8 @@ class Mesh:
     buyer: Running
     papers: dict[str, dict[str, str]]
     """By workload, its own."""
+    collector: Collector
+    logs: LogServer
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[int, Any]:
         """As the bookbuyer does, which knows nothing of TLS."""
@@ -125,6 +128,7 @@ def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     towns: list[Town] = []
     others: list[NginxPods] = []
     apps: list[tuple[App, Echo]] = []
+    logs = LogServer()
 
     def make(compat: dict[str, Any] | None = None, names: tuple[str, ...] = ("warehouse",)) -> Mesh:
         pytest.importorskip("cryptography", reason="there are no certificates to test with")
@@ -137,6 +141,10 @@ def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
         town.ports["14001"] = str(app.port)
         town.ports["3306"] = database.address.rpartition(":")[2]
         documents = {"bookstore": town.fit(unhurried(json.loads(EXAMPLE.read_text()))), "bookbuyer": town.fit(buyer())}
+        observability = documents["bookstore"]["Spec"]["Observability"]
+        observability["remoteLogging"]["address"] = logs.address
+        observability["tracing"] |= {"address": collector.url.removeprefix("http://"), "sampledFraction": "1.00"}
+        documents["bookbuyer"]["Spec"]["Observability"] = {"tracing": observability["tracing"]}
         for name in ("bookthief", "stranger"):
             documents[name] = {"Certificate": {"CommonName": f"{name}.shop.cluster.local"}}
         hosts = {f"{name}{version}.shop.svc.cluster.local": "*" for name in names for version in ("", "-v1", "-v2")}
@@ -170,9 +178,10 @@ def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
             {"sidecar": {"outbound": [f"{STORE_SERVICE}:{port}", f"{STORE_SERVICE}:{town.ports['3306']}"]}},
             files["bookbuyer"],
         )
-        return Mesh(town, store, buying, papers)
+        return Mesh(town, store, buying, papers, collector, logs)
 
-    yield make
+    with Collector("zipkin") as collector:
+        yield make
     for town in towns:
         town.end()
     for each in others:
@@ -180,6 +189,7 @@ def make_mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
     for app, database in apps:
         app.close()
         database.sock.close()
+    logs.close()
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +294,64 @@ def test_a_probe_reaches_the_application(mesh: Mesh) -> None:
     headers = ["-H", f"Original-Http-Port: {mesh.town.port(14001)}", "-H", "Original-Http-Path: /ready"]
     answer = curl(*headers, f"http://127.0.0.1:{port}/osm-healthcheck").stdout
     assert json.loads(answer)["path"] == "/ready"
+
+
+def test_a_request_is_one_trace_of_both_sidecars(mesh: Mesh) -> None:
+    trace, span = "0af7651916cd43dd", "00f067aa0ba902b7"
+    status, told = mesh.ask("/books-bought", "POST", x_b3_traceid=trace, x_b3_spanid=span)
+    assert status == 200
+
+    def spans() -> list[Told]:
+        assert mesh.collector.problems == []
+        found = [span for span in mesh.collector.spans if span.trace == trace]
+        return found if len(found) == 4 else []
+
+    found = {(span.service, span.kind): span for span in poll(spans, "four spans")}
+    path = [found[who, kind] for who in ("bookbuyer", "bookstore") for kind in ("server", "client")]
+    assert [span.parent for span in path] == [span, *(span.id for span in path[:3])]
+    headers = told["headers"]
+    assert [headers[f"x-b3-{name}"] for name in ("traceid", "spanid", "sampled")] == [trace, path[3].id, "1"]
+
+
+def test_a_request_leaves_a_line_with_the_keys_of_fsm(mesh: Mesh) -> None:
+    assert mesh.ask("/books-bought?line", "POST", x_request_id="line-1")[0] == 200
+
+    def line() -> dict[str, Any] | None:
+        return next((row for row in mesh.logs.rows if row["req"]["headers"]["x-request-id"] == "line-1"), None)
+
+    found = poll(line, "a line")
+    query = "/?query=insert%20into%20log(message)%20format%20JSONAsString"
+    assert mesh.logs.asked == {(query, "application/json", "Basic ZGVmYXVsdDo=")}
+    assert found["req"] == {
+        "protocol": "HTTP/1.1", "method": "POST", "path": "/books-bought?line", "reqSize": 0,
+        "headers": {
+            "host": HOST, "serviceidentity": "bookbuyer.shop", "x-request-id": "line-1",
+            "content-type": None, "user-agent": None, "x-forwarded-for": None,
+        },
+    }  # fmt: skip
+    port = mesh.town.port(80)
+    assert {key: found[key] for key in ("type", "remoteAddr", "localAddr", "localPort")} == {
+        "type": "inbound", "remoteAddr": BOOKBUYER, "localAddr": BOOKSTORE, "localPort": port
+    }  # fmt: skip
+    assert (found["res"]["status"], found["pod"]["ns"]) == (200, "shop")
+    assert found["service"]["target"] == f"127.0.0.1:{mesh.town.port(14001)}"
+    assert int(found["reqTime"]) > 1_700_000_000_000
+    assert found["trace"]["id"] in {span.trace for span in mesh.collector.spans}
+
+
+def test_metrics_have_the_names_of_fsm(mesh: Mesh) -> None:
+    def total() -> float:
+        lines = mesh.store.ask("GET", "/metrics")[1].splitlines()
+        start = (
+            'sidecar_cluster_upstream_rq_total{source_namespace="shop",source_workload_kind="unknown",'
+            f'source_workload_name="bookstore",source_workload_pod="{socket.gethostname()}",'
+            f'sidecar_cluster_name="shop/bookstore|{mesh.town.port(14001)}|local"}} '
+        )
+        return sum(float(line.removeprefix(start)) for line in lines if line.startswith(start))
+
+    before = total()
+    assert mesh.ask("/books-bought", "POST")[0] == 200
+    assert total() == before + 1
 
 
 def test_what_is_not_yet_in_force_is_told(mesh: Mesh) -> None:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -416,3 +416,24 @@ def test_datagrams_are_drained_too(start: Start) -> None:
         proxy.signal(signal.SIGTERM)
         assert proxy.exit_code() == 0
         assert "Traceback" not in proxy.log.read_text()
+
+
+def test_the_last_seconds_of_all_workers_are_told_as_one(start: Start, echo: Any) -> None:
+    proxy = start(config(echo))
+
+    def shown() -> Any:
+        return proxy.ask("GET", "/stats?window=10s")[1]
+
+    with ExitStack() as held:
+        socks = [held.enter_context(proxy.connect()) for _ in range(6)]
+        assert all(say(sock, b"x" * 1000) for sock in socks)
+        poll(lambda: shown()["total"]["connections_active"][-1] == len(socks), "the second of it is over")
+    found = shown()
+    assert found["workers"] == 2
+    listener, cluster = found["listeners"]["in"], found["clusters"]["up"]
+    assert sum(listener["received_bytes"]) == sum(cluster["sent_bytes"]) >= 1000 * len(socks)
+    assert sum(listener["connections"]) == len(socks)
+    assert listener["requests"] == [0] * 10
+    (edge,) = proxy.ask("GET", "/graph")[1]["edges"]
+    assert (edge["source"], edge["cluster"], edge["protocol"]) == ("127.0.0.1", "up", "tcp")
+    assert edge["connections"] == len(socks)

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from meshproxy.observe.exposition import METRICS, Family, Sample, expose, families, merged, without_gauges
+from meshproxy.observe.exposition import Family, families, labelled, merged, without_gauges
 from meshproxy.observe.metrics import (
     CLOSED,
+    MOST_OUTCOMES,
     AnswerStats,
     BridgeStats,
     ClusterStats,
+    EdgeStats,
     EndpointStats,
     FilterStats,
     HealthStats,
@@ -25,12 +27,15 @@ from meshproxy.observe.metrics import (
     MirrorStats,
     MqttStats,
     ProcessStats,
+    SinkStats,
     SourceStats,
     SpoolStats,
     Stats,
     TopicStats,
     UplinkStats,
 )
+from meshproxy.observe.rendering import expose
+from meshproxy.observe.table import METRICS
 
 DOCS = Path(__file__).parent.parent.parent / "docs" / "metrics.md"
 
@@ -72,6 +77,12 @@ def busy_stats() -> Stats:
     stats.uplinks["brokers"] = UplinkStats()
     stats.uplinks["brokers"].lost["reset"] += 1
     stats.spools["plant"] = {"brokers": SpoolStats()}
+    stats.sinks["access_log stdout"] = SinkStats()
+    asked, relayed = EdgeStats(), EdgeStats()
+    asked.count(200, "", 0.002)
+    relayed.connections_total += 1
+    relayed.sent_bytes_total += 7
+    stats.edges["web"] = {"books": {"10.0.0.7": {"127.0.0.1:9090": asked, "": relayed}}}
     return stats
 
 
@@ -84,6 +95,7 @@ def whole(stats: Stats) -> dict[str, Any]:
     process.sources = {"mesh": SourceStats()}
     process.health["books"].checks["ok"] = 4
     process.redis_up = process.redis_failures_total = {"10.0.0.1:6379/0": 1}
+    process.metrics_overflow["meshproxy_edge_seconds"] += 1
     return {"process": process.snapshot(), **stats.snapshot()}
 
 
@@ -132,7 +144,7 @@ def test_each_family_of_the_table_is_exposed_once_with_its_type_and_labels() -> 
 
 def test_names_follow_the_rules_of_prometheus() -> None:
     for metric in METRICS:
-        assert re.fullmatch(r"meshproxy_[a-z][a-z0-9_]+", metric.name)
+        assert re.fullmatch(r"(meshproxy|process)_[a-z][a-z0-9_]+", metric.name)
         assert metric.name.endswith("_total") == (metric.type == "counter")
         assert metric.type != "histogram" or metric.name.endswith("_seconds")
 
@@ -165,13 +177,13 @@ def test_any_label_value_survives(name: str) -> None:
 
 
 def test_help_cannot_break_a_line_and_a_lone_surrogate_cannot_break_a_scrape() -> None:
-    family = Family("x_total", "counter", "one\ntwo \\", [Sample("", (("a", "\udc80"),), 1)])
+    family = Family("x_total", "counter", "one\ntwo \\", ("a",), [(labelled(["a"], ["\udc80"]), 1)])
     assert expose([family]) == b'# HELP x_total one\\ntwo \\\\\n# TYPE x_total counter\nx_total{a="?"} 1\n'
 
 
 def test_numbers_that_are_not_finite_have_their_words() -> None:
-    samples = [Sample("", (("n", str(n)),), value) for n, value in enumerate((math.inf, -math.inf, math.nan))]
-    lines = expose([Family("x", "gauge", "h", samples)]).decode().splitlines()[2:]
+    samples = [(labelled("n", str(n)), value) for n, value in enumerate((math.inf, -math.inf, math.nan))]
+    lines = expose([Family("x", "gauge", "h", ("n",), samples)]).decode().splitlines()[2:]
     assert [line.split()[-1] for line in lines] == ["+Inf", "-Inf", "NaN"]
 
 
@@ -196,6 +208,27 @@ def test_a_snapshot_is_plain_data_that_later_counts_do_not_change() -> None:
     assert before == again
 
 
+def test_an_edge_of_requests_says_nothing_of_connections_and_one_of_connections_nothing_of_requests() -> None:
+    found = scraped(expose(families(whole(busy_stats()))))
+    asked = (("cluster", "books"), ("endpoint", "127.0.0.1:9090"), ("listener", "web"), ("source", "10.0.0.7"))
+    relayed = (("cluster", "books"), ("endpoint", ""), ("listener", "web"), ("source", "10.0.0.7"))
+    assert found["meshproxy_edge_seconds_count", asked] == 1
+    assert found["meshproxy_edge_connections_total", relayed] == 1
+    assert ("meshproxy_edge_seconds_count", relayed) not in found
+    assert ("meshproxy_edge_connections_total", asked) not in found
+
+
+def test_outcomes_come_from_outside_and_those_beyond_the_first_are_one() -> None:
+    answers = AnswerStats()
+    for status in range(100, 1000):
+        answers.count(status, "", 0.1)
+    answers.count(100, "", 0.1)
+    requests = answers.snapshot()["requests"]
+    assert len(requests) == MOST_OUTCOMES + 1
+    assert requests["100"] == {"count": 2}
+    assert requests["other"] == {"count": 900 - MOST_OUTCOMES}
+
+
 def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
     process = ProcessStats("1")
     process.reloaded("ok", 1, 100.0)
@@ -208,7 +241,7 @@ def test_a_refused_reload_leaves_the_time_of_the_last_good_one() -> None:
 
 
 def test_the_document_has_one_row_for_each_metric() -> None:
-    rows = [line for line in DOCS.read_text().splitlines() if line.startswith("| `meshproxy_")]
+    rows = [line for line in DOCS.read_text().splitlines() if line.startswith(("| `meshproxy_", "| `process_"))]
     assert rows == [
         f"| `{metric.name}` | {metric.type} | {', '.join(metric.labels) or '-'} | {metric.help} |" for metric in METRICS
     ]

@@ -52,6 +52,8 @@ class Hand:
         """When it was to prepare."""
         self._prepared: str | None = None
         self.papers: dict[str, str] = {}
+        self.asked = 0
+        """For what it remembers."""
         self.verdicts: dict[str, Any] = {}
         """On checks and on ejections."""
         self._peer = Peer(
@@ -65,6 +67,7 @@ class Hand:
                 "commit": self._commit,
                 "abort": self._abort,
                 "ping": self._ping,
+                "history": self._tell_history,
                 "drain": lambda _: self.die(),
             },
             self.die,
@@ -100,6 +103,11 @@ class Hand:
 
     def _abort(self, _message: Message) -> None:
         self._prepared = None
+
+    async def _tell_history(self, _message: Message) -> bytes:
+        await self._suffer(self._nursery.faults.pop(("history", self.number), ""))
+        self.asked += 1
+        return json.dumps({"worker": self.number, "asked": self.asked}).encode() + b"\n"
 
     async def _ping(self, _message: Message) -> None:
         """Alive."""
@@ -245,6 +253,33 @@ def test_a_first_configuration_that_is_refused_by_one_is_in_force_nowhere() -> N
         assert nursery.serving == {None}
         assert await change(fleet, "1")
         assert nursery.serving == {"1"}
+        fleet.close()
+
+    asyncio.run(scenario())
+
+
+# What they remember
+
+
+def test_who_does_not_answer_is_told_as_it_was_and_who_died_as_one_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(crew, "STATS_WITHIN", MOMENT)
+
+    async def scenario() -> None:
+        nursery, lines = FakeNursery(), list[str]()
+        fleet = a_crew(nursery, lines)
+        await fleet.prepare(zone("0"))
+        await fleet.commit()
+        first = [json.loads(told) for told in await fleet.history(60)]
+        assert first == [{"worker": number, "asked": 1} for number in range(WORKERS)]
+        nursery.faults = {("history", 1): "hangs"}
+        assert [json.loads(told)["asked"] for told in await fleet.history(60)] == [2, 1, 2]
+        nursery.hands[2].die()
+        await manned(nursery, "0")
+        *there, gone = (json.loads(told) for told in await fleet.history(60))
+        assert [(told["worker"], told["asked"]) for told in there] == [(0, 3), (1, 2), (2, 1)]
+        assert gone == {"worker": 2, "asked": 2, "ended": True}
         fleet.close()
 
     asyncio.run(scenario())

@@ -13,9 +13,10 @@ import pytest
 
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, decode
-from meshproxy.observe.exposition import expose, families
+from meshproxy.observe.exposition import families
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.rendering import expose
 from meshproxy.server.papers import Papers
 from meshproxy.sources.papers import LARGEST_PAPER
 from tests.conftest import FakeClock

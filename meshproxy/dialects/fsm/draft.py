@@ -65,6 +65,11 @@ class Draft:
     def put(self, section: str, name: str, what: Data, path: Path) -> None:
         self.words.put(section, name, what, self.sheet, written(path, self.moved))
 
+    def say(self, section: str, what: Any, path: Path) -> None:
+        """A section that is one thing."""
+        self.words.value[section] = what
+        self.meant((section,), path)
+
     def make(self, number: int, path: Path) -> None:
         """Count so many things before they are made; `Invalid` if that is too much."""
         self._made += number

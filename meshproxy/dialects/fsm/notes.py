@@ -22,11 +22,7 @@ def put_notes(draft: Draft) -> None:
         if getattr(draft.compat, key) == value:
             draft.note("compat", (), f"`compat.{key}` is {value}: {words}")
     said = draft.said
-    tracing, logging = said.spec.observability.tracing, said.spec.observability.remote_logging
     later = [
-        (tracing, ("Spec", "Observability", "tracing"), "tracing"),
-        (logging, ("Spec", "Observability", "remoteLogging"), "shipping the access log"),
-        (said.spec.logging_level, ("Spec", "RemoteLoggingLevel"), "shipping the access log"),
         (said.spec.dns_proxy, ("Spec", "LocalDNSProxy"), "the DNS proxy"),
         (said.dns, ("DNSResolveDB",), "the DNS proxy"),
         (said.forward, ("Forward",), "going through egress gateways"),

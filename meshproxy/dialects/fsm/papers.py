@@ -108,8 +108,7 @@ def put_trust_domain(draft: Draft) -> None:
     if node != Node():
         draft.problem(path, f"the trust domain is {cut(found)}, and not {cut(node.trust_domain)}: say it in `node`")
         return
-    draft.words.value["node"] = {"trust_domain": found}
-    draft.meant(("node",), path)
+    draft.say("node", {"trust_domain": found}, path)
 
 
 def _identities(draft: Draft) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """All that a document of FSM says, put together.
 
 Its older versions are first put in the shape of the newest one (`older`), which is then read as strictly as ours
-(`said`). Each part of the translation has a module: `inbound`, `outbound`, `probes`, `scripts`, `notes`.
+(`said`). Each part of the translation has a module: `inbound`, `outbound`, `probes`, `scripts`,
+`observability`, `notes`.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from meshproxy.dialects.fsm.draft import Draft
 from meshproxy.dialects.fsm.inbound import Inbound
 from meshproxy.dialects.fsm.notes import put_notes
+from meshproxy.dialects.fsm.observability import put_observability
 from meshproxy.dialects.fsm.outbound import Outbound
 from meshproxy.dialects.fsm.papers import Papers
 from meshproxy.dialects.fsm.probes import put_probes
@@ -33,5 +35,6 @@ def translate(sheets: Sequence[Sheet], setting: Setting) -> Words:
         Inbound(draft, papers, scripts, draft.said.inbound).put()
     Outbound(draft, papers, scripts, draft.said.outbound or NoOutbound()).put()
     put_probes(draft)
+    put_observability(draft)
     put_notes(draft)
     return draft.finished()

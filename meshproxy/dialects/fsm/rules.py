@@ -18,8 +18,9 @@ from math import prod
 from meshproxy.dialects.fsm import limits, patterns
 from meshproxy.dialects.fsm.clusters import Clusters, Hop, scaled
 from meshproxy.dialects.fsm.draft import Data, Draft
+from meshproxy.dialects.fsm.kinds import Weights
 from meshproxy.dialects.fsm.retry import retry_of
-from meshproxy.dialects.fsm.said import HttpService, Rule, Weights
+from meshproxy.dialects.fsm.said import HttpService, Rule
 from meshproxy.model.matching import MOST_OF_ANYTHING
 from meshproxy.model.regex import LONGEST
 from meshproxy.model.routes import MOST_RULES

@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from secrets import randbits
-from typing import Protocol, TypeVar
 
+from meshproxy.net.aside import Thread
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.journal.book import AROUND, Book, Told
 from meshproxy.net.journal.disk import Disk
@@ -41,18 +41,7 @@ READ = 256 * 1024
 UNWRITTEN = 1 << 20
 """Bytes that wait for the disk beyond which whoever appends should pause."""
 
-T = TypeVar("T")
 Stored = Callable[[bool], None]
-
-
-class Thread(Protocol):
-    """Where the disk is waited for; see `Aside`."""
-
-    def do(self, job: Callable[[], T], then: Callable[[T | None, Exception | None], None]) -> None: ...
-
-    def soon(self, action: Callable[[], None]) -> None: ...
-
-    def end(self) -> None: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -131,13 +131,16 @@ class Answers(Attempts):
     def _count(self, x: Exchange, status: int, now: float) -> None:
         """It is over, whatever became of it."""
         x.status = status
-        x.seconds = seconds = now - x.started
-        failure = x.failure
-        stats = x.stats or self._service.unrouted
+        x.seconds = now - x.started
+        failure, tracer = x.failure, x.handling.tracer
+        tell = x.tell or self._service.unrouted.tell
         flag = failure.flag if failure is not None else ""
         if x.noted is not None and x.noted.flags:
             flag = f"{x.noted.flags},{flag}" if flag else x.noted.flags
-        stats.count(status, flag, seconds)
+        if tracer is None:
+            tell(x, status, flag, x.seconds)
+        else:
+            tracer.end(x, tell, status, flag, x.seconds)
         if x.units:
             self._give_back(x)
         for hook in x.handling.pipeline.done:

@@ -84,10 +84,15 @@ class Attempts(Serving):
         if retry is not None:
             endpoint = self._try(x, retry, cluster, endpoint)
         if endpoint is None:
+            if x.attempts:
+                x.attempts -= 1  # it is not sent again after all
             failure = cluster.nobody()
             self.fail(x, x.failure or failure)
             return
-        data = self._message(x)
+        x.endpoint = endpoint
+        if handling.timed:
+            x.asked = self._site.now()
+        data = self._message(x, endpoint)
         if handling.mirror is not None and not x.attempts:
             x.copy = handling.mirror.copy(x, data)
         idle = endpoint.idle
@@ -98,17 +103,21 @@ class Attempts(Serving):
         else:
             connect(self._site, self, x, endpoint, data)
 
-    def _message(self, x: Exchange) -> bytes:
+    def _message(self, x: Exchange, endpoint: Endpoint) -> bytes:
         """The head for an endpoint, and what there is of the body."""
         said = self._said
         if said is None:
             said = self._said = self._service.said_of(self._origin)
-        opening = x.opening if x.noted is None and x.handling.asks_plainly else self._changed_opening(x)
+        handling = x.handling
+        opening = x.opening if x.noted is None and handling.asks_plainly else self._changed_opening(x)
+        if handling.tracer is not None:
+            opening = handling.tracer.told(x, opening, endpoint)
         if said.more is not None:
             opening += said.more(x.request)
         if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):
             ids = self._site.ids
-            opening += said.before_id + (ids.left.pop() if ids.left else ids.draw())
+            x.drawn = drawn = ids.left.pop() if ids.left else ids.draw()
+            opening += said.before_id + drawn
         else:
             opening += said.lines + CRLF
         return opening + self._first if self._first else opening
@@ -170,6 +179,8 @@ class Attempts(Serving):
 
     def lost(self, x: Exchange, failure: Failure, *, unheard: bool) -> None:
         x.upstream = None
+        if x.handling.tracer is not None:
+            x.handling.tracer.tried(x, 0, failure.reason)
         if self._body is not None:
             # What comes of it has nobody to go to.
             self._read_no_more()
@@ -277,6 +288,8 @@ class Attempts(Serving):
         why, asked_for = after(head, whole)
         if not retry.wants(why) or not self._again(x, why, asked_for):
             return False
+        if x.handling.tracer is not None:
+            x.handling.tracer.tried(x, head.status)
         x.response = None
         x.trailers = ()
         if not whole:
@@ -289,7 +302,7 @@ class Attempts(Serving):
     def _begin_hedge(self, x: Exchange) -> None:
         self._hedge = None
         endpoint = self._endpoint
-        if x.upstream is None or endpoint is None or not x.sent or x.streamed or x.request.upgrade is not None:
+        if x.upstream is None or endpoint is None or not x.complete or x.streamed or x.request.upgrade is not None:
             return
         cluster: Cluster = x.cluster
         choose = cluster.choose
@@ -298,12 +311,14 @@ class Attempts(Serving):
             return
         cluster.stats.hedges_total += 1
         hedge = self._hedge = Hedge(self, x)
-        connect(self._site, hedge, hedge.twin, other, self._message(x))
+        hedge.twin.endpoint = other
+        connect(self._site, hedge, hedge.twin, other, self._message(x, other))
 
     def hedge_answered(self, x: Exchange, twin: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         self._hedge = None
         first, x.upstream = x.upstream, twin.upstream
         x.trailers = twin.trailers
+        x.endpoint = twin.endpoint
         if first is not None:
             first.cancel()
         if twin.upstream is not None and twin.upstream.carries:

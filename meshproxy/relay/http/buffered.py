@@ -8,8 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from meshproxy.core.exchange import Exchange
-from meshproxy.observe.metrics import AnswerStats
+from meshproxy.core.exchange import Exchange, Tell
 from meshproxy.relay.http.failures import BODY_TOO_LARGE
 from meshproxy.relay.http.handling import NOTHING, Asked, Handling
 from meshproxy.wire.h1 import RequestHead
@@ -18,7 +17,7 @@ from meshproxy.wire.h1 import RequestHead
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Buffered(Handling):
     inner: Handling
-    stats: AnswerStats
+    tell: Tell
     """Of what is refused."""
     most: int
 
@@ -26,7 +25,7 @@ class Buffered(Handling):
         return self.inner.opening(head, path, target, without)
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.stats = self.stats
+        x.tell = self.tell
         if x.request.body > self.most:
             asked.fail(x, BODY_TOO_LARGE)
         else:

@@ -13,6 +13,7 @@ from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.exchange import Exchange
 from meshproxy.errors import Failure
 from meshproxy.relay.http.failures import OVERFLOW, STREAM_REFUSED
+from meshproxy.relay.http.introducing import carry
 from meshproxy.relay.http.link import Link
 from meshproxy.relay.http.making import Making
 from meshproxy.relay.http.site import Site
@@ -28,7 +29,7 @@ def connect(site: Site, asker: Asker, x: Exchange, endpoint: Endpoint, data: byt
     link = next((each for each in reversed(endpoint.idle) if isinstance(each, Link)), None)
     if link is not None:
         endpoint.idle.remove(link)
-        link.carry(asker, x, data)
+        carry(link, asker, x, data)
         asker.begun(x)
     else:
         Joining(site, asker, x, endpoint, data, many).begin()
@@ -75,7 +76,7 @@ class Connecting(Making):
 
     def _made(self, carrier: Upstream | Link) -> None:
         self._give_back()
-        carrier.carry(self._asker, self._x, self._data)
+        carry(carrier, self._asker, self._x, self._data)
         self._asker.begun(self._x)
 
     def _failed(self, failure: Failure) -> None:
@@ -157,7 +158,7 @@ class Joining:
         if self._over:
             return  # by what became of one before it
         self._leave()
-        carrier.carry(self._asker, self._x, self._data)
+        carry(carrier, self._asker, self._x, self._data)
         self._asker.begun(self._x)
 
     def go_alone(self) -> None:

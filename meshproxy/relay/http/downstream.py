@@ -51,20 +51,26 @@ class Downstream(Incoming):
             opening = head.decision
             if opening is None:
                 opening = head.decision = head.plain + CRLF
+            clock = self._site.now
+            x.answered = now = clock()
             x.begun = True
             self._conn.write(opening + data)
             if whole:
                 # What `_finish` does, where no filter is to be told
-                clock = self._site.now
-                now = clock()
-                stats = x.stats
-                stats.count(head.status, "", now - x.started)
+                if head.body < 0:
+                    x.passed = len(data)
+                tell = x.tell
+                tell(x, head.status, "", now - x.started)
+                if x.traced:
+                    handling.tracer.over(x, head.status, "", now - x.started)
                 if x.units:
                     self._give_back(x)
                 self._over(now)
             else:
+                x.passed = len(data)
                 self._moved(x)
         else:
+            x.answered = self._site.now()
             self._filter(x, head, data, whole, 0)
 
     def _pass_on(self, x: Exchange, opening: bytes, data: bytes, last: bool) -> None:
@@ -77,6 +83,7 @@ class Downstream(Incoming):
                 return
         if opening or data:
             x.begun = True
+            x.passed += len(data)
             self._conn.write(opening + data)
         if last:
             assert x.response is not None
@@ -123,7 +130,9 @@ class Downstream(Incoming):
             lines += CLOSE
         elif not request.minor:
             lines += KEEP_ALIVE
-        self._conn.write(reply.render(lines, with_body=request.method != b"HEAD"))
+        with_body = request.method != b"HEAD"
+        x.passed = len(reply.body) if with_body else 0
+        self._conn.write(reply.render(lines, with_body=with_body))
         self._finish(x, reply.status)
 
     def _finish(self, x: Exchange, status: int) -> None:
@@ -143,10 +152,12 @@ class Downstream(Incoming):
     def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None:
         self._x = None
         x.response = head
-        self._count(x, head.status, self._site.now())
+        x.answered = now = self._site.now()
+        self._count(x, head.status, now)
         self.account()
         service = self._service
         self._site.deadlines.forget(self)
         service.state.connections.discard(self)
         # Written by the tunnel, which then is who waits if the client does not take it.
-        ConnectionTunnel(service, self._conn, upstream, x.patience.idle).begin(self._pending, head.forward() + data)
+        tunnel = ConnectionTunnel(service, self._conn, upstream, x, len(data))
+        tunnel.begin(self._pending, head.forward() + data)

@@ -75,13 +75,14 @@ class Extended(Stream):
             raise Malformed(Reason.WRONG_ACCEPT)
         self._x = None
         x.response = head
-        self._count(x, head.status, self._site.now())
+        x.answered = now = self._site.now()
+        self._count(x, head.status, now)
         session, early = self._session, self._early
         session.turned(self)
         _, _, lines = head.opening(without=_OF_THE_HOP).partition(b"\r\n")
         self._engine.head(self._number, response_block(b"HTTP/1.1 200 OK\r\n" + lines), False)
         session.flush_soon()
         channel = Channel(session, self._number, self._inlet)
-        StreamTunnel(session, channel, upstream, x.patience.idle).begin(b"", data)
+        StreamTunnel(session, channel, upstream, x, len(data)).begin(b"", data)
         if early or self._ended:
             channel.taken(early, self._ended)

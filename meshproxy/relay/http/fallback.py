@@ -28,7 +28,7 @@ class Elsewhere:
         cluster = self.share.cluster
         if not concerns(x, failure) or x.cluster is cluster or x.streamed or failure in (REQUEST_TIMEOUT, DEADLINE):
             return False
-        x.cluster, x.stats = self.share
+        x.cluster, x.tell = self.share
         asked.begin_anew(x)
         return True
 

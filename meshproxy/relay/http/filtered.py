@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from meshproxy.core.exchange import Exchange
+from meshproxy.core.exchange import Exchange, Tell
 from meshproxy.core.filter import Answer
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
-from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.http.handling import NOTHING, Asked, Handling
 from meshproxy.wire.h1 import RequestHead
 
@@ -21,14 +21,14 @@ class Filtered(Handling):
     """Every filter is asked, and then the handling has its turn."""
 
     inner: Handling
-    stats: AnswerStats
+    tell: Tell
     """Of what filters answer."""
 
     def opening(self, head: RequestHead, path: bytes, target: bytes, without: frozenset[bytes] = NOTHING) -> bytes:
         return self.inner.opening(head, path, target, without)
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.stats = self.stats
+        x.tell = self.tell
         self._ask(asked, x, 0)
 
     def _ask(self, asked: Asked, x: Exchange, at: int) -> None:
@@ -37,16 +37,20 @@ class Filtered(Handling):
             at += 1
             answer = hook(x)
             if answer is not None:
-                self._answered(asked, x, answer, at)
+                self._answered(asked, x, hook, answer, at)
                 return
         if x.patience is not self.patience:
             asked.hasten(x)
         self.inner.begin(asked, x)
 
-    def _answered(self, asked: Asked, x: Exchange, answer: Reply | Failure | Awaitable[Answer], at: int) -> None:
+    def _answered(
+        self, asked: Asked, x: Exchange, hook: Any, answer: Reply | Failure | Awaitable[Answer], at: int
+    ) -> None:
         if isinstance(answer, Reply | Failure):
             asked.decide(x, answer)
         else:
+            if self.tracer is not None:
+                answer = self.tracer.timed(x, hook.__module__.rpartition(".")[2], answer)
             asked.wait(answer, lambda decided: self._ask(asked, x, at) if decided is None else asked.decide(x, decided))
 
 

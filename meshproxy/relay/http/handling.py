@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Protocol
 
 from meshproxy.cluster.cluster import Cluster
 from meshproxy.cluster.retry import Retry
-from meshproxy.core.exchange import Exchange
+from meshproxy.core.exchange import Exchange, Tell
 from meshproxy.core.filter import NO_FILTERS, Answer, Pipeline
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
-from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.http.failures import REQUEST_TIMEOUT
 from meshproxy.relay.http.mirror import Mirror
+from meshproxy.relay.http.traced import Tracer
 from meshproxy.wire.h1 import Limits, RequestHead
 
 NOTHING: frozenset[bytes] = frozenset()
@@ -92,6 +92,9 @@ Fallback = Callable[[Asked, Exchange, Failure], bool]
 class Handling(ABC):
     """A rule, compiled."""
 
+    listener: str = ""
+    route: str = ""
+    """What it is called where it is seen; empty: no route was found."""
     patience: Patience
     request: Edit = NO_EDIT
     """Changes to what an upstream is asked."""
@@ -112,6 +115,10 @@ class Handling(ABC):
     """Who is sent copies of what an upstream is asked."""
     holds: int | None = None
     """The bytes of an answer that goes on when all of it is there."""
+    tracer: Tracer | None = None
+    """Who tells endpoints of traces, and records some."""
+    timed: bool = False
+    """Whether somebody wants to know when an endpoint was asked."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 
@@ -126,11 +133,16 @@ class Handling(ABC):
     def begin(self, asked: Asked, x: Exchange) -> None: ...
 
 
+def common(handling: Handling) -> dict[str, Any]:
+    """What one that stands before it shows of it."""
+    return {field.name: getattr(handling, field.name) for field in fields(Handling)}
+
+
 class Share(NamedTuple):
-    """A cluster that gets a part of the requests of a route, and what is counted of that."""
+    """A cluster that gets a part of the requests of a route, and who is told of that."""
 
     cluster: Cluster
-    stats: AnswerStats
+    tell: Tell
 
 
 Draw = Callable[[Exchange], Share]
@@ -163,7 +175,7 @@ class Forwarding(Handling):
         return opening + edit.lines if edit.lines else opening
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.cluster, x.stats = self.only or self.draw(x)
+        x.cluster, x.tell = self.only or self.draw(x)
         asked.attempt(x)
 
 
@@ -172,10 +184,10 @@ class Answering(Handling):
     """The proxy answers."""
 
     make: Callable[[Exchange], Reply]
-    stats: AnswerStats
+    tell: Tell
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.stats = self.stats
+        x.tell = self.tell
         asked.reply(x, self.make(x))
 
 
@@ -184,8 +196,8 @@ class Refusing(Handling):
     """Nobody answers: there is no route, or the request is none that may go on."""
 
     failure: Failure
-    stats: AnswerStats
+    tell: Tell
 
     def begin(self, asked: Asked, x: Exchange) -> None:
-        x.stats = self.stats
+        x.tell = self.tell
         asked.fail(x, self.failure)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 
+from meshproxy.core.exchange import ID_SIZE
+
 AT_ONCE = 256
-SIZE = 16
+SIZE = ID_SIZE // 2
 
 
 class Ids:

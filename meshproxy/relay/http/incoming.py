@@ -183,6 +183,7 @@ class Incoming(Answers):
         try:
             passed = body.feed(data) if data else b""
             self._first = self._rewritten(hooks, x, passed, body.done) if hooks else passed
+            x.taken = len(passed)
         except Malformed as fault:
             self._refuse(fault)
             return b""
@@ -193,7 +194,7 @@ class Incoming(Answers):
             self._body = None
             return body.rest
         # Until somebody takes it, more of it waits in the kernel.
-        x.sent = False
+        x.complete = False
         self._conn.stop()
         return b""
 
@@ -246,7 +247,7 @@ class Incoming(Answers):
 
     def _say_last(self, failure: Failure) -> None:
         """To a client that has not asked for anything."""
-        self._service.unrouted.count(failure.status, failure.flag, 0.0)
+        self._service.unread(self._origin, failure)
         self._conn.write(of_failure(failure.status, failure.reason).render(self._site.dates.line() + CLOSE))
         self._linger()
 

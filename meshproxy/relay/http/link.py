@@ -122,6 +122,11 @@ class Link(Flushing):
         else:
             self._offer()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing has been asked on it yet."""
+        return not self._uses
+
     def tell(self, who: Awaiting) -> None:
         self._awaiting = who
 

@@ -23,6 +23,7 @@ from meshproxy.relay.http.failures import OVERFLOW, REQUEST_TIMEOUT
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.http.upstream import Switching
 from meshproxy.wire.h1 import ResponseHead
+from meshproxy.wire.h1.encode import marked
 
 MOST_READ = 1 << 20
 """Bytes of an answer that are read so that its connection may be used again; of a longer one, it is closed."""
@@ -58,7 +59,7 @@ class Mirror:
 def original_over(x: Exchange) -> None:
     """However it went: a copy that has all of the request goes on, and no other."""
     copy = getattr(x, "copy", None)
-    if copy is not None and not x.sent:
+    if copy is not None and not x.complete:
         copy.drop("cut")
 
 
@@ -73,10 +74,10 @@ class Copy:
         self._mirror = mirror
         self._x = x = Exchange(original.request, original.path, original.origin, original.handling, b"", now)
         x.cluster = mirror.cluster
-        x.sent = False
-        self._whole = original.sent
+        x.complete = False
+        self._whole = original.complete
         """Whether all of the request is here."""
-        self._waiting: list[bytes] | None = [_marked(data, mirror.line)]
+        self._waiting: list[bytes] | None = [marked(data, mirror.line)]
         """What the connection has not been given: there is none yet, or it is full."""
         self._size = 0
         """Of what waits of the body."""
@@ -154,7 +155,7 @@ class Copy:
 
     def _send(self, data: bytes) -> None:
         x = self._x
-        x.sent = self._whole
+        x.complete = self._whole
         if data:
             x.upstream.more(data)
 
@@ -230,9 +231,3 @@ class Copy:
         self._mirror.site.copies.discard(self)
         self._mirror.site.deadlines.forget(self)
         del self.feeder  # which is itself: a circle
-
-
-def _marked(data: bytes, line: bytes) -> bytes:
-    """A message with a line after its first."""
-    at = data.index(b"\r\n") + 2
-    return data[:at] + line + data[at:]

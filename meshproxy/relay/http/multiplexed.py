@@ -120,7 +120,7 @@ class Multiplexed(Flushing):
     def _refuse(self, stream: int, fault: Malformed, last: bool) -> Refused:
         """It is a request, but more than is taken, or something else than is had: its client is told what."""
         failure = Failure(fault.reason.value, fault.status, "DPE")
-        self.service.unrouted.count(failure.status, failure.flag, 0.0)
+        self.service.unread(self.origin, failure)
         reply, engine = of_failure(failure.status, failure.reason), self.engine
         engine.answer(stream, response_block(reply.opening + self.site.dates.line()), reply.body)
         if not last:

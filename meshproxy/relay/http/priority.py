@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from meshproxy.core.exchange import Exchange
+from meshproxy.core.exchange import Exchange, Tell
 from meshproxy.core.overload import CALM, Overload
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
-from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.http.handling import NOTHING, Asked, Handling
 from meshproxy.wire.h1 import RequestHead
 
@@ -45,7 +44,7 @@ class Room:
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Gated(Handling):
     inner: Handling
-    stats: AnswerStats
+    tell: Tell
     """Of what is refused."""
     overload: Overload
     refused_from: int
@@ -60,7 +59,7 @@ class Gated(Handling):
         if stage:
             asked.leave()
         if stage >= self.refused_from or (self.room is not None and not self.room.enter(x)):
-            x.stats = self.stats
+            x.tell = self.tell
             x.failure = OVERLOADED
             asked.reply(x, REFUSAL)
         else:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from meshproxy.core.client import Within
+from meshproxy.core.exchange import Exchange
 from meshproxy.core.identity import Identity, Said
 from meshproxy.core.reply import Reply
 from meshproxy.core.route import Router
 from meshproxy.core.target import Irregular, Normalise
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
-from meshproxy.observe.metrics import AnswerStats
 from meshproxy.relay.http import grpc
 from meshproxy.relay.http.downstream import Downstream
 from meshproxy.relay.http.failures import NO_CONNECT, NO_ROUTE, NO_TRACE
@@ -22,7 +22,7 @@ from meshproxy.relay.http.multiplexed import Multiplexed
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
-from meshproxy.wire.h1 import RequestCodec, RequestHead
+from meshproxy.wire.h1 import UNREAD, RequestCodec, RequestHead
 from meshproxy.wire.h2 import Engine, Hearer, Requests
 
 Decision = tuple[Handling, bytes, bytes]
@@ -139,8 +139,8 @@ def _agreed(origin: Origin) -> str | None:
 class HttpService:
     site: Site
     state: ListenerState
-    unrouted: AnswerStats
-    """What is counted of requests that no route is for, or that are none."""
+    unrouted: Refusing
+    """What becomes of requests that no route is for, or that are none."""
     identity: Identity
     trusted: Within
     trust_unix: bool
@@ -156,6 +156,17 @@ class HttpService:
     lifetime: float
     shortest: float
     """Of all the times for which an answer or the next request is awaited."""
+
+    def unread(self, origin: Origin, failure: Failure) -> None:
+        """Tell of a request that is none."""
+        handling = self.unrouted
+        x = Exchange(UNREAD, b"", origin, handling, b"", self.site.now())
+        x.failure = failure
+        tell, tracer = handling.tell, handling.tracer
+        if tracer is None:
+            tell(x, failure.status, failure.flag, 0.0)
+        else:
+            tracer.end(x, tell, failure.status, failure.flag, 0.0)
 
     def front_for(self, origin: Origin) -> Front:
         return self.believed(origin) if self._believes(origin) else self.front(origin)
@@ -173,6 +184,7 @@ class HttpService:
         return self if origin.peer is None else None
 
     def start(self, conn: Conn, origin: Origin) -> None:
+        origin.called()
         if self.engines is not None and (self.alone or _agreed(origin) == "h2"):
             self.multiplex(conn, origin, b"")
         else:
@@ -181,4 +193,5 @@ class HttpService:
     def multiplex(self, conn: Conn, origin: Origin, data: bytes) -> None:
         """Go on in HTTP/2, of which this has been read already."""
         assert self.engines is not None
+        origin.spoken = "HTTP/2"
         Multiplexed(self, self.engines, conn, origin).begin(data or origin.early)

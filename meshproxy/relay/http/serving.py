@@ -61,6 +61,7 @@ class Serving(ABC):
     def _took(self, x: Exchange, body: BodyReader, data: bytes) -> None:
         """A piece of it, as it goes on."""
         self._moved(x)
+        x.taken += len(data)
         if self._gathered is not None:
             self._gather_more(x, self._gathered, data, body)
             return
@@ -71,17 +72,17 @@ class Serving(ABC):
             x.streamed = True
         if body.done:
             self._body = None
-            x.sent = True
+            x.complete = True
         if data and x.upstream is not None:
             x.upstream.more(data)
             self._pour(x, body)
         if x.handling.mirror is not None and x.copy is not None:
-            x.copy.more(data, x.sent)
+            x.copy.more(data, x.complete)
 
     def gather(self, x: Exchange, most: int, then: Callable[[], None]) -> None:
         if len(self._first) > most:
             self.fail(x, failures.BODY_TOO_LARGE)
-        elif x.sent:
+        elif x.complete:
             then()
         else:
             if x.request.expect_continue:
@@ -100,7 +101,7 @@ class Serving(ABC):
         elif body.done:
             self._gathered = self._body = None
             self._first = bytes(gathered.data)
-            x.sent = True
+            x.complete = True
             gathered.then()
 
     def begun(self, x: Exchange) -> None:

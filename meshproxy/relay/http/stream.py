@@ -81,7 +81,7 @@ class Stream(Answers):
         self._reading = False
         self.feeder = self._inlet = Inlet(self._session, self._number)
         self._inlet.stop()
-        x.sent = head.body == NO_BODY
+        x.complete = head.body == NO_BODY
 
     def go(self) -> None:
         """All that was read has been looked at."""
@@ -90,9 +90,10 @@ class Stream(Answers):
             return
         if self._body is not None:
             self._first, self._early = self._early, b""
+            x.taken = len(self._first)
             if self._body.done:
                 self._body = None
-                x.sent = True
+                x.complete = True
         x.handling.begin(self, x)
 
     # From the client
@@ -187,6 +188,7 @@ class Stream(Answers):
 
     def respond(self, x: Exchange, head: ResponseHead, data: bytes, whole: bool) -> None:
         x.response = head
+        x.answered = self._site.now()
         handling = x.handling
         retry = handling.retry
         if retry is not None and self._answered(x, retry, head, whole):
@@ -219,6 +221,7 @@ class Stream(Answers):
         """The head, unless it is gone already, and a piece of the body."""
         engine, number = self._engine, self._number
         x.begun = True
+        x.passed += len(data)
         trailers = x.trailers if last else ()
         ends = last and not trailers
         if block and ends:
@@ -242,6 +245,7 @@ class Stream(Answers):
         if x.noted is not None:
             lines += x.noted.response.lines
         body = reply.body if x.request.method != b"HEAD" else b""
+        x.passed = len(body)
         out = self._engine.answer(self._number, response_block(reply.opening + lines), body)
         self._session.flush_soon()
         self._finish(x, reply.status, out)

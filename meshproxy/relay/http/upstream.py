@@ -175,6 +175,11 @@ class Upstream:
         self._lease.done()
         self._unit.give()
 
+    @property
+    def fresh(self) -> bool:
+        """Whether nothing has been asked on it yet."""
+        return not self._uses
+
     # For the pool, and for reloads
 
     @property
@@ -285,7 +290,7 @@ class Upstream:
         self._begun = False
         if (
             keep
-            and x.sent
+            and x.complete
             and not conn.full
             and self._uses < reuse.requests
             and now < self._too_old
@@ -297,7 +302,7 @@ class Upstream:
             self.deadline = now + reuse.idle
         else:
             self._let_go()
-            self._close(abort=not x.sent)
+            self._close(abort=not x.complete)
 
     # How it ends
 

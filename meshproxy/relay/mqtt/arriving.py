@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 
 from meshproxy.core.mqtt.client import Client
 from meshproxy.core.mqtt.ruling import Ruling
+from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
 from meshproxy.relay.mqtt.authentication import Comparison, Outcome, Refusal
 from meshproxy.relay.mqtt.leaving import leave
 from meshproxy.relay.mqtt.session import CLOSED, Session
+from meshproxy.relay.mqtt.stay import REFUSED, SPOKEN, Caller
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.passed import Passed, Spot
 from meshproxy.wire.mqtt import (
     CONNACK_311,
     CONNECT,
@@ -57,6 +60,7 @@ class Arriving:
         "_origin",
         "_over",
         "_service",
+        "_user",
         "deadline",
     )  # fmt: skip
 
@@ -70,6 +74,8 @@ class Arriving:
         """What came behind the CONNECT."""
         self._asked: Comparison | None = None
         self._over = False
+        self._user = ""
+        """Whom it is let in as, once that is known."""
         self.deadline = service.now() + service.bounds.connect
         service.deadlines.watch(self, service.bounds.connect)
         service.state.connections.add(self)
@@ -146,6 +152,7 @@ class Arriving:
     def _known(self, user: str) -> None:
         packet, service, origin = self._connect, self._service, self._origin
         assert packet is not None
+        self._user = user
         peer = origin.peer
         name = peer.name if peer is not None else None
         client = Client(packet.client_id, user, origin.identity or "", name or "", packet.level, origin.client)
@@ -162,7 +169,7 @@ class Arriving:
         self._go_on(packet, client, way)
 
     def _go_on(self, packet: Connect, client: Client, way: Way) -> None:
-        service = self._service
+        service, origin = self._service, self._origin
         if packet.level == V5:
             properties = {key: value for key, value in packet.properties.items() if key != Property.TOPIC_ALIAS_MAXIMUM}
             packet = replace(packet, properties=properties)
@@ -174,10 +181,10 @@ class Arriving:
         if manners is None:
             self._refuse(Code.NOT_AUTHORIZED, "no_way")
             return
-        session = Session(service, way, manners, self._conn, client, packet)
+        session = Session(service, way, manners, self._conn, origin, client, packet)
         session.named = named
         if way.announce is not None:
-            session.preface = way.announce(self._origin.source, self._origin.destination or self._conn.local)
+            session.preface = way.announce(origin.source, origin.destination or self._conn.local)
         refusal = session.bridge.refusal(packet) if session.bridge is not None else None
         if refusal is not None:
             self._refuse(refusal, "unknown")
@@ -238,11 +245,25 @@ class Arriving:
         service = self._service
         self._leave()
         service.stats.refused[word] += 1
+        self._tell(REFUSED[word])
         if word == "reset":
             self._conn.close()
         else:
             leave(service.clock, self._conn)
         service.state.closed(self, CLOSED.get(word, "error"))
+
+    def _tell(self, why: Failure) -> None:
+        packet, service, conn = self._connect, self._service, self._conn
+        if packet is None and why.flag == "DC" and not self._frames.waiting:
+            return  # it has only looked whether somebody is here, as balancers do all day
+        now, began = service.now(), self.deadline - service.bounds.connect
+        service.state.told.tell(
+            Passed(
+                self._origin, Spot(service.state.name), began, now - began, conn.received, conn.sent, why,
+                flags=why.flag, protocol=SPOKEN[packet.level] if packet is not None else "MQTT",
+                session=Caller(packet.client_id if packet is not None else "", self._user),
+            )
+        )  # fmt: skip
 
     def _leave(self) -> None:
         self._over = True

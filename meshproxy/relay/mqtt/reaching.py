@@ -38,6 +38,9 @@ class Hearer(Protocol):
     def reached(self, line: Line, connack: Connack, rest: bytes) -> None:
         """The broker has let it in, or has refused it; what came behind the CONNACK."""
 
+    def missed(self, endpoint: Endpoint) -> None:
+        """This one was asked in vain, and there may be others."""
+
     def unreachable(self, failure: Failure) -> None: ...
 
     def gone(self, line: Line, reason: str) -> None:
@@ -243,6 +246,7 @@ class Reaching:
         lease = self._lease
         assert lease is not None
         self._tried += (lease.endpoint,)
+        self._hearer.missed(lease.endpoint)
         self._drop()
         if len(self._tried) < ATTEMPTS:
             self._try_next()

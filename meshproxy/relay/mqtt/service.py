@@ -12,6 +12,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.observe.metrics import MqttStats
+from meshproxy.observe.telling import Edges
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mqtt.arriving import Arriving
 from meshproxy.relay.mqtt.asides import House
@@ -58,6 +59,7 @@ class Way:
 
     matches: Callable[[Client], bool]
     cluster: Cluster
+    edges: Edges
     means: Means
     announce: Announce | None
     level: int | None
@@ -100,4 +102,5 @@ class MqttService:
         """What was begun goes on as it was."""
 
     def start(self, conn: Conn, origin: Origin) -> None:
+        origin.called()
         Arriving(self, conn, origin).begin()

@@ -14,13 +14,16 @@ from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
+from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.errors import Failure
 from meshproxy.relay.mqtt.asides import Asides
 from meshproxy.relay.mqtt.leaving import leave
 from meshproxy.relay.mqtt.reaching import Line, Reaching
 from meshproxy.relay.mqtt.seating import Place, Seating
+from meshproxy.relay.mqtt.stay import ENDED
 from meshproxy.relay.mqtt.talk import MOST_FROM_BROKER, NO_IDS
 from meshproxy.relay.mqtt.up import Up
+from meshproxy.relay.passed import Shared
 from meshproxy.wire.mqtt import (
     CONNACK_311,
     DISCONNECT,
@@ -181,10 +184,14 @@ class Session(Up):
         line.conn.write(encode(Disconnect(), self.level_up))
         line.close()
 
+    def missed(self, endpoint: Endpoint) -> None:
+        self.stay.missed(self.way.edges, endpoint)
+
     def unreachable(self, failure: Failure) -> None:
         self._reaching = None
         if self.over:
             return
+        self.stay.unreachable = failure
         if not self.connack_owed:
             self._again_later()
         elif self.way.store is not None:
@@ -197,15 +204,22 @@ class Session(Up):
     def _admitted(self, line: Line | Place, connack: Connack, rest: bytes) -> None:
         said = connack if self.bridge is None else self.bridge.connack(connack, {})
         if connack.code:
+            if isinstance(line, Line):
+                self.stay.refused(self.way.edges, line.lease.endpoint)
             line.close()
             self.conn.write(encode(said, self.client.level))
             self.finish("refused")
             return
-        self.line = line
+        self._has(line)
         self._home = _name(line)
         self.connack_owed = False
         self._welcome(said)
         self._join(line, rest)
+
+    def _has(self, line: Line | Place) -> None:
+        self.line = line
+        endpoint = line.lease.endpoint if isinstance(line, Line) else Shared(self.way.cluster.name)
+        self.stay.reached(self.way.edges, endpoint)
 
     def _admit_alone(self) -> None:
         """There is no broker, but somebody who takes what the client has to say."""
@@ -284,6 +298,8 @@ class Session(Up):
         if (soon and reason in MEANT) or (service.failover is None and store is None):
             self.finish("taken_over" if soon else "broker", Code.SERVER_BUSY)
             return
+        # What has passed until now is that broker's.
+        self.account()
         if reason == "drain":
             self._take_leave(line)
         else:
@@ -341,7 +357,7 @@ class Session(Up):
             self._giving_up = None
         stats = self.service.stats
         five = self.level_up == V5
-        self.line = line
+        self._has(line)
         home = _name(line)
         same = connack.present and home == self._home
         self._home = home
@@ -477,15 +493,17 @@ class Session(Up):
     # The end
 
     def account(self) -> None:
-        conn, stats = self.conn, self.service.state.stats
+        conn, stats, stay = self.conn, self.service.state.stats, self.stay
         stats.bytes_received_total += conn.received
         stats.bytes_sent_total += conn.sent
+        stay.moved(conn.received, conn.sent)
         conn.received = conn.sent = 0
         if self.line is not None:
             self.line.moved()
         counted = self.service.stats
         counted.messages_in_total += self.messages_in
         counted.messages_out_total += self.messages_out
+        stay.said(self.messages_in, self.messages_out)
         self.messages_in = self.messages_out = 0
 
     def leave(self) -> None:
@@ -519,6 +537,7 @@ class Session(Up):
         if not self.connack_owed:
             service.stats.sessions_active -= 1
         service.stats.ended[reason] += 1
+        self._tell(reason)
         if reason == "reset":
             self.conn.close()
         else:
@@ -526,6 +545,16 @@ class Session(Up):
         service.state.closed(self, CLOSED.get(reason, "error"))
         if service.log is not None:
             service.log(self, reason)
+
+    def _tell(self, reason: str) -> None:
+        service, client, stay = self.service, self.client, self.stay
+        failure = (stay.unreachable if reason in ("no_broker", "broker") else None) or ENDED.get(reason)
+        service.state.told.tell(
+            stay.record(
+                service.state.name, client.id or self.connect.client_id, client.user, client.level, self.began,
+                service.now(), failure,
+            )
+        )  # fmt: skip
 
 
 def _for_now(properties: Properties) -> Properties:

@@ -13,7 +13,9 @@ from meshproxy.net.conn import Conn
 from meshproxy.relay.mqtt.asides import Asides
 from meshproxy.relay.mqtt.reaching import Line
 from meshproxy.relay.mqtt.seating import Place
+from meshproxy.relay.mqtt.stay import Stay
 from meshproxy.relay.mqtt.subscriptions import Subscriptions
+from meshproxy.relay.origin import Origin
 from meshproxy.wire.mqtt import Connect, Frames, Packet, Property, Publish, Subscribe, Unsubscribe, encode
 from meshproxy.wire.mqtt.carry import Bridge
 
@@ -33,16 +35,24 @@ class Talk(ABC):
         "aliases", "aside", "began", "bridge", "client", "conn", "connack_owed", "connect", "deadline", "deliveries",
         "due", "frames", "frames_up", "hidden", "largest", "last", "level_up", "line", "manners", "messages_in",
         "messages_out", "over", "owed", "paces", "patience", "pinged", "queue", "requests", "room", "service", "slow",
-        "stopped", "subscriptions", "way", "window",
+        "stay", "stopped", "subscriptions", "way", "window",
     )  # fmt: skip
 
     def __init__(
-        self, service: MqttService, way: Way, manners: Manners, conn: Conn, client: Client, connect: Connect
+        self,
+        service: MqttService,
+        way: Way,
+        manners: Manners,
+        conn: Conn,
+        origin: Origin,
+        client: Client,
+        connect: Connect,
     ) -> None:
         self.service = service
         self.way = way
         self.conn = conn
         self.client = client
+        self.stay = Stay(origin)
         self.connect = connect
         """As the broker gets it."""
         self.level_up = way.level or client.level

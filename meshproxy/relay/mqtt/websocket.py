@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from meshproxy.core.reply import of_failure
+from meshproxy.errors import Failure
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import NOBODY, Conn, Feeder
 from meshproxy.relay.arrival import Arrival
@@ -19,6 +20,7 @@ from meshproxy.relay.entry import Service
 from meshproxy.relay.farewell import Farewell
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
+from meshproxy.relay.turned import REFUSED
 from meshproxy.wire.h1 import Malformed, RequestCodec, RequestHead
 from meshproxy.wire.websocket_request import Declined, may_come, understood
 from meshproxy.wire.websocket_server import Code, Frames, accepted, binary, closing
@@ -48,10 +50,6 @@ class WebSocketService:
 
     def behind(self, origin: Origin) -> Service | None:
         return self.inner.behind(origin)
-
-    def refuse(self, conn: Conn, reason: str) -> None:
-        conn.abort()
-        self.state.rejected(reason)
 
     def agree(self, head: RequestHead) -> bytes:
         """The answer that makes it one.  Raises Declined."""
@@ -102,6 +100,7 @@ class Asking(Arrival):
     def _go_on(self, origin: Origin) -> None:
         service, conn = self._service, self._conn
         if self._status:
+            self._tell(_declined(self._status, self._why))
             lines = service.date() + b"Connection: close\r\n" + _TOLD_BY_STATUS.get(self._status, b"")
             self._last_word(of_failure(self._status, self._why).render(lines))
         elif not self._answer:
@@ -111,12 +110,25 @@ class Asking(Arrival):
             origin.early = frames.feed(origin.early)
             conn.write(self._answer)
             if frames.over:
+                self._tell(REFUSED[self.reason])
                 self._last_word(closing(frames.over))
             else:
                 service.inner.start(cast(Conn, WebSocketConn(conn, frames)), origin)
 
+    def _tell(self, why: Failure) -> None:
+        self._service.state.turned.tell(
+            self._conn, self._origin, why, since=self._came_at, status=self._status, protocol="HTTP/1.1"
+        )
+
     def _last_word(self, word: bytes) -> None:
         Farewell(self._service.clock, self._service.state, self._conn, word, self.reason)
+
+
+def _declined(status: int, why: str) -> Failure:
+    """What stands for an answer with this status."""
+    if status == 404:
+        return Failure(why, flag="NR")
+    return Failure(why, flag="AZ") if status == 403 else Failure(why, flag="DPE")
 
 
 class Violation(ConnectionAbortedError):

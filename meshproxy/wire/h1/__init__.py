@@ -16,13 +16,14 @@ from meshproxy.wire.h1.body import BodyReader, ChunkedReader, LengthReader, Unti
 from meshproxy.wire.h1.body import reader as body_reader
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.framing import CHUNKED, NO_BODY, UNTIL_CLOSE
-from meshproxy.wire.h1.request import RequestCodec, RequestHead, RequestReader
+from meshproxy.wire.h1.request import UNREAD, RequestCodec, RequestHead, RequestReader
 from meshproxy.wire.h1.response import ResponseCodec, ResponseHead, ResponseReader
 from meshproxy.wire.h1.rules import Limits, Strictness
 
 __all__ = [
     "CHUNKED",
     "NO_BODY",
+    "UNREAD",
     "UNTIL_CLOSE",
     "Authority",
     "BodyReader",

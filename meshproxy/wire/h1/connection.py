@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from meshproxy.wire.h1.faults import Malformed, Reason
 from meshproxy.wire.h1.grammar import OWS, token
 
+PEER = b"x-meshproxy-peer"
+"""Who a meshproxy says it is, for the next one alone: `wire.introduction`."""
+
 HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings")
+    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"http2-settings", PEER)
 )
 """Never passed on.  `Transfer-Encoding` is one too by RFC 9110, but goes with the chunks, which are passed on as they
 came; who decodes them removes it."""

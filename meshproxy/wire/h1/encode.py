@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from http import HTTPStatus
 
-from meshproxy.wire.h1.grammar import text, token, visible
+from meshproxy.wire.h1.grammar import CRLF, text, token, visible
 
 Field = tuple[bytes, bytes]
 
@@ -45,6 +45,12 @@ def line(name: bytes, value: bytes) -> bytes:
     if text(value) is None:
         raise ValueError(f"no value for the field {name!r}")
     return b"%b: %b\r\n" % (name, value)
+
+
+def marked(message: bytes, line: bytes) -> bytes:
+    """A whole head, and what follows it, with a line after its first."""
+    at = message.index(CRLF) + len(CRLF)
+    return message[:at] + line + message[at:]
 
 
 def chunk(data: bytes) -> bytes:

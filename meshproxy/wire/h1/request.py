@@ -28,7 +28,7 @@ _version = re.compile(rb"HTTP/[0-9]\.[0-9]").fullmatch
 
 
 class RequestHead(Head):
-    __slots__ = ("authority", "expect_continue", "method", "target")
+    __slots__ = ("authority", "expect_continue", "method", "target", "told")
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class RequestHead(Head):
         named: frozenset[bytes] = NOTHING,
         expect_continue: bool = False,
     ) -> None:
-        self.decision = None
+        self.decision = self.told = None
         self.raw = raw
         self.shape = shape
         self._lines = lines
@@ -86,6 +86,13 @@ class RequestHead(Head):
     def forward(self, *, target: bytes | None = None, without: frozenset[bytes] = NOTHING, added: bytes = b"") -> bytes:
         """All of the head for the next hop."""
         return self.opening(target=target, without=without) + added + CRLF
+
+
+UNREAD = RequestHead(
+    CRLF + CRLF, Shape((), Kind(b"", NOTHING, needs_host=False, underscores=False)), [], b"", 1, NO_BODY, False,
+    b"", b"", NOBODY,
+)  # fmt: skip
+"""In the place of a request that could not be read."""
 
 
 class RequestCodec:

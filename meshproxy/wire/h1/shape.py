@@ -73,8 +73,8 @@ class Kind:
 
 class Shape:
     __slots__ = (
-        "_choices", "_dropped", "_has_any", "chunked", "connection", "host", "length", "match", "names", "pick",
-        "positions", "repeats", "secret", "seen",
+        "_choices", "_dropped", "chunked", "connection", "counted", "host", "length", "marks", "match", "names",
+        "pick", "positions", "repeats", "secret", "seen",
     )
 
     def __init__(self, names: tuple[bytes, ...], kind: Kind) -> None:
@@ -88,9 +88,14 @@ class Shape:
             lower = name.lower()
             self.positions[lower] = (*self.positions.get(lower, ()), index)
         self._refuse_contradictions()
+        self.marks = {
+            name: b"\r\n%b:" % names[places[0]] for name, places in self.positions.items() if len(places) == 1
+        }
+        """Where the line of a field begins, of those that are there once."""
         self._dropped = kind.dropped
         self._choices: dict[object, tuple[int, ...]] = {}
-        self._has_any: dict[frozenset[bytes], bool] = {}
+        self.counted: dict[frozenset[bytes], int] = {}
+        """What `count` has said, for those who ask of every head."""
         self.repeats = any(len(places) > 1 and name not in COOKIES for name, places in self.positions.items())
         """Whether a field is there twice that is no cookie."""
         self.secret = any(sounds_secret(name) for name in self.positions)
@@ -130,11 +135,15 @@ class Shape:
 
     def has_any(self, names: frozenset[bytes]) -> bool:
         """Whether one of these fields, in lower case, is there."""
-        known = self._has_any.get(names)
+        return self.count(names) > 0
+
+    def count(self, names: frozenset[bytes]) -> int:
+        """How many lines are of these fields."""
+        known = self.counted.get(names)
         if known is None:
-            known = not names.isdisjoint(self.positions)
-            if len(self._has_any) < MOST_CHOICES:
-                self._has_any[names] = known
+            known = sum(len(self.positions[name]) for name in names & self.positions.keys())
+            if len(self.counted) < MOST_CHOICES:
+                self.counted[names] = known
         return known
 
     def keep(self, lines: list[bytes], without: frozenset[bytes], *, last: bool = False) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from meshproxy.dialects import native
+from meshproxy.dialects.fsm.observability import Log, access_log
 from meshproxy.dialects.writing import Written, write
 from meshproxy.model import combine
 
@@ -129,3 +130,50 @@ def test_whom_a_later_rule_lets_in_is_told() -> None:
     assert [str(each) for each in found.lost] == [
         "f.yaml: routes.web.rules[0]: FSM goes on to a later rule: whom `web/1` lets in may ask this too"
     ]
+
+
+ZIPKIN = {"propagate": "b3multi", "sample": {"share": 0.25, "rate": None}, "export": {"zipkin": "http://z:9411/x"}}
+
+
+def test_a_collector_of_zipkin_is_said() -> None:
+    found = written({}, tracing={**ZIPKIN, "service": "books"}, metrics={"presets": ["fsm"]})
+    assert found.documents[0]["Spec"]["Observability"] == {
+        "tracing": {"address": "z:9411", "endpoint": "/x", "sampledFraction": "0.250000"}
+    }
+    assert lost(found) == []
+
+
+def test_a_log_that_the_sidecar_would_write_is_said() -> None:
+    log = Log("http://logs:8123/in?a=b", "Basic ZGVm", 0.5, "shop")
+    found = written({}, access_log=access_log(log, {"in": "inbound"}))
+    assert found.documents[0]["Spec"]["Observability"] == {
+        "remoteLogging": {
+            "address": "logs:8123", "endpoint": "/in?a=b", "authorization": "Basic ZGVm", "level": 1,
+            "sampledFraction": "0.500000",
+        }
+    }  # fmt: skip
+    assert lost(found) == []
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"tracing": {**ZIPKIN, "service": "books", "sample": {"share": 0.25}}},
+        {"tracing": {**ZIPKIN, "service": "books", "export": {"zipkin": "https://z:9411"}}},
+        {"tracing": {**ZIPKIN, "service": "books", "sample": {"share": 0.0000001, "rate": None}}},
+        {"tracing": {"service": "books", "export": {"otlp": "http://z:9411"}}},
+        {"access_log": {"to": "stdout"}},
+        {"access_log": {"to": {"http": "http://logs:8123/"}}},
+        {"metrics": {"presets": ["istio"]}},
+    ],
+)
+def test_other_ways_to_be_told_are_lost(more: dict[str, Any]) -> None:
+    found = written({}, **more)
+    assert lost(found) == [*more]
+    assert "Observability" not in found.documents[0]["Spec"]
+
+
+def test_a_sidecar_has_no_other_name_in_traces() -> None:
+    found = written({}, tracing={**ZIPKIN, "service": "library"})
+    assert lost(found) == ["tracing.service"]
+    assert "tracing" in found.documents[0]["Spec"]["Observability"]

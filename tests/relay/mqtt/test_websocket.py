@@ -122,7 +122,7 @@ class Room:
         await self.w.apply(config("127.0.0.1:1", listener=self.listener))
         return self
 
-    def service(self, _group: Any, _timeouts: Any, state: Any, rim: Any) -> WebSocketService:
+    def service(self, _group: Any, _timeouts: Any, state: Any, rim: Any, _telling: Any) -> WebSocketService:
         self.state = state
         codec = RequestCodec(Limits(head=4096))
         date = partial(bytes, b"Date: today\r\n")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from meshproxy.dialects.writing.fsm.clusters import Clusters
+from meshproxy.dialects.writing.fsm.observability import observability
 from meshproxy.dialects.writing.fsm.papers import Papers
 from meshproxy.dialects.writing.fsm.sides import Inbound, Outbound
 from meshproxy.dialects.writing.fsm.units import seconds
@@ -28,11 +29,17 @@ def write(config: Config, said: Said) -> list[Data]:
     clusters.wait = timeout
     matches = inbound.matches(), outbound.matches()
     said["node"].take()
+    sides = {side.listener["name"].value: side.name for side in (inbound, outbound) if side.listener}
+    told = observability(config, said, sides)
     for section in set(said.value) - {"node", "listeners", "routes", "clusters", "sidecar"}:
+        if said[section].is_taken:
+            continue
         said[section].lose("it is no policy: keep it in a document of ours beside the resources")
     for side in ("inbound", "outbound"):
         said["sidecar"][side].take()
-    spec = {"SidecarLogLevel": "error", "Traffic": {"EnableEgress": outbound.egress}}
+    spec: Data = {"SidecarLogLevel": "error", "Traffic": {"EnableEgress": outbound.egress}}
+    if told:
+        spec["Observability"] = told
     document: Data = {
         "Version": str(int(version(config), 16) % 2**64),
         "Spec": spec if timeout is None else {**spec, "SidecarTimeout": timeout},

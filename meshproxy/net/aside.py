@@ -9,13 +9,23 @@ The thread is there from the first job on.  It does not keep a process from endi
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from threading import Thread
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 Then = Callable[[T | None, Exception | None], None]
+
+
+class Thread(Protocol):
+    """Where something slow is waited for: an `Aside`, or what a test holds in its hands."""
+
+    def do(self, job: Callable[[], T], then: Then[T]) -> None: ...
+
+    def soon(self, action: Callable[[], None]) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class Aside:
@@ -23,11 +33,11 @@ class Aside:
         self._loop = loop
         self._name = name
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Then[Any]] | None] = SimpleQueue()
-        self._thread: Thread | None = None
+        self._thread: threading.Thread | None = None
 
     def do(self, job: Callable[[], T], then: Then[T]) -> None:
         if self._thread is None:
-            self._thread = Thread(target=self._work, name=self._name, daemon=True)
+            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
             self._thread.start()
         self._jobs.put((job, then))
 
