@@ -72,8 +72,9 @@ COLLECTOR = {"otlp": "http://127.0.0.1:1"}
 OBSERVED: dict[str, dict[str, Any]] = {
     "nothing counted": {"metrics": {"requests": False}},
     "an access log": {"access_log": {"to": {"file": "/dev/null"}}},
-    "traced, 1 in 100": {"tracing": {"export": COLLECTOR, "sample": {"share": 0.01, "rate": None}}},
-    "traced, all": {"tracing": {"export": COLLECTOR, "sample": {"share": 1.0, "rate": None}}},
+    "traced, 1 in 100": {"tracing": {"export": COLLECTOR, "sample": {"share": 0.01, "rate": None, "parent": False}}},
+    "traced, 100 a second": {"tracing": {"export": COLLECTOR, "sample": {"parent": False}}},
+    "traced, all": {"tracing": {"export": COLLECTOR, "sample": {"share": 1.0, "rate": None, "parent": False}}},
 }
 """What else a configuration says, with the plain rule.  What is written or posted is measured elsewhere."""
 
@@ -87,8 +88,8 @@ def differing() -> Words:
     """Nine fields each way."""
     asks = [
         b"GET /books/%d?page=%d HTTP/1.1\r\nHost: shop.local\r\nUser-Agent: bench\r\nAccept: */*\r\n"
-        b"Accept-Encoding: gzip\r\nCookie: s=%b\r\nX-Request-Id: %b\r\nTraceparent: 00-%b-01\r\nX-Turn: %d\r\n"
-        b"Referer: http://shop.local/%d\r\n\r\n" % (n, n % 9, fresh(), fresh(), fresh(), n, n)
+        b"Accept-Encoding: gzip\r\nCookie: s=%b\r\nX-Request-Id: %b\r\nTraceparent: 00-%b-%b-01\r\nX-Turn: %d\r\n"
+        b"Referer: http://shop.local/%d\r\n\r\n" % (n, n % 9, fresh(), fresh(), fresh(), fresh()[:16], n, n)
         for n in range(EXCHANGES)
     ]
     answers = [

@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for one address to which bodies are posted, one at a time, everything bounded.
 
     box = PostBox(clock, Aside(loop, "names"), "http://collector:4318/v1/logs", headers, connect, timeout=10.0)
-    box.post(body, done)        # done(Answer(200, 0.0)), or done(OSError): once, perhaps before `post` returns
+    box.post(pieces, done)      # done(Answer(200, 0.0)), or done(OSError): once, perhaps before `post` returns
 
 `connect` is how an address is reached, in plain or by TLS: `plainly` or `securely` below, or what a cluster has.  Names
 are looked up in a thread, of which nobody waits for the end.  It follows no redirect and looks for no proxy.  A
@@ -95,8 +95,9 @@ class PostBox:
         self._aside = aside
         self._host = said.hostname or ""
         self._port = said.port or PORTS[said.scheme]
-        self._target = ((said.path or "/") + (f"?{said.query}" if said.query else "")).encode("ascii")
-        self._fields = ((b"Host", said.netloc.encode("ascii")), (b"User-Agent", AGENT), *headers)
+        fields = ((b"Host", said.netloc.encode("ascii")), (b"User-Agent", AGENT), *headers)
+        target = (said.path or "/") + (f"?{said.query}" if said.query else "")
+        self._opening = encode.request(b"POST", target.encode("ascii"), fields).removesuffix(b"\r\n")
         self._connect = connect
         self._timeout = timeout
         self._turn = 0
@@ -114,12 +115,12 @@ class PostBox:
         self._head: ResponseHead | None = None
         self._body: BodyReader | None = None
         self._read = 0
-        self._request(b"")
 
-    def post(self, body: bytes, done: Done) -> None:
+    def post(self, pieces: Sequence[bytes], done: Done) -> None:
         assert self._done is None, "one at a time"
         self._done = done
-        self._said = self._request(body)
+        # Much, so that it is copied once
+        self._said = b"".join((b"%bContent-Length: %d\r\n\r\n" % (self._opening, sum(map(len, pieces))), *pieces))
         self._timer = self._clock.after(self._timeout, self._late)
         if self._conn is not None:
             self._kept = True
@@ -132,10 +133,6 @@ class PostBox:
         self._forget()
         self._disconnect()
         self._aside.end()
-
-    def _request(self, body: bytes) -> bytes:
-        length = (b"Content-Length", b"%d" % len(body))
-        return encode.request(b"POST", self._target, (*self._fields, length)) + body
 
     # A connection
 

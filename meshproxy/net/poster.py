@@ -28,7 +28,8 @@ LONGEST_ASKED_PAUSE = 30.0
 """What `Retry-After` may ask for."""
 AGAIN = frozenset((408, 429))
 
-Join = Callable[[Sequence[bytes]], bytes]
+Join = Callable[[Sequence[bytes]], Sequence[bytes]]
+"""What a document of several lines is made of."""
 
 
 class Poster(Waiting):

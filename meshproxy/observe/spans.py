@@ -1,11 +1,11 @@
-"""What is told of a request that is over, in OpenTelemetry's words: of each part that others have in common.
+"""What is told of the spans of a request that is over, in OpenTelemetry's words: the parts that others have as well.
 
     part = of_request("in", "web/0", b"GET", "HTTP/1.1", False, 503, "UF", "connect_refused")
-    part.name, part.error                           # "GET web/0", "connect_refused"
-    part.attributes["http.response.status_code"]    # 503
-    of_head(b"shop.local:8080", b"curl/8")          # {"server.address": "shop.local", "server.port": 8080, ...}
+    part.name, part.error                               # "GET web/0", "connect_refused"
+    part.attributes["http.response.status_code"]        # 503
+    of_head(b"shop.local:8080", b"curl/8").attributes   # {"server.address": "shop.local", "server.port": 8080, ...}
 
-What differs with each request (`PATH` and what follows) stands in the exporters' templates.  Attributes are called as
+What no other request has (`PATH` and those after it) is set in by the exporters.  Attributes are called as
 OpenTelemetry's conventions for HTTP have it, and `meshproxy.*` where these have no word.  Queries are never told, nor
 header fields but `User-Agent`.
 """
@@ -36,10 +36,15 @@ Attributes = dict[str, str | int]
 class Part:
     """Of a span."""
 
-    name: str
-    error: str
-    """A word for it; empty: it went well."""
     attributes: Attributes
+    name: str = ""
+    error: str = ""
+    """A word for it; empty: it went well."""
+    peer: str = ""
+    """The address of who asks, or is asked; empty: there is none."""
+    cluster: str = ""
+    number: int = 0
+    """Of an attempt, among those of the request."""
 
 
 def of_request(
@@ -65,10 +70,10 @@ def of_request(
         error = reason or str(status or "")
     if error:
         attributes["error.type"] = error
-    return Part(name_of(method, route), error, attributes)
+    return Part(attributes, name_of(method, route), error)
 
 
-def of_head(authority: bytes, agent: bytes | None) -> Attributes:
+def of_head(authority: bytes, agent: bytes | None) -> Part:
     """Whom it is for, and by whom."""
     attributes: Attributes = {}
     if authority:
@@ -78,17 +83,17 @@ def of_head(authority: bytes, agent: bytes | None) -> Attributes:
             attributes["server.port"] = port
     if agent is not None:
         attributes["user_agent.original"] = text(agent)
-    return attributes
+    return Part(attributes)
 
 
-def of_client(address: str | None, identity: str) -> Attributes:
+def of_client(address: str | None, identity: str) -> Part:
     """Who has connected."""
     attributes: Attributes = {}
     if address is not None:
         attributes["client.address"] = address
     if identity:
         attributes["meshproxy.identity"] = identity
-    return attributes
+    return Part(attributes, peer=address or "")
 
 
 def of_attempt(method: bytes, route: str, peer: str, cluster: str, number: int, status: int, error: str) -> Part:
@@ -108,7 +113,7 @@ def of_attempt(method: bytes, route: str, peer: str, cluster: str, number: int, 
         attributes["http.response.status_code"] = status
     if error:
         attributes["error.type"] = error
-    return Part(name_of(method, route), error, attributes)
+    return Part(attributes, name_of(method, route), error, peer, cluster, number)
 
 
 def address_of(text: str) -> tuple[str, int]:

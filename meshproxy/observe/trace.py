@@ -72,7 +72,7 @@ class Trace(Context):
         self._ids = ids
         self._carry = carry
         self.number = 0
-        """Of the attempt, while there is one."""
+        """Of the last attempt; 0: there was none."""
         self.endpoint: Endpoint = NOBODY
         """Who is asked."""
         self.attempts: tuple[Attempt, ...] = ()

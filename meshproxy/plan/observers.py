@@ -96,15 +96,18 @@ def _log(said: AccessLog, format: Format, offer: Callable[[bytes], None], node: 
     return hear
 
 
-def _delivery(exporter: Exporter, sink: Sink, offset: Callable[[], float]) -> Deliver:
-    """The clocks are compared once a second."""
-    render, offer, until, found = exporter.render, sink.offer, 0.0, 0.0
+def _delivery(exporter: Exporter, sink: Sink, rim: Rim) -> Deliver:
+    """The clocks are compared once a second.  That spans cannot be written is no reason to end what they tell of."""
+    render, offer, offset, until, found = exporter.render, sink.offer, _offset(rim.clock), 0.0, 0.0
 
     def deliver(trace: Trace, x: Record) -> None:
         nonlocal until, found
         if x.started >= until:
             until, found = x.started + 1.0, offset()
-        offer(render(trace, x, found))
+        try:
+            offer(render(trace, x, found))
+        except Exception as error:
+            rim.log.limited("spans-lost", LOG_EVERY, "error", "spans-lost", error=repr(error))
 
     return deliver
 
@@ -123,7 +126,7 @@ def _tracer(said: model.Tracing, node: model.Node, sinks: Sinks) -> Tracer:
         carry = propagation(said.propagate, service=who.service, instance=who.instance)
         sample = said.sample
         sampler = Sampler(sample.share, sample.rate, random.random, parent=sample.parent)
-        return Kept(Tracer(carry, sampler, clock.now, _delivery(exporter, sink, _offset(clock))))
+        return Kept(Tracer(carry, sampler, clock.now, _delivery(exporter, sink, sinks.rim)))
 
     tracer: Tracer = sinks.claims.claim(("tracer", repr(model.encode(said, redact=True)), who), first).value
     return tracer

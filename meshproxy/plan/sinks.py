@@ -19,7 +19,7 @@ from meshproxy.model.access_log import AccessLog, HttpSink, Syslog
 from meshproxy.model.tls import ClientTls
 from meshproxy.net.aside import Aside
 from meshproxy.net.postbox import Connect, PostBox, plainly, securely
-from meshproxy.net.poster import Poster
+from meshproxy.net.poster import Join, Poster
 from meshproxy.net.sinks import Account, FileSink, Sink, StreamSink, SyslogSink
 from meshproxy.observe.metrics import SinkStats
 from meshproxy.plan.rim import Rim
@@ -32,16 +32,15 @@ from meshproxy.wire.syslog import local, priority, rfc5424
 STREAMS = {"stdout": 1, "stderr": 2}
 
 Make = Callable[[Account], Sink]
-Join = Callable[[Sequence[bytes]], bytes]
 
 
-def _array(lines: Sequence[bytes]) -> bytes:
+def _array(lines: Sequence[bytes]) -> Sequence[bytes]:
     """The end of a line is a blank there."""
-    return b"[%b]" % b",".join(lines)
+    return b"[", b",".join(lines), b"]"
 
 
 POSTED: Mapping[str, tuple[bytes, Join]] = {
-    "lines": (b"text/plain; charset=utf-8", b"".join),
+    "lines": (b"text/plain; charset=utf-8", list),
     "array": (b"application/json", _array),
 }
 """How logs are posted."""

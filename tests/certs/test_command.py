@@ -231,4 +231,4 @@ def test_names_of_others_do_not_move_the_cursor(certs: Certs) -> None:
     code, out, _ = certs("show cert.pem")
     assert code == OK
     assert "\x1b" not in out
-    assert "a\ufffd[2Jb" in out
+    assert "a\\x1b[2Jb" in out

@@ -329,7 +329,8 @@ def test_after_an_exception_too_and_all_signals_do_what_they_did() -> None:
 
 
 def test_without_colour_there_is_none(open_terminal: OpenTerminal) -> None:
-    it = open_terminal(NO_COLOR="1", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C", width=100)
+    said = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "", "LC_ALL": "C"}
+    it = open_terminal(NO_COLOR="1", width=100, **said)
     it.shows("meshproxy LIVE", "web/shop/1")
     assert not it.grid.coloured
     assert it.grid.text.isascii()

@@ -114,7 +114,7 @@ class Desk:
             connect or plainly(loop, clock, WITHIN), timeout=WITHIN,
         )  # fmt: skip
         account = Account("collector", self.stats, Log(self.logged.append, clock=clock.now), buffer)
-        self.sink = Poster(clock, box, b"".join, account, chance=lambda: 1.0)
+        self.sink = Poster(clock, box, list, account, chance=lambda: 1.0)
         _opened.append(self.sink.close)
 
     def say(self, *lines: bytes) -> None:
@@ -674,7 +674,7 @@ async def posted(port: int, path: str = "/") -> None:
     box = PostBox(
         clock, Aside(loop, "names"), f"http://localhost:{port}{path}", (), plainly(loop, clock, WITHIN), timeout=WITHIN
     )
-    sink = Poster(clock, box, b"".join, Account("real", stats, Log(logged.append)))
+    sink = Poster(clock, box, list, Account("real", stats, Log(logged.append)))
     for line in LINES.splitlines(keepends=True):
         sink.offer(line)
     await emptied([sink], 5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from base64 import b64encode
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.observe.exporters import Who, exporter_of
+from meshproxy.observe.exporters.pairs import Pairs
+from meshproxy.observe.exporters.parts import LONGEST_KEY, MOST_KEPT, Kept
 from meshproxy.observe.trace import Trace
 from meshproxy.observe.trace_ids import Ids
 from meshproxy.wire.trace import KINDS, Context, Segment, propagation
@@ -28,10 +31,11 @@ PARENT = Segment("a4ec6fc8.74.1", "a4ec6fc8.74.0", 3, "front", "front-1", "/get"
 CAME = Context(TRACE, SPAN, True, random=True, state=b"a=1, b=2", segment=None)
 OFFSET = 1_700_000_000.0
 
-Ended = tuple[Trace, Over]
+
+Traced = tuple[Trace, Over]
 
 
-def spans(came: Context | None = None, **said: Any) -> Ended:
+def spans(came: Context | None = None, **said: Any) -> Traced:
     """A request that is asked twice, and that a filter has kept."""
     trace, x = Trace(came, Ids(), propagation(KINDS)), Over(**said)
     trace.waited("authorize", 1000.0, 1000.1)
@@ -41,9 +45,13 @@ def spans(came: Context | None = None, **said: Any) -> Ended:
     return trace, x
 
 
-def told(kind: str, *requests: Ended, who: Who = SHOP) -> list[Told]:
+def document(kind: str, *requests: Traced, who: Who = SHOP) -> bytes:
     exporter = exporter_of(kind, who)
-    found = READERS[kind](exporter.join([exporter.render(*request, OFFSET) for request in requests]))
+    return b"".join(exporter.join([exporter.render(trace, x, OFFSET) for trace, x in requests]))
+
+
+def told(kind: str, *requests: Traced, who: Who = SHOP) -> list[Told]:
+    found = READERS[kind](document(kind, *requests, who=who))
     related(found)
     return found
 
@@ -70,9 +78,7 @@ def test_all_tell_the_same(kind: str) -> None:
 
 
 def test_otlp_knows_who_the_parent_is_and_what_the_state_was() -> None:
-    exporter = exporter_of("otlp", SHOP)
-    document = json.loads(exporter.join([exporter.render(*spans(CAME), OFFSET)]))
-    [scope] = document["resourceSpans"][0]["scopeSpans"]
+    [scope] = json.loads(document("otlp", spans(CAME)))["resourceSpans"][0]["scopeSpans"]
     assert [span["flags"] for span in scope["spans"]] == [0x303, 0x103, 0x103, 0x103]
     assert {span["traceState"] for span in scope["spans"]} == {"a=1,b=2"}
     [server, *_] = told("otlp", spans(CAME))
@@ -82,9 +88,8 @@ def test_otlp_knows_who_the_parent_is_and_what_the_state_was() -> None:
 
 
 def test_zipkin_knows_both_ends_and_debug() -> None:
-    exporter = exporter_of("zipkin", SHOP)
     came = Context(b"0" * 16 + TRACE[16:], SPAN, True, debug=True, short=True)
-    [server, _, client, wait] = json.loads(exporter.join([exporter.render(*spans(came), OFFSET)]))
+    [server, _, client, wait] = json.loads(document("zipkin", spans(came)))
     assert server["traceId"] == TRACE[16:].decode(), "as it came"
     assert {span["debug"] for span in (server, client, wait)} == {True}
     assert server["remoteEndpoint"] == {"ipv4": "192.0.2.7"}
@@ -92,11 +97,9 @@ def test_zipkin_knows_both_ends_and_debug() -> None:
     assert "kind" not in wait
     assert "remoteEndpoint" not in wait
     assert server["tags"]["http.response.status_code"] == "200"
-    asked = spans(endpoint=Endpoint("[::1]:80", "B"))
-    [_, _, client, _] = json.loads(exporter.join([exporter.render(*asked, OFFSET)]))
+    [_, _, client, _] = json.loads(document("zipkin", spans(endpoint=Endpoint("[::1]:80", "B"))))
     assert client["remoteEndpoint"] == {"serviceName": "b", "ipv6": "::1", "port": 80}
-    asked = spans(endpoint=Endpoint("unix:/run/b", "b"))
-    [_, _, client, _] = json.loads(exporter.join([exporter.render(*asked, OFFSET)]))
+    [_, _, client, _] = json.loads(document("zipkin", spans(endpoint=Endpoint("unix:/run/b", "b"))))
     assert client["remoteEndpoint"] == {"serviceName": "b"}
 
 
@@ -104,8 +107,7 @@ def test_skywalking_is_one_segment_with_its_parent() -> None:
     came = Context(TRACE, b"", True, segment=PARENT)
     trace, x = Trace(came, Ids(), propagation(["sw8"])), Over()
     line = trace.attempt(x, x.endpoint, 1000.25)
-    exporter = exporter_of("skywalking", SHOP)
-    [segment] = json.loads(exporter.join([exporter.render(trace, x, OFFSET)]))
+    [segment] = json.loads(document("skywalking", (trace, x)))
     assert (segment["traceId"], segment["service"], segment["serviceInstance"]) == (PARENT.trace, "Shop", "shop-1")
     [entry, out] = segment["spans"]
     assert entry["refs"] == [
@@ -194,10 +196,10 @@ parents = st.one_of(
 @given(records, parents, names)
 def test_what_peers_say_makes_valid_documents(x: Over, came: Context | None, name: str) -> None:
     who = Who(name, name, name, (("a", name),))
+    trace = Trace(came, Ids(), propagation(KINDS))
+    trace.waited(name, x.started, x.started + 0.1)
+    trace.attempt(x, x.endpoint, x.started)
     for kind in EXPORTS:
-        trace = Trace(came, Ids(), propagation(KINDS))
-        trace.waited(name, x.started, x.started + 0.1)
-        trace.attempt(x, x.endpoint, x.started)
         server, client, wait = told(kind, (trace, x), who=who)
         assert wait.name == (name if kind != "zipkin" else name.lower())
         assert server.attributes["meshproxy.listener"] == x.handling.listener
@@ -213,13 +215,12 @@ def test_otlp_is_what_opentelemetry_reads(x: Over, came: Context | None) -> None
     service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2", reason=reason)
     trace = Trace(came, Ids(), propagation(["w3c"]))
     trace.attempt(x, x.endpoint, x.started)
-    exporter = exporter_of("otlp", SHOP)
-    document = json.loads(exporter.join([exporter.render(trace, x, OFFSET)]))
-    for span in document["resourceSpans"][0]["scopeSpans"][0]["spans"]:
+    said = json.loads(document("otlp", (trace, x)))
+    for span in said["resourceSpans"][0]["scopeSpans"][0]["spans"]:
         for key in ("traceId", "spanId", "parentSpanId"):  # the one thing in which OTLP differs from plain protobuf
             if key in span:
                 span[key] = b64encode(bytes.fromhex(span[key])).decode()
-    request = json_format.ParseDict(document, service.ExportTraceServiceRequest())
+    request = json_format.ParseDict(said, service.ExportTraceServiceRequest())
     server, client = request.resource_spans[0].scope_spans[0].spans
     assert server.trace_id.hex().encode() == client.trace_id.hex().encode() == trace.trace_id
     assert client.parent_span_id == server.span_id == bytes.fromhex(trace.span_id.decode())
@@ -228,6 +229,77 @@ def test_otlp_is_what_opentelemetry_reads(x: Over, came: Context | None) -> None
     values = {pair.key: pair.value for pair in server.attributes}
     assert values["http.request.body.size"].int_value == x.received
     assert values["url.path"].string_value == x.request.target.partition(b"?")[0].decode("utf-8", "replace")
+
+
+# What is kept -------------------------------------------------------------------------------------
+
+few = st.builds(
+    Over,
+    request=st.builds(
+        Head,
+        method=st.sampled_from([b"GET", b"PUT", b"BREW"]),
+        target=st.sampled_from([b"/a", b"/%b?c", b'/"']),
+        authority=st.builds(Text, st.sampled_from([b"", b"a", b"%d:1"])),
+        fields=st.sampled_from([[], [(b"user-agent", b"")], [(b"user-agent", b"%b")]]),
+    ),
+    response=st.sampled_from([None, Head()]),
+    origin=st.builds(
+        Client,
+        client=st.sampled_from([None, "::1"]),
+        peer=st.sampled_from([None, SimpleNamespace(identity=""), SimpleNamespace(identity="%s")]),
+    ),
+    handling=st.builds(Place, st.sampled_from(["in", "%b"]), st.sampled_from(["", "%"])),
+    endpoint=st.builds(Endpoint, st.sampled_from(["a:1", "%d"]), st.sampled_from(["", "%b"])),
+    failure=st.sampled_from([None, Why("a"), Why("%")]),
+    status=st.sampled_from([0, 200, 404, 503]),
+    flags=st.sampled_from(["", "UF"]),
+    id=st.sampled_from([b"", b"1", b"%b"]),
+    received=st.integers(0, 2),
+    protocol=st.sampled_from(["HTTP/1.1", "HTTP/2"]),
+)
+
+
+@pytest.mark.parametrize("kind", EXPORTS)
+@examples(100)
+@given(st.lists(st.tuples(few, parents, st.integers(0, 2), st.booleans()), min_size=2, max_size=12))
+def test_what_was_told_before_changes_nothing(kind: str, said: list[tuple[Over, Context | None, int, bool]]) -> None:
+    who = Who("%b", "%", "1", (("a", "%d"),))
+    one = exporter_of(kind, who)
+    for x, came, attempts, over in said:
+        trace = Trace(came, Ids(), propagation(["w3c"]))
+        for _ in range(attempts):
+            trace.attempt(x, x.endpoint, x.started + 0.1)
+        if over:
+            trace.ended(x.started + 0.2, 500)
+        rendered = exporter_of(kind, who).render(trace, x, OFFSET)
+        assert one.render(trace, x, OFFSET) == one.render(trace, x, OFFSET) == rendered
+
+
+def test_what_is_kept_is_bounded() -> None:
+    made: list[str] = []
+
+    def make(word: str) -> bytes:
+        made.append(word)
+        return word.encode()
+
+    kept = Kept(make)
+    for _ in range(2):
+        assert kept["a",] == b"a"
+    assert made == ["a"]
+    for number in range(3 * MOST_KEPT):
+        assert kept[str(number),] == str(number).encode()
+    assert len(kept) <= MOST_KEPT
+    made.clear()
+    for _ in range(2):
+        assert len(kept["b" * (LONGEST_KEY + 1),]) == LONGEST_KEY + 1
+    assert len(made) == 2
+
+
+def test_attributes() -> None:
+    pairs = Pairs("%s:%s", "%s:%s", {"b": "c"})
+    assert pairs({'a"%s': '"', "b": 1}) == r',"a\"%s":"\"","c":1'
+    assert pairs.of_text("a", "%b") % b"d" == b',"a":"d"'
+    assert pairs.of_number("b") % 1 == b',"c":1'
 
 
 # The stand-ins themselves -------------------------------------------------------------------------
@@ -265,12 +337,11 @@ def test_otlp_is_what_opentelemetry_reads(x: Over, came: Context | None) -> None
     ],
 )
 def test_a_collector_refuses_what_its_schema_does_not_allow(kind: str, before: bytes, after: bytes) -> None:
-    exporter = exporter_of(kind, SHOP)
-    document = exporter.join([exporter.render(*spans(CAME), OFFSET)])
-    assert document.count(before) >= 1
-    READERS[kind](document)
+    said = document(kind, spans(CAME))
+    assert said.count(before) >= 1
+    READERS[kind](said)
     with pytest.raises((AssertionError, ValueError)):
-        READERS[kind](document.replace(before, after))
+        READERS[kind](said.replace(before, after))
 
 
 def test_a_parent_that_nobody_is_is_found() -> None:
@@ -293,7 +364,7 @@ def test_a_collector_over_http(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
             return int(answer.status)
 
     with Collector(kind) as collector:
-        assert post(exporter.join([exporter.render(*spans(CAME), OFFSET)])) == collector.status
+        assert post(document(kind, spans(CAME))) == collector.status
         assert len(collector.until(4)) == 4
         with pytest.raises(AssertionError, match="4 spans, not 5"):
             collector.until(5)

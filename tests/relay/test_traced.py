@@ -84,8 +84,15 @@ def test_what_is_not_drawn_is_drawn_nowhere_else(run: Run, world: World, upstrea
 
 @pytest.mark.parametrize(
     "fields",
-    [came(b"00") + b"tracestate: a=1\r\n", b"b3: 0\r\n", came(b"01")[:-4] + b"zz\r\n" + b"b3: 0\r\n"],
-    ids=["not recorded", "b3 says no", "the first that can be read says no"],
+    [
+        came(b"00"),
+        came(b"00") + b"tracestate: a=1\r\n",
+        came(b"01")[:-4] + b"zz\r\n",
+        b"b3: 0\r\n",
+        b"b3: nonsense\r\n",
+        b"traceparent: 00-%b-%b-00\r\n" % (b"0" * 32, PARENT),
+    ],
+    ids=["not recorded", "with a state", "malformed", "b3 says no", "b3 says nothing", "of nobody"],
 )
 def test_what_is_not_continued_goes_on_as_it_came(run: Run, world: World, upstream: Upstream, fields: bytes) -> None:
     async def scenario() -> None:
@@ -110,16 +117,33 @@ def test_what_is_continued_has_the_same_trace_and_another_span(run: Run, world: 
     run(scenario())
 
 
-def test_nobody_is_told_what_nobody_can_read(run: Run, world: World, upstream: Upstream) -> None:
+@pytest.mark.parametrize("sample", [{"share": 0}, {"share": 1.0, "parent": False}], ids=["heeded", "drawn"])
+def test_the_usual_line_is_replaced_where_it_stands(
+    run: Run, world: World, upstream: Upstream, sample: dict[str, Any]
+) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
-        await w.apply(config(up.address) | tracing({"sample": {"share": 0}}))
-        head = await passed_on(w, up, came(b"01")[:-4] + b"zz\r\ntracestate: a=1\r\n")
-        ((trace, _, flags),) = _w3c.findall(head)
-        assert trace != TRACE
-        assert not int(flags, 16) & 1
-        assert b"tracestate" not in head
-        assert head.count(b"traceparent") == 1
+        await w.apply(config(up.address) | tracing({"sample": sample}))
+        head = await passed_on(w, up, b"A: 1\r\nTraceParent: 00-%b-%b-01\r\nB: 2\r\n" % (TRACE, PARENT))
+        found = re.fullmatch(rb"GET / HTTP/1\.1\r\nHost: x\r\nA: 1\r\n" + _w3c.pattern + rb"B: 2\r\n\r\n", head)
+        assert found is not None
+        assert (found[1], found[3]) == (TRACE, b"01")
+        assert found[2] != PARENT
+
+    run(scenario())
+
+
+def test_of_several_lines_none_is_left(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address) | tracing({"sample": {"share": 0}, "propagate": ["b3", "w3c"]}))
+        said = b"B3: %b-%b-1\r\nTraceParent: nonsense\r\nA: 1\r\nTRACESTATE: a=1\r\nTracestate: b=2\r\n"
+        head = await passed_on(w, up, said % (TRACE, PARENT))
+        ((trace, span, _),) = _w3c.findall(head)
+        assert trace == TRACE
+        assert head.startswith(b"GET / HTTP/1.1\r\nHost: x\r\nA: 1\r\n")
+        assert head.lower().count(b"\r\nb3: %b-%b-1-" % (trace, span)) == 1
+        assert head.lower().count(b"\r\ntrace") == 1
 
     run(scenario())
 

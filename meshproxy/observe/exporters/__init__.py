@@ -2,7 +2,7 @@
 
     exporter = exporter_of("otlp", Who("shop", "shop-1", "1.0"))
     waiting = [exporter.render(trace, x, offset), ...]      # one for each request, where it ends
-    body = exporter.join(waiting)                           # what is posted, as `exporter.content_type`
+    pieces = exporter.join(waiting)                         # of what is posted, as `exporter.content_type`
 
 Where to read on: `parts.py` (what is written once for many), then each of them.
 """
@@ -25,11 +25,13 @@ class Exporter(Protocol):
     def content_type(self) -> str: ...
 
     def render(self, trace: Trace, x: Record, offset: float) -> bytes:
-        """All spans of a request that is over, that of the request itself first.  `offset`: what is added to the clock
-        of the record to have Unix time."""
+        """All spans of a request that is over, that of the request itself first, each with a comma before it.
 
-    def join(self, rendered: Sequence[bytes]) -> bytes:
-        """A document of several of these."""
+        `offset`: what is added to the clock of the record to have Unix time.
+        """
+
+    def join(self, rendered: Sequence[bytes]) -> Sequence[bytes]:
+        """What a document of several of these is made of."""
 
 
 _MADE: Mapping[str, Callable[[Who], Exporter]] = {"otlp": Otlp, "zipkin": Zipkin, "skywalking": SkyWalking}

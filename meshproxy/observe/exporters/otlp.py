@@ -31,7 +31,7 @@ _DOCUMENT = (
 _pairs = Pairs('{"key":%s,"value":{"stringValue":%s}}', '{"key":%s,"value":{"intValue":"%s"}}')
 
 _TIMES = b',"startTimeUnixNano":"%d","endTimeUnixNano":"%d"%b,'
-_ABOVE = b'{"traceId":"%b","spanId":"%b"' + _TIMES
+_ABOVE = b',{"traceId":"%b","spanId":"%b"' + _TIMES
 _BELOW = b',{"traceId":"%b","spanId":"%b","parentSpanId":"%b"' + _TIMES
 _PART = '"name":%s,"kind":%d%s,"attributes":[%s'
 _ERROR = ',"status":{"code":2}'
@@ -56,8 +56,8 @@ class Otlp:
             _ABOVE,
             _BELOW,
             request=lambda part: _part(part, _SERVER),
-            client=lambda _, attributes: _pairs(attributes) + _END,
-            attempt=lambda part, *_: _part(part, _CLIENT) + _END,
+            client=lambda part: _pairs(part.attributes) + _END,
+            attempt=lambda part: _part(part, _CLIENT) + _END,
         )
 
     def render(self, trace: Trace, x: Record, offset: float) -> bytes:
@@ -86,8 +86,8 @@ class Otlp:
             written += (_PART % (quoted(wait.name), _INTERNAL, "", _END)).encode("ascii")
         return written
 
-    def join(self, rendered: Sequence[bytes]) -> bytes:
-        return b"%b%b%b" % (self._begin, b",".join(rendered), self._end)
+    def join(self, rendered: Sequence[bytes]) -> Sequence[bytes]:
+        return self._begin, rendered[0][1:], *rendered[1:], self._end
 
 
 def _part(part: Part, kind: int) -> str:

@@ -23,7 +23,6 @@ from meshproxy.observe.spans import (
     RECEIVED,
     REQUEST_ID,
     SENT,
-    Attributes,
     Part,
     of_attempt,
     of_client,
@@ -68,16 +67,15 @@ class Parts:
         below: bytes,
         *,
         request: Callable[[Part], str],
-        client: Callable[[str | None, Attributes], str],
-        attempt: Callable[[Part, str, str, int], str],
+        client: Callable[[Part], str],
+        attempt: Callable[[Part], str],
     ) -> None:
-        """`above` and `below` are how the templates of a request and of an attempt begin.  The others write what comes
-        then: of a request, up to its attributes; after some of these, its client, and the end; of an attempt, with the
-        name of who is asked, its cluster and the number."""
+        """`above` and `below` are how the templates of a request and of an attempt begin.  The others write what
+        follows: of a request up to its attributes, and from those of its client on; of an attempt all the rest."""
         requests = Kept(lambda *key: literal(request(of_request(*key))))
-        heads = Kept(lambda *key: literal(pairs(of_head(*key))))
-        clients = Kept(lambda *key: literal(client(key[0], of_client(*key))))
-        attempts = Kept(lambda *key: below + literal(attempt(of_attempt(*key), *key[2:5])))
+        heads = Kept(lambda *key: literal(pairs(of_head(*key).attributes)))
+        clients = Kept(lambda *key: literal(client(of_client(*key))))
+        attempts = Kept(lambda *key: below + literal(attempt(of_attempt(*key))))
         numbers = pairs.of_number(RECEIVED) + pairs.of_number(SENT)
         named = pairs.of_text(PATH, "%b") + pairs.of_text(REQUEST_ID, "%b") + numbers
         nameless = pairs.of_text(PATH, "%b%b") + numbers
@@ -112,7 +110,7 @@ class Parts:
         peer = origin.peer
         key = (
             place.listener, place.route, asked.method, x.protocol, peer is not None, x.status, x.flags,
-            "" if failure is None else failure.reason, asked.authority.text, asked.get(b"user-agent"),
+            "" if failure is None else failure.reason, asked.authority.text, asked.peek(b"user-agent"),
             origin.client, "" if peer is None else peer.identity, not id,
             endpoint.name, endpoint.cluster, x.response is None,
         )  # fmt: skip

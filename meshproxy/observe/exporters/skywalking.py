@@ -22,7 +22,7 @@ CALLED = {"http.request.method": "http.method", "http.response.status_code": "ht
 """By these names its traces are searched."""
 
 _pairs = Pairs('{"key":%s,"value":%s}', '{"key":%s,"value":"%s"}', CALLED)
-_SEGMENT = b'{"traceId":%b,"traceSegmentId":"%b"'
+_SEGMENT = b',{"traceId":%b,"traceSegmentId":"%b"'
 _WHO = ',"service":%s,"serviceInstance":%s,"isSizeLimited":false,"spans":['
 _TIMES = b'"startTime":%d,"endTime":%d'
 _BELOW = b",{" + _TIMES
@@ -44,9 +44,9 @@ class SkyWalking:
             _pairs,
             segment + b"{" + _TIMES + b"%b",
             _BELOW,
-            request=lambda part: _part(part, 0, -1, "Entry"),
-            client=lambda _, attributes: f"{_pairs(attributes)}{more}]}}",
-            attempt=lambda part, peer, _, number: f"{_part(part, number, 0, 'Exit', peer or '-')}{more}]}}",
+            request=lambda part: _part(part, -1, "Entry"),
+            client=lambda part: f"{_pairs(part.attributes)}{more}]}}",
+            attempt=lambda part: f"{_part(part, 0, 'Exit', part.peer or '-')}{more}]}}",
         )
 
     def render(self, trace: Trace, x: Record, offset: float) -> bytes:
@@ -73,14 +73,14 @@ class SkyWalking:
             written += _BELOW % _times(wait.started, wait.ended, offset) + f"{part}]}}".encode("ascii")
         return written + b"]}"
 
-    def join(self, rendered: Sequence[bytes]) -> bytes:
-        return b"[%b]" % b",".join(rendered)
+    def join(self, rendered: Sequence[bytes]) -> Sequence[bytes]:
+        return b"[", rendered[0][1:], *rendered[1:], b"]"
 
 
-def _part(part: Part, number: int, parent: int, kind: str, peer: str = "") -> str:
+def _part(part: Part, parent: int, kind: str, peer: str = "") -> str:
     asked = f',"peer":{quoted(peer)}' if peer else ""
     rest = _REST % ("true" if part.error else "false", _pairs(part.attributes)[1:])
-    return _PART % (number, parent, quoted(part.name), kind, "Http", HTTP) + asked + rest
+    return _PART % (part.number, parent, quoted(part.name), kind, "Http", HTTP) + asked + rest
 
 
 def _times(started: float, ended: float, offset: float) -> tuple[int, int]:

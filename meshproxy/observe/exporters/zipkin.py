@@ -16,7 +16,7 @@ from meshproxy.observe.spans import Part, address_of
 from meshproxy.observe.trace import NOBODY, Trace
 
 _pairs = Pairs("%s:%s", '%s:"%s"')
-_ABOVE = b'{"traceId":"%b","id":"%b","timestamp":%d,"duration":%d%b,'
+_ABOVE = b',{"traceId":"%b","id":"%b","timestamp":%d,"duration":%d%b,'
 _BELOW = b',{"traceId":"%b","id":"%b","parentId":"%b","timestamp":%d,"duration":%d%b,'
 _PART = '"name":%s,"kind":"%s","tags":{%s%s'
 
@@ -33,8 +33,8 @@ class Zipkin:
             _ABOVE + literal(local),
             self._below,
             request=lambda part: _part(part, "SERVER"),
-            client=lambda address, attributes: f"{_pairs(attributes)}{more}}}{_remote(address or '')}}}",
-            attempt=lambda part, peer, cluster, _: f"{_part(part, 'CLIENT')}{more}}}{_remote(peer, cluster)}}}",
+            client=lambda part: f"{_pairs(part.attributes)}{more}}}{_remote(part)}}}",
+            attempt=lambda part: f"{_part(part, 'CLIENT')}{more}}}{_remote(part)}}}",
         )
 
     def render(self, trace: Trace, x: Record, offset: float) -> bytes:
@@ -63,8 +63,8 @@ class Zipkin:
             written += f'"name":{quoted(wait.name.lower())},"tags":{{{self._more[1:]}}}}}'.encode("ascii")
         return written
 
-    def join(self, rendered: Sequence[bytes]) -> bytes:
-        return b"[%b]" % b",".join(rendered)
+    def join(self, rendered: Sequence[bytes]) -> Sequence[bytes]:
+        return b"[", rendered[0][1:], *rendered[1:], b"]"
 
 
 def _part(part: Part, kind: str) -> str:
@@ -77,10 +77,10 @@ def _times(started: float, ended: float, offset: float) -> tuple[int, int]:
     return int((started + offset) * 1e6), int((ended - started) * 1e6 + 0.5) or 1
 
 
-def _remote(peer: str, service: str = "") -> str:
+def _remote(part: Part) -> str:
     """The other end, as far as it is known."""
-    parts = [f'"serviceName":{quoted(service.lower())}'] if service else []
-    host, port = address_of(peer)
+    parts = [f'"serviceName":{quoted(part.cluster.lower())}'] if part.cluster else []
+    host, port = address_of(part.peer)
     try:
         parts.append(f'"ipv{ip_address(host).version}":"{ip_address(host)}"')
     except ValueError:

@@ -111,7 +111,7 @@ class Attempts(Serving):
         handling = x.handling
         opening = x.opening if x.noted is None and handling.asks_plainly else self._changed_opening(x)
         if handling.tracer is not None:
-            opening = handling.tracer.told(x, opening, endpoint)
+            opening = handling.tracer.onto(x, opening, endpoint)
         if said.more is not None:
             opening += said.more(x.request)
         if said.before_id and not (said.keeps_id and b"x-request-id" in x.request.shape.positions):

@@ -21,6 +21,7 @@ from meshproxy.wire.trace import Context, Propagation
 
 CRLF = b"\r\n"
 
+Recorded = Trace | Literal[False]
 Deliver = Callable[[Trace, Exchange], None]
 
 
@@ -45,52 +46,47 @@ class Tracer:
         self._usual = carry.glance
         self._heeds = sampler.heeds
 
-    def told(self, x: Exchange, opening: bytes, endpoint: Endpoint) -> bytes:
+    def onto(self, x: Exchange, opening: bytes, endpoint: Endpoint) -> bytes:
         """The beginning of the head for an endpoint, with what that is told."""
         names, shape = self._names, x.request.shape
         count = shape.counted.get(names)
         if count is None:
             count = shape.count(names)
         if count:
-            return self._told(x, opening, endpoint, count)
-        traced = x.traced
+            return self._in_place(x, opening, endpoint, count)
+        traced: Recorded | None = x.traced
         if traced is None:
             # By far the most, and so without a call
             sampler = self._sampler
             left = sampler.left = sampler.left - 1
-            traced = x.traced = False if left else self._drawn()
+            traced = x.traced = False if left else self._drawn(x)
         if traced:
-            lines: bytes = traced.attempt(x, endpoint, self._now())
-            return opening + lines
+            return opening + traced.attempt(x, endpoint, self._now())
         unsampled = self._unsampled
         return opening + (unsampled.left.pop() if unsampled.left else unsampled.draw())
 
-    def _told(self, x: Exchange, opening: bytes, endpoint: Endpoint, count: int) -> bytes:
+    def _in_place(self, x: Exchange, opening: bytes, endpoint: Endpoint, count: int) -> bytes:
         """The same where it has brought a context, or something that looks like one, in so many lines."""
+        traced: Recorded | None = x.traced
         usual = self._usual
-        if count == 1 and usual is not None:
-            mark = x.request.shape.marks.get(usual.name)
-            if mark is not None:
-                start = opening.rfind(mark)
-                at = start + len(mark)
-                line = opening[at : at + usual.size]
-                if usual.fits(line):
-                    if x.traced is None:
-                        if self._heeds and line[usual.said] in usual.denials:
-                            x.traced = False
-                            return opening
-                        x.traced = self._joined(usual.context(line))
-                    if not x.traced:
+        mark = x.request.shape.marks.get(usual.name) if count == 1 and usual is not None else None
+        if usual is not None and mark is not None:
+            start = opening.rfind(mark)
+            colon = start + len(mark)
+            line = opening[colon : colon + usual.size]
+            if start >= 0 and usual.fits(line):
+                if traced is None:
+                    if self._heeds and line[usual.said] in usual.denials:
+                        x.traced = False
                         return opening
-                    lines: bytes = x.traced.attempt(x, endpoint, self._now())
-                    return opening[: start + 2] + lines + opening[at + usual.size :]
-        came = self._carry.extract(x.request.get)
-        if x.traced is None:
-            x.traced = self._joined(came)
-        if x.traced:
-            told: bytes = x.traced.attempt(x, endpoint, self._now())
-            return self._without(x, opening) + told
-        return opening if came is not None else self._without(x, opening) + self._unsampled.draw()
+                    traced = x.traced = self._joined(x, usual.context(line))
+                if not traced:
+                    return opening
+                lines = traced.attempt(x, endpoint, self._now())
+                return opening[: start + 2] + lines + opening[colon + usual.size :]
+        if traced is None:
+            traced = x.traced = self._joined(x, self._carry.extract(x.request.peek))
+        return self._without(x, opening) + traced.attempt(x, endpoint, self._now()) if traced else opening
 
     def _without(self, x: Exchange, opening: bytes) -> bytes:
         """Its lines are what is to be replaced."""
@@ -105,23 +101,23 @@ class Tracer:
     def _decide(self, x: Exchange) -> None:
         """Where no endpoint has been asked yet."""
         request = x.request
-        brought = request.shape.has_any(self._names)
-        x.traced = self._joined(self._carry.extract(request.get)) if brought else self._left()
+        brings = request.shape.has_any(self._names)
+        x.traced = self._joined(x, self._carry.extract(request.peek)) if brings else self._left(x)
 
-    def _joined(self, came: Context | None) -> Trace | Literal[False]:
+    def _joined(self, x: Exchange, came: Context | None) -> Recorded:
         """For one that has brought a context; None: it breaks a rule, and is none."""
         if came is None:
-            return self._left()
-        return self._sampler.decide(came, self._now()) and Trace(came, self._ids, self._carry)
+            return self._left(x)
+        return self._sampler.decide(came, x.started) and Trace(came, self._ids, self._carry)
 
-    def _left(self) -> Trace | Literal[False]:
+    def _left(self, x: Exchange) -> Recorded:
         sampler = self._sampler
         sampler.left -= 1
-        return not sampler.left and self._drawn()
+        return not sampler.left and self._drawn(x)
 
-    def _drawn(self) -> Trace | Literal[False]:
+    def _drawn(self, x: Exchange) -> Recorded:
         """It is its turn."""
-        return self._sampler.draw(self._now()) and Trace(None, self._ids, self._carry)
+        return self._sampler.draw(x.started) and Trace(None, self._ids, self._carry)
 
     def tried(self, x: Exchange, status: int, error: str = "") -> None:
         """An attempt is over, and there may be another one."""

@@ -47,23 +47,16 @@ class Head:
 
     def get(self, name: bytes) -> bytes | None:
         """The value of a field, asked for in lower case; of a repeated one, all of them as one list."""
-        shape = self.shape
-        if name not in shape.positions:
-            return None
-        if self._lines is None and name in shape.marks:
-            # To find one is much less than to take all apart
-            raw, mark = self.raw, shape.marks[name]
-            start = raw.index(mark) + len(mark)
-            return raw[start : raw.index(CRLF, start)].strip(OWS)
-        return shape.value(self.lines, name)
+        return self.shape.value(self.lines, name) if name in self.shape.positions else None
 
     def peek(self, name: bytes) -> bytes | None:
-        """The same, for who asks for few: the lines after it need not be taken apart."""
-        found = self.shape.positions.get(name)
-        if found is None or self._lines is not None or len(found) > 1:
+        """The same, for who asks for few: the lines need not be taken apart."""
+        mark = self.shape.marks.get(name)
+        if mark is None or self._lines is not None:
             return self.get(name)
-        place = found[0] + 1
-        return self.raw.split(CRLF, place + 1)[place][len(name) + 1 :].strip(OWS)
+        raw = self.raw
+        start = raw.index(mark) + len(mark)
+        return raw[start : raw.index(CRLF, start)].strip(OWS)
 
     def all(self, name: bytes) -> list[bytes]:
         """Each value of a field that may be repeated, asked for in lower case."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from meshproxy.wire.trace.context import Context, Glance, Hop, spread
+from meshproxy.wire.trace.context import Context, Hop, spread
 
 SINGLE = b"b3"
 TRACE, SPAN, PARENT = b"x-b3-traceid", b"x-b3-spanid", b"x-b3-parentspanid"
@@ -39,12 +39,7 @@ _is_span = re.compile(_SPAN).fullmatch
 
 class B3:
     names = frozenset((SINGLE,))
-    glance = Glance(
-        SINGLE,
-        b"%b-%b-F" % (b"T" * 32, b"S" * 16),
-        [b"0"],
-        lambda trace_id, span_id, state: Context(trace_id, span_id, *_STATES[state]),
-    )
+    glance = None
 
     def extract(self, get: Callable[[bytes], bytes | None]) -> Context | None:
         value = get(SINGLE)

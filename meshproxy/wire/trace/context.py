@@ -10,7 +10,7 @@ else came, and with the span below that which asks the next one (a `Hop`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -103,40 +103,6 @@ class Leaving:
     number: int = 1
     operation: str = "/"
     peer: str = "-"
-
-
-class Glance:
-    """A context of one field as it usually is written: read where it stands in a head, without taking that apart."""
-
-    __slots__ = ("_context", "_looks", "_span", "_trace", "denials", "name", "said", "size")
-
-    def __init__(
-        self, name: bytes, looks: bytes, denials: Iterable[bytes], context: Callable[[bytes, bytes, bytes], Context]
-    ) -> None:
-        """`looks`: the value, with `T` for each digit of the trace's id, `S` for those of the span's, `F` for what is
-        said of recording, and 0 for all others.  `denials`: what `F` is for those who are not recorded."""
-        self.name = name
-        line = b" %b\r\n" % looks
-        self.size = len(line)
-        """Bytes from the colon to the end of the line."""
-        self.said = line.index(b"F")
-        """Where among these the word about recording is."""
-        self.denials = frozenset(ord(word) for word in denials)
-        self._looks = line.translate(bytes.maketrans(b"TSF", b"000"))
-        self._trace = slice(line.index(b"T"), line.rindex(b"T") + 1)
-        self._span = slice(line.index(b"S"), line.rindex(b"S") + 1)
-        self._context = context
-
-    def fits(self, line: bytes) -> bool:
-        """Whether this is one, and is valid; where it does not fit it may be so nevertheless."""
-        return line.translate(_DIGITS) == self._looks and line.find(_NOBODY) < 0
-
-    def context(self, line: bytes) -> Context:
-        return self._context(line[self._trace], line[self._span], line[self.said : self.said + 1])
-
-
-_DIGITS = bytes.maketrans(b"0123456789abcdef", b"0" * 16)
-_NOBODY = b"0" * 16
 
 
 def spread(template: bytes, ids: Sequence[bytes]) -> list[bytes]:

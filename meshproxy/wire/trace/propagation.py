@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from meshproxy.wire.trace.b3 import B3, B3Multi
-from meshproxy.wire.trace.context import Context, Glance, Hop
+from meshproxy.wire.trace.context import Context, Hop
+from meshproxy.wire.trace.glance import Glance
 from meshproxy.wire.trace.sw8 import Sw8
 from meshproxy.wire.trace.w3c import W3c
 
@@ -27,7 +28,7 @@ class Kind(Protocol):
 
     @property
     def glance(self) -> Glance | None:
-        """How most of them look, where that can be seen at once."""
+        """How most of them look; None: that cannot be seen at once."""
 
     def extract(self, get: Callable[[bytes], bytes | None], /) -> Context | None:
         """What came; None: nothing, or something that breaks a rule."""
@@ -45,6 +46,7 @@ class Propagation:
     def __init__(self, kinds: Sequence[Kind]) -> None:
         self._kinds = tuple(kinds)
         self.glance = kinds[0].glance
+        """Of the first kind: where that fits, the others are not asked."""
         self.inject = kinds[0].inject if len(kinds) == 1 else _all(self._kinds)
         """All lines for an endpoint: of each kind, in their order."""
         self.names: frozenset[bytes] = frozenset().union(*(kind.names for kind in kinds))

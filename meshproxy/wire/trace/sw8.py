@@ -65,11 +65,15 @@ class Sw8:
         )
 
     def unsampled(self, ids: Sequence[bytes]) -> list[bytes]:
-        traces = [b2a_base64(trace_id, newline=False) for trace_id in ids[::2]]
-        pairs = zip(ids[::2], ids[1::2], strict=True)
-        segments = [b2a_base64(trace_id[16:] + span_id, newline=False) for trace_id, span_id in pairs]
-        rest = self._of_nothing
-        return [b"sw8: 0-%b-%b%b" % (trace, segment, rest) for trace, segment in zip(traces, segments, strict=True)]
+        traces = zip(ids[::2], ids[1::2], strict=True)
+        return [
+            b"sw8: 0-%b-%b%b" % (
+                b2a_base64(trace_id, newline=False),
+                b2a_base64(trace_id[16:] + span_id, newline=False),
+                self._of_nothing,
+            )
+            for trace_id, span_id in traces
+        ]  # fmt: skip
 
 
 def trace_id_of(name: str) -> bytes:

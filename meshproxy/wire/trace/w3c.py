@@ -12,7 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from meshproxy.wire.trace.context import Context, Glance, Hop, spread
+from meshproxy.wire.trace.context import Context, Hop, spread
+from meshproxy.wire.trace.glance import Glance
 
 PARENT, STATE = b"traceparent", b"tracestate"
 MOST_MEMBERS = 32

@@ -93,8 +93,8 @@ def test_an_id_of_any_form_has_128_bits_for_others(name: str, known: bytes) -> N
 
 
 def test_who_is_asked_hears_who_we_are() -> None:
-    leaving = Leaving(b"1" * 16, 3, "GET web", "10.0.0.2:80")
-    line = Sw8("shop", "shop-1").inject(Context(TRACE, MINE, True, random=True), leaving)
+    mine, leaving = Context(TRACE, MINE, True, random=True), Leaving(b"1" * 16, 3, "GET web", "10.0.0.2:80")
+    line = Sw8("shop", "shop-1").inject(mine, leaving)
     assert line.startswith(b"sw8: 1-")
     assert line.endswith(b"\r\n")
     found = read(line[5:-2])

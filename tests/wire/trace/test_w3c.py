@@ -54,6 +54,35 @@ def test_a_parent_that_keeps_the_rules(value: bytes, sampled: bool, random: bool
     assert value[36:52] == found.span_id
 
 
+@examples(300)
+@given(
+    st.one_of(
+        st.builds(lambda trace, span, flags: parent(trace=trace, span=span, flags=b"%02x" % flags), ids, spans,
+                  st.integers(0, 255)),
+        st.text("0", min_size=16, max_size=32).map(lambda zeros: parent(trace=zeros.encode().ljust(32, b"0"))),
+        st.lists(st.sampled_from([b"-", b"0", b"1", b"f", b"g", b"F", b" "]), min_size=55, max_size=55).map(b"".join),
+        st.binary(max_size=60),
+    )
+)  # fmt: skip
+def test_what_is_seen_at_a_glance_is_what_is_read(value: bytes) -> None:
+    glance, line = W3c.glance, b" %b\r\n" % value
+    if not glance.fits(line):
+        return
+    found, seen = read(value), glance.context(line)
+    assert found is not None
+    for name in ("trace_id", "span_id", "sampled", "random", "state", "debug", "short", "segment"):
+        assert getattr(found, name) == getattr(seen, name)
+    assert (line[glance.said] in glance.denials) == (not found.sampled)
+
+
+@pytest.mark.parametrize("flags", [b"00", b"01", b"02", b"0f"])
+def test_the_usual_is_seen_at_a_glance(flags: bytes) -> None:
+    line = b" %b\r\nA: b\r\n" % parent(flags=flags)
+    assert W3c.glance.fits(line[: W3c.glance.size])
+    for other in (line[1:], line.replace(b"a", b"A", 1), line.replace(b"\r", b"-", 1), line.replace(SPAN, b"0" * 16)):
+        assert not W3c.glance.fits(other[: W3c.glance.size])
+
+
 @pytest.mark.parametrize(
     "value",
     [
