@@ -111,6 +111,10 @@ def workloads(ports: dict[str, int], service_port: int) -> str:
 
 class Bookstore:
     def __init__(self, directory: Path) -> None:
+        # First: where there are no certificates the test is skipped, and nothing may be left open.
+        pki = directory / "pki"
+        pki.mkdir()
+        self._ca: Ca = Pki(pki).ca()
         self.town = Town(directory, LOOPS[0], (80,), {})
         self.port = self.town.port(80)
         self._apps = {name: App(name) for name in PODS}
@@ -120,9 +124,6 @@ class Bookstore:
         self._write("0-accounts.yaml", ACCOUNTS)
         self._write("1-workloads.yaml", workloads(ports, self.port))
         self._write("2-routes.yaml", ROUTES)
-        pki = directory / "pki"
-        pki.mkdir()
-        self._ca: Ca = Pki(pki).ca()
         self.papers = {name: self._ca.issue(f"books/{name}") for name in (*PODS, "bookbuyer", "bookthief")}
         stores = {name: {"inbound": f"{address}:{ports[name]}"} for name, address in PODS.items()}
         self._stores = [self._pod(name, where) for name, where in stores.items()]
