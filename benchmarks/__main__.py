@@ -14,6 +14,7 @@ from benchmarks.chaos import run as chaos
 from benchmarks.h2 import run as h2
 from benchmarks.h2.gateways import Nghttpx
 from benchmarks.harness import Plan, Result
+from benchmarks.inplace import run as inplace
 from benchmarks.micro import balance, conn, exchange, filters, h1, routes, scrape, spool, topics
 from benchmarks.micro import mqtt as micro_mqtt
 from benchmarks.mqtt import run as mqtt
@@ -26,6 +27,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
     "http": http1.run,
     "tls": tls.run,
+    "inplace": inplace.run,
     "h2": h2.run,
     "mqtt": mqtt.run,
     "observe": observe.run,

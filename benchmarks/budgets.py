@@ -55,6 +55,8 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("tls policy", "envoy"): Budget(0.85, 0.85),
     ("tls pair p50", "envoy"): Budget(1.0, 0.6),
     ("tls pair p99", "envoy"): Budget(1.0, 0.6),
+    ("inplace pair p50", "envoy"): Budget(1.0, 0.6),
+    ("inplace pair p99", "envoy"): Budget(1.0, 0.6),
     ("h2 same", "nginx"): Budget(None, 1.3),
     ("h2 same", "envoy"): Budget(0.8, 0.8),
     ("h2 differing", "envoy"): Budget(1.5, 0.8),

@@ -220,8 +220,9 @@ class Origin(NginxHttp):
 
     answer: ClassVar[str] = f'default_type text/plain; return 200 "{GREETING}";'
 
-    def __init__(self, core: int) -> None:
+    def __init__(self, core: int, host: str = "127.0.0.1") -> None:
         super().__init__(process.free_port(), core)
+        self.host = host
 
     def furnish(self, directory: Path) -> None:
         super().furnish(directory)
@@ -231,7 +232,7 @@ class Origin(NginxHttp):
 
     def http(self) -> str:
         return f"""server {{
-    listen 127.0.0.1:{self.port} backlog=4096;
+    listen {self.host}:{self.port} backlog=4096;
     root .;
     location = / {{ {self.answer} }}
     location /api/ {{

@@ -5,8 +5,9 @@ Saturation is what wrk gets through a gateway.  All are asked at one rate, half 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass
 
 from benchmarks import openloop, tools
 from benchmarks.gateways import GREETING
@@ -20,17 +21,38 @@ LEAST_US = 1.0
 BUSY = 0.7
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the load comes to an upstream."""
+
+    port: int
+    host: str = "127.0.0.1"
+    inside: Callable[[], AbstractContextManager[None]] = nullcontext
+    """The host on which the load is."""
+
+    def saturated(self, seconds: float, core: int) -> float:
+        with self.inside():
+            url = f"http://{self.host}:{self.port}/"
+            return tools.wrk(url, seconds, core, "-t1", f"-c{openloop.CONNECTIONS}").per_second
+
+    def asked(self, rate: float, seconds: float, core: int) -> openloop.Account:
+        with self.inside():
+            return openloop.run(self.port, GREETING, rate, seconds, core, self.host)
+
+
 def run(name: str, plan: Plan, origin: int, peers: Sequence[Peer]) -> list[Result]:
-    core = plan.cores.load
     with ExitStack() as stack:
-        ports = {peer.name: stack.enter_context(peer).port for peer in peers}
-        saturation = {who: saturated(port, plan.seconds, core) for who, port in ports.items()}
-        rate = min(saturation.values()) / 2
-        found = ", ".join(f"{who} {each:.0f}" for who, each in saturation.items())
-        note(f"{name}: saturated at {found} requests/s; {plan.rounds} rounds of {plan.seconds:g} s at {rate:.0f}")
-        accounts = interleave(
-            {DIRECT: origin, **ports}, plan.rounds, lambda port: openloop.run(port, GREETING, rate, plan.seconds, core)
-        )
+        ways = {peer.name: Way(stack.enter_context(peer).port) for peer in peers}
+        return measure(name, plan, Way(origin), ways)
+
+
+def measure(name: str, plan: Plan, direct: Way, ways: Mapping[str, Way]) -> list[Result]:
+    core, seconds = plan.cores.load, plan.seconds
+    saturation = {who: way.saturated(seconds, core) for who, way in ways.items()}
+    rate = min(saturation.values()) / 2
+    found = ", ".join(f"{who} {each:.0f}" for who, each in saturation.items())
+    note(f"{name}: saturated at {found} requests/s; {plan.rounds} rounds of {seconds:g} s at {rate:.0f}")
+    accounts = interleave({DIRECT: direct, **ways}, plan.rounds, lambda way: way.asked(rate, seconds, core))
     if (busy := max(each.busy for every in accounts.values() for each in every)) > BUSY:
         note(f"{name}: the load itself ran {busy:.0%} of the time, so it is part of what was measured")
     p50 = {who: [each.p50_us for each in every] for who, every in accounts.items()}
@@ -41,10 +63,6 @@ def run(name: str, plan: Plan, origin: int, peers: Sequence[Peer]) -> list[Resul
         Result(f"{name} p50, nothing between", "µs", {DIRECT: p50[DIRECT]}),
         Result(f"{name} p99, nothing between", "µs", {DIRECT: p99[DIRECT]}),
     ]
-
-
-def saturated(port: int, seconds: float, core: int) -> float:
-    return tools.wrk(f"http://127.0.0.1:{port}/", seconds, core, "-t1", f"-c{openloop.CONNECTIONS}").per_second
 
 
 def added(figures: dict[str, list[float]]) -> dict[str, Sequence[float]]:

@@ -44,8 +44,8 @@ class Account:
 
 
 class Connection:
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), STALLED)
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.sock = socket.create_connection(address, STALLED)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock.setblocking(False)
         self.due = 0.0
@@ -71,13 +71,13 @@ def schedule(rate: float, seconds: float) -> Iterator[float]:
         yield at
 
 
-def answers(port: int, body: bytes, due: Iterator[float]) -> list[Answer]:
+def answers(address: tuple[str, int], body: bytes, due: Iterator[float]) -> list[Answer]:
     """The answers to requests at the times in `due`, each of which must end in `body`."""
     with ExitStack() as stack:
         poll = stack.enter_context(select.epoll())
         every = {}
         for _ in range(CONNECTIONS):
-            connection = Connection(port)
+            connection = Connection(address)
             stack.enter_context(connection.sock)
             poll.register(connection.sock, select.EPOLLIN)
             every[connection.sock.fileno()] = connection
@@ -108,11 +108,11 @@ def conversation(poll: select.epoll, every: dict[int, Connection], body: bytes, 
     return found
 
 
-def account(port: int, body: bytes, rate: float, seconds: float) -> Account:
+def account(address: tuple[str, int], body: bytes, rate: float, seconds: float) -> Account:
     gc.disable()
     Path("/proc/self/timerslack_ns").write_text("1")
     cpu, began = time.process_time(), time.monotonic()
-    found = answers(port, body, schedule(rate, WARM_UP + seconds))
+    found = answers(address, body, schedule(rate, WARM_UP + seconds))
     busy = (time.process_time() - cpu) / (time.monotonic() - began)
     taken = sorted(took for due, took in found if due > WARM_UP)
     return Account(len(taken), quantile(taken, 0.5) * 1e6, quantile(taken, 0.99) * 1e6, busy)
@@ -123,9 +123,9 @@ def quantile(ordered: list[float], share: float) -> float:
     return ordered[max(ceil(len(ordered) * share), 1) - 1]
 
 
-def run(port: int, body: str, rate: float, seconds: float, core: int) -> Account:
+def run(port: int, body: str, rate: float, seconds: float, core: int, host: str = "127.0.0.1") -> Account:
     """The load as its own process on `core`."""
-    arguments = ("--port", port, "--body", body, "--rate", rate, "--seconds", seconds)
+    arguments = ("--host", host, "--port", port, "--body", body, "--rate", rate, "--seconds", seconds)
     child = process.start(process.module("benchmarks.openloop", *arguments), core, output=PIPE, log=PIPE)
     try:
         answer, complaint = child.communicate(timeout=seconds + 2 * STALLED)
@@ -138,12 +138,13 @@ def run(port: int, body: str, rate: float, seconds: float, core: int) -> Account
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.openloop", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--body", required=True, help="the end of each answer")
     parser.add_argument("--rate", type=float, required=True, help="requests in a second")
     parser.add_argument("--seconds", type=float, default=1.0)
     args = parser.parse_args()
-    print(json.dumps(asdict(account(args.port, args.body.encode(), args.rate, args.seconds))))
+    print(json.dumps(asdict(account((args.host, args.port), args.body.encode(), args.rate, args.seconds))))
 
 
 if __name__ == "__main__":

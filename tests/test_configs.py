@@ -25,14 +25,28 @@ SCHEMA = jsonschema.Draft202012Validator(json_schema(Config))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_an_example_is_valid(path: Path) -> None:
     config = combine([read(path.read_bytes(), path.name, {})])
-    assert config.listeners
-    assert config.clusters
+    assert config.workloads or (config.listeners and config.clusters)
     SCHEMA.validate(encode(config))
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_an_example_is_what_the_schema_describes(path: Path) -> None:
     SCHEMA.validate(yaml12.parse(text.decode(path.read_bytes(), path.name), path.name, variables.expander({})))
+
+
+def test_a_node_serves_its_workloads_by_the_policy_that_is_put_beside_its_configuration(tmp_path: Path) -> None:
+    accounts = (f"{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {who}, namespace: shop}}}}" for who in WHO)
+    (tmp_path / "mesh.yaml").write_text("\n---\n".join([*accounts, SERVICE]))
+    assert main(["check", str(ROOT / "configs" / "node.yaml"), str(tmp_path)]) == 0
+
+
+WHO = ("books", "bookbuyer")
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: books, namespace: shop}
+spec: {clusterIP: 10.96.0.1, selector: {app: books}, ports: [{name: http, port: 80}]}
+"""
 
 
 @pytest.mark.parametrize("page", ["grpc"])
@@ -87,11 +101,14 @@ def test_the_reference_holds_every_key_at_its_default() -> None:
     absent_by_default = (
         "status.",
         "broker.",
+        "probes.",
         "overload.",
         "bridges[].",
         "access_log[].",
         "tracing.",
         "sources[].",
+        "workloads[].",
+        "fronts[].",
         "compat.plugin_filters.",
         "listeners[].proxy_protocol.",
         "listeners[].filters[].",

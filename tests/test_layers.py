@@ -10,7 +10,7 @@ import pytest
 
 ORDER = (
     "errors schema model wire observe net core cluster relay filters dialects sources discovery plan "
-    "admin server demo certs cli __main__"
+    "admin server demo certs redirect inject dropin cli __main__"
 ).split()
 PURE = {"errors", "schema", "model", "wire", "core", "dialects"}
 IO = {"asyncio", "socket", "ssl", "selectors", "select", "subprocess", "threading", "time", "os", "uvloop"}

@@ -226,7 +226,7 @@ def test_what_a_later_version_takes_is_refused_by_name() -> None:
     assert undecoded(tunnels={}, listeners=[listener(protocol="redis")]) == {
         "tunnels": "`tunnels` is reserved: the tunnel is not in this version",
         "listeners[0].protocol": (
-            "`protocol` must be http or tcp or tls or udp or mqtt or auto: redis is reserved, "
+            "`protocol` must be http or tcp or tls or udp or mqtt or auto or dns: redis is reserved, "
             "the Redis proxy is not in this version"
         ),
     }

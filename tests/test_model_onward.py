@@ -180,9 +180,32 @@ def test_an_original_destination_needs_somebody_who_knows_it_and_a_whole_connect
     assert refusals(config({"protocol": "udp", "cluster": "out"}, out=out)) == {
         "listeners[0].cluster": "cluster `out` is `original`, which needs `protocol` tcp or tls, not udp"
     }
-    assert refusals(config({}, books=out)) == {
-        "listeners[0].cluster": alone.replace("out", "books", 1),
-        "routes.web.rules[0].cluster": "cluster `books` is `original`, which is for chains of `protocol` tcp or tls",
+    assert refusals(config({}, books=out)) == {"listeners[0].cluster": alone.replace("out", "books", 1)}
+    web = {"protocol": "http", "routes": "web", "cluster": None}
+    front = {key: value for key, value in web.items() if value is not None}
+    said = config({}, books=out)
+    said["listeners"] = [{"name": "in", "listen": "127.0.0.1:0", **front}]
+    assert refusals(said) == {"listeners[0].routes": alone.replace("out", "books", 1)}
+    said["listeners"][0]["transparent"] = True
+    taken(said)
+
+
+def test_the_address_of_a_client_is_kept_on_connections_that_are_one_client_s() -> None:
+    mine = {"endpoints": ["127.0.0.1:1"], "source": "client"}
+    taken(config({"cluster": "out"}, out=mine))
+    assert refusals(config({"protocol": "udp", "cluster": "out"}, out=mine)) == {
+        "listeners[0].cluster": "cluster `out` has `source: client`, which needs `protocol` tcp or tls, not udp"
+    }
+    why = "cluster `books` has `source: client`, which is for chains of `protocol` tcp or tls"
+    assert refusals(config({}, books=mine)) == {"routes.web.rules[0].cluster": why}
+    assert refusals(config({"cluster": "out"}, out={**mine, "health": {}})) == {
+        "clusters.out.health": "`health` cannot be checked with `source: client`: a check comes from no client"
+    }
+
+
+def test_rules_of_tproxy_bring_what_was_made_elsewhere() -> None:
+    assert refusals(config({"tproxy": True}, out={"endpoints": []})) == {
+        "listeners[0].tproxy": "`tproxy` needs `transparent: true`: chains match where connections were made to"
     }
 
 

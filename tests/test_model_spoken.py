@@ -48,7 +48,7 @@ def test_what_fits(cluster: dict[str, Any]) -> None:
             {"http": {"version": "auto"}, "tls": {**TLS, "alpn": ["h2"]}},
             "clusters.up.tls.alpn: `http.version` auto offers h2 and http/1.1, not \"h2\"",
         ),
-        ({"http": {"http2": {"max_streams": 5}}}, "clusters.up.http.http2: `http2` needs `version: h2` or auto"),
+        ({"http": {"http2": {"max_streams": 5}}}, "clusters.up.http.http2: `http2` needs `version: h2`, prior or auto"),
         (
             {"http": {"version": "h2", "http2": {"window": "1MiB", "connection_window": "64KiB"}}},
             "clusters.up.http.http2.connection_window: `connection_window` 65536 is less than `window` 1048576",

@@ -54,7 +54,7 @@ def test_requests_fall_due_at_the_rate_and_the_same_in_each_run() -> None:
 def test_a_stall_is_paid_by_all_that_fell_due_meanwhile() -> None:
     due = [number * 0.001 for number in range(100)]
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nla", b"te", after=LATE) as port:
-        answers = openloop.answers(port, b"late", iter(due))
+        answers = openloop.answers(("127.0.0.1", port), b"late", iter(due))
     assert sorted(at for at, _ in answers) == due
     # one half for what the load needs to connect; half of the requests found no connection idle, and count that too
     assert min(at + took for at, took in answers) > LATE / 2
@@ -63,4 +63,4 @@ def test_a_stall_is_paid_by_all_that_fell_due_meanwhile() -> None:
 def test_nothing_but_a_good_answer_is_taken() -> None:
     with answering(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as port:
         with pytest.raises(ConnectionError, match="503"):
-            openloop.answers(port, b"", iter([0.0]))
+            openloop.answers(("127.0.0.1", port), b"", iter([0.0]))

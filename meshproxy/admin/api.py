@@ -107,7 +107,8 @@ class Proxy(Protocol):
     async def rollback(self, generation: int | None) -> Applied:
         """To the generation before the one in force where None is given.  Raises Invalid, Missing."""
 
-    def drain(self) -> None: ...
+    def drain(self, until_idle: float) -> None:
+        """Before listeners close it may take so many seconds until nobody is connected."""
 
     def quit(self) -> None: ...
 
@@ -304,8 +305,12 @@ async def rollback(proxy: Proxy, request: Request) -> Response:
 # The process
 
 
-def drain(proxy: Proxy, _request: Request) -> Response:
-    proxy.drain()
+def drain(proxy: Proxy, request: Request) -> Response:
+    text = _one(request, "until_idle")
+    try:
+        proxy.drain(0.0 if text is None else read_duration(text))
+    except ValueError as why:
+        raise Refusal(400, f"until_idle: {why}") from None
     return _json({"state": proxy.state()})
 
 
@@ -507,9 +512,11 @@ class ApiSite:
         for route in routes:
             self._paths.setdefault(route.path, {})[route.method] = route
 
+    def route(self, request: Request) -> Route | None:
+        return self._by_method(request.path).get(_looked_up(request.method))
+
     def admit(self, request: Request) -> Response | None:
-        by_method = self._by_method(request.path)
-        route = by_method.get(_looked_up(request.method))
+        by_method, route = self._by_method(request.path), self.route(request)
         if self._access is not None and not (route and route.open):
             denied = self._access.denied(request)
             if denied is not None:

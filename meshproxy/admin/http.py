@@ -26,7 +26,7 @@ from urllib.parse import parse_qs, unquote
 import h11
 
 from meshproxy.admin.stream import EVENT_STREAM, Feed, Stream
-from meshproxy.net.address import peer_of
+from meshproxy.net.address import is_near, peer_of
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.listener import Acceptor
 from meshproxy.observe.log import Log
@@ -46,6 +46,8 @@ class Request:
     body: bytes = b""
     peer_uid: int | None = None
     """The user at the other end of a unix socket."""
+    is_near: bool = False
+    """Whether it has come over the loopback, or by a unix socket."""
 
     @property
     def announces_body(self) -> bool:
@@ -203,6 +205,7 @@ class _Connection:
         self.head_only = False
         self.http = h11.Connection(h11.SERVER, max_incomplete_event_size=self.limits.head)
         self.peer_uid = _peer_uid(sock)
+        self.is_near = is_near(sock)
 
     async def run(self) -> None:
         try:
@@ -280,7 +283,7 @@ class _Connection:
         if len(event.target) + sum(len(name) + len(value) for name, value in event.headers) > self.limits.head:
             raise Refused(431, f"the request head is larger than {self.limits.head} bytes")
         self.head_only = event.method == b"HEAD"
-        return _request(event, self.peer_uid)
+        return replace(_request(event, self.peer_uid), is_near=self.is_near)
 
     async def _body(self, head: Request) -> bytes:
         http, limits, server = self.http, self.limits, self.server

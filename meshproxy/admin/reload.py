@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Protocol
 
-from meshproxy.dialects import read, translated
-from meshproxy.dialects.translation import NOTHING_SAID, Note, Setting, Translation
+from meshproxy.dialects import for_each, read
+from meshproxy.dialects.confined import Settings
+from meshproxy.dialects.translation import Note, Setting, Translation
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, Foreign, combine, decode, diff, encode, restore, version
 from meshproxy.model.relaxed import relaxed
+from meshproxy.model.shared import gathered
 from meshproxy.net.clock import Clock
 from meshproxy.net.collector import give_back, settling
 from meshproxy.observe.log import Log
@@ -77,21 +79,21 @@ class Fleet(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says. Policy in the words of a mesh is put in ours for a setting, and again for another one."""
+    """What one source says. Policy in the words of a mesh is put in ours for each setting, and once for each."""
 
     said: tuple[Document, ...]
-    setting: Setting | None = None
-    ours: Translation = NOTHING_SAID
+    meant: Mapping[Setting, Translation] = field(default_factory=dict)
+    """What stands there in other words."""
     revision: str = ""
     """What its source calls it."""
     digest: str = ""
     """Of the bytes that it was read from; empty where they are not known."""
 
-    def within(self, setting: Setting) -> Layer:
+    def within(self, settings: Sequence[Setting]) -> Layer:
         """With all of it in our words."""
-        if setting == self.setting:
+        if self.is_ours:
             return self
-        return replace(self, setting=setting, ours=translated(self.said, setting))
+        return replace(self, meant=for_each(self.said, settings, self.meant))
 
     @property
     def is_ours(self) -> bool:
@@ -100,7 +102,12 @@ class Layer:
 
     @property
     def documents(self) -> tuple[Document, ...]:
-        return self.ours.documents
+        ours = (document for document in self.said if document.foreign is None)
+        return (*ours, *(document for found in self.meant.values() for document in found.documents))
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        return tuple(note for found in self.meant.values() for note in found.notes)
 
     @property
     def data(self) -> dict[str, Any]:
@@ -125,18 +132,16 @@ class Layer:
 
     def settled(self) -> Layer:
         """Without the texts, which are as large as their sources like; they were for finding lines while it was new."""
-        if self.is_ours:
-            bare = tuple(replace(document, line_of=lambda _: None) for document in self.said)
-            return replace(self, said=bare, ours=Translation(bare))
         said = tuple(replace(document, line_of=lambda _: None, foreign=_packed(document)) for document in self.said)
-        ours = tuple(
-            Document(document.source, document.config, document.said, lambda _: None) for document in self.documents
-        )
-        return replace(self, said=said, ours=Translation(ours, self.ours.notes))
+        meant = {
+            setting: Translation(tuple(map(_bare, found.documents)), found.notes)
+            for setting, found in self.meant.items()
+        }
+        return replace(self, said=said, meant=meant)
 
     def _merged(self, *, redact: bool) -> dict[str, Any]:
         merged: dict[str, Any] = {}
-        for document in self.documents:
+        for document in gathered(self.documents):
             for key, value in encode(replace(document.config, include=()), redact=redact).items():
                 if isinstance(value, list):
                     merged.setdefault(key, []).extend(value)
@@ -145,6 +150,10 @@ class Layer:
                 else:
                     merged[key] = value
         return merged
+
+
+def _bare(document: Document) -> Document:
+    return Document(document.source, document.config, document.said, lambda _: None, shares=document.shares)
 
 
 def _packed(document: Document) -> Foreign | None:
@@ -179,15 +188,15 @@ class Change:
 
     @classmethod
     def of(cls, layers: Mapping[str, Layer], running: Config, joined: Callable[[Sequence[Document]], Config]) -> Change:
-        setting = Setting.of([document for layer in layers.values() for document in layer.said])
-        meant = {name: layer.within(setting) for name, layer in layers.items()}
+        settings = Settings([document for layer in layers.values() for document in layer.said])
+        meant = {name: layer.within(settings.of(name)) for name, layer in layers.items()}
         config = joined([document for layer in meant.values() for document in layer.documents])
         return cls(
             {name: layer.settled() for name, layer in meant.items()},
             config,
             version(config),
             tuple(diff(running, config)),
-            tuple(note for layer in meant.values() for note in layer.ours.notes),
+            tuple(dict.fromkeys(note for layer in meant.values() for note in layer.notes)),
         )
 
 

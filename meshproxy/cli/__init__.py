@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 
 from meshproxy import __version__
-from meshproxy.cli import policy_options, tap_options
+from meshproxy.cli import inject_options, policy_options, redirect_options, tap_options
 
 OK, FAILED, USAGE, INVALID, CANNOT_BIND = range(5)
+FIRST = 1
+"""The process of a container that has no other before it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,16 +41,22 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE",
-        help="file or directory; or the address of a source that is asked again and again",
+        help="file or directory; env:NAME, a document in that variable; or the address of a source that is asked again "
+        "and again",
     )
     run.add_argument(
         "--take-over", action="store_true", help="take the sockets of the proxy that runs on this state directory"
+    )
+    run.add_argument(
+        "--end-with-pod",
+        action="store_true",
+        help="drain and end when all other containers of the pod have; needs shareProcessNamespace",
     )
     _process_options(run)
 
     check = commands.add_parser("check", help="say everything that is wrong with a configuration; opens no socket")
     check.set_defaults(command=_check)
-    check.add_argument("files", nargs="+", metavar="FILE", help="file or directory")
+    check.add_argument("files", nargs="+", metavar="FILE", help="file or directory, or env:NAME")
     check.add_argument(
         "--files", action="store_true", dest="look_at_files", help="look also at the certificates that it names"
     )
@@ -62,6 +70,10 @@ def parser() -> argparse.ArgumentParser:
     convert = commands.add_parser("convert", help="say a configuration in the words of another mesh; offline")
     convert.set_defaults(command=_convert)
     policy_options.convert(convert)
+
+    inject = commands.add_parser("inject", help="put a proxy into the pods of manifests of Kubernetes; offline")
+    inject.set_defaults(command=_inject)
+    inject_options.add(inject)
 
     schema = commands.add_parser("schema", help="print the JSON Schema of the configuration")
     schema.set_defaults(command=_schema)
@@ -103,6 +115,13 @@ def parser() -> argparse.ArgumentParser:
     drain.add_argument(
         "--timeout", default="60s", type=_duration, metavar="DURATION", help="wait no longer (%(default)s)"
     )
+    drain.add_argument(
+        "--until-idle", action="store_true", help="let everybody in until nobody is connected, or the timeout is over"
+    )
+
+    redirect = commands.add_parser("redirect", help="have the kernel redirect connections to a proxy, or stop it")
+    redirect.set_defaults(command=_redirect)
+    redirect_options.add(redirect, _duration)
 
     from meshproxy.cli import certs_options
 
@@ -144,9 +163,19 @@ def _output_option(command: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from meshproxy.cli.run import run
+    def serve() -> int:
+        from meshproxy.cli.run import run
 
-    return run(arguments)
+        return run(arguments)
+
+    if os.getpid() != FIRST:
+        return serve()
+    if arguments.end_with_pod:
+        print("meshproxy: --end-with-pod needs `shareProcessNamespace: true` in the pod: it is alone", file=sys.stderr)
+        return USAGE
+    from meshproxy.cli.first import as_first
+
+    return as_first(serve)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -165,6 +194,12 @@ def _convert(arguments: argparse.Namespace) -> int:
     from meshproxy.cli.convert import convert
 
     return convert(arguments)
+
+
+def _inject(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.inject import inject
+
+    return inject(arguments)
 
 
 def _schema(_: argparse.Namespace) -> int:
@@ -207,3 +242,9 @@ def _drain(arguments: argparse.Namespace) -> int:
     from meshproxy.cli.ask import drain
 
     return drain(arguments)
+
+
+def _redirect(arguments: argparse.Namespace) -> int:
+    from meshproxy.cli.redirect import redirect
+
+    return redirect(arguments)

@@ -140,7 +140,7 @@ def wait(arguments: argparse.Namespace) -> int:
 @told
 def drain(arguments: argparse.Namespace) -> int:
     admin = Admin(arguments)
-    admin.json("POST", "/drain")
+    admin.json("POST", f"/drain?until_idle={arguments.timeout:.3f}s" if arguments.until_idle else "/drain")
 
     def gone() -> bool:
         try:

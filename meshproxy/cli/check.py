@@ -13,16 +13,19 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from meshproxy.admin.reload import DEFAULT_LAYER
 from meshproxy.admin.tables import text_table
 from meshproxy.cli import INVALID, OK, USAGE, policy
 from meshproxy.cli.policy_options import unclear
 from meshproxy.cli.workload import have_papers, is_named, on_the_line, standing, with_papers
-from meshproxy.dialects import translated, workloads
-from meshproxy.dialects.translation import Note, Setting
+from meshproxy.dialects import for_each, workloads
+from meshproxy.dialects.confined import Settings
+from meshproxy.dialects.translation import Note
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, Document, combine
 from meshproxy.model.combine import bounded
 from meshproxy.model.relaxed import relaxations
+from meshproxy.model.shared import gathered
 from meshproxy.schema import json_schema
 from meshproxy.sources.files import Files
 
@@ -67,9 +70,12 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def in_our_words(documents: Sequence[Document]) -> tuple[tuple[Document, ...], tuple[Note, ...]]:
-    """Policy in the words of a mesh means what it means for the workload that the other documents name."""
-    found = translated(documents, Setting.of(documents))
-    return found.documents, found.notes
+    """Policy in the words of a mesh means what it means for the workloads that the other documents name."""
+    ours = [document for document in documents if document.foreign is None]
+    meant = for_each(documents, Settings(documents).of(DEFAULT_LAYER)).values()
+    theirs = [document for found in meant for document in found.documents]
+    notes = dict.fromkeys(note for found in meant for note in found.notes)
+    return tuple(gathered([*ours, *theirs])), tuple(notes)
 
 
 def _checked(arguments: argparse.Namespace, documents: Sequence[Document]) -> Checked:

@@ -21,6 +21,7 @@ from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server import systemd
 from meshproxy.server.container import cpus
 from meshproxy.server.fleet import Fleet, Solo
+from meshproxy.server.pod import Pod
 from meshproxy.server.process import Broken, Process, Setting
 from meshproxy.server.systemd import Notifier
 from meshproxy.sources.files import Files
@@ -65,6 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         inherited,
         directory / HANDOVER if directory is not None else None,
         arguments.take_over,
+        Pod() if arguments.end_with_pod else None,
     )
 
     async def serve() -> None:

@@ -29,7 +29,7 @@ def on_the_line(arguments: argparse.Namespace, documents: Sequence[Document]) ->
 def is_named(documents: Sequence[Document]) -> bool:
     """Whether they say whose proxy it is."""
     node = Setting.of(documents).node
-    return bool(node.service_account or node.service)
+    return bool(node.service_account or node.service or any(document.config.workloads for document in documents))
 
 
 def standing(
@@ -42,9 +42,10 @@ def standing(
         here = decode(Node, {"trust_domain": before.trust_domain, "zone": before.zone, **said})
     except Invalid as invalid:
         raise Invalid([replace(problem, source=ON_THE_LINE) for problem in invalid.problems]) from None
+    alone = [replace(document, config=replace(document.config, workloads=())) for document in documents]
     others = [
         replace(document, config=replace(document.config, node=here)) if "node" in document.said else document
-        for document in documents
+        for document in alone
     ]
     return [*others, Document(ON_THE_LINE, Config(node=here), frozenset({"node"}), lambda _: None)]
 

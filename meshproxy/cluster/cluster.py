@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 from weakref import WeakSet, ref
 
 from meshproxy.cluster.balance import Asking, Pick
@@ -35,7 +36,12 @@ Heed = Callable[[Endpoint, Failure | None, int, float], None]
 none), and the seconds until then."""
 
 
-DialTo = Callable[[Address, Callable[[Outcome], None]], Dialling]
+class DialTo(Protocol):
+    """Begins an attempt to connect to an endpoint; with the address of a client, if its cluster keeps that."""
+
+    def __call__(
+        self, address: Address, done: Callable[[Outcome], None], client: str | None = None, /
+    ) -> Dialling: ...
 
 
 class ClusterState:

@@ -52,6 +52,10 @@ class Origin(Protocol):
     def address(self) -> Address | None:
         """The same to compare with."""
 
+    @property
+    def destination(self) -> tuple[str, int] | None:
+        """Where the connection was made to, if a PROXY header or the kernel has said so."""
+
     def look(self) -> None:
         """At what only an open connection can tell, for who asks when it is over."""
 
@@ -270,6 +274,11 @@ class Exchange:
     def client(self) -> str | None:
         """The address of the client's end of the connection, if it has one."""
         return self.origin.client
+
+    @property
+    def destination(self) -> tuple[str, int] | None:
+        """Where its connection was made to, if that is known."""
+        return self.origin.destination
 
     @property
     def identity(self) -> str:

@@ -21,6 +21,8 @@ from typing import Any, NoReturn
 LONGEST = 8192
 """Bytes of a token."""
 LONGEST_USER = 1024
+DEEPEST = 64
+"""Levels of what stands in a token or a key set; how many Python reads differs from one version to the next."""
 
 Check = Callable[[bytes, bytes], bool]
 """Whether, of what is signed, this is the signature."""
@@ -160,9 +162,19 @@ def _object(data: bytes) -> dict[str, Any]:
 def strict_json(text: str) -> Any:
     """A short text as JSON: no key twice, no NaN, no depth without an end; else ValueError."""
     try:
-        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
+        found = json.loads(text, object_pairs_hook=_each_once, parse_constant=_no_number)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    level = [found]
+    for _ in range(DEEPEST):
+        level = [item for each in level for item in _inside(each)]
+        if not level:
+            return found
+    raise ValueError("nested too deeply")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _each_once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:

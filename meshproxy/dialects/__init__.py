@@ -3,6 +3,7 @@
     document = read(data, "mesh.yaml", os.environ)
     found = translated([document], Setting.of([document]))      # policy in the words of a mesh, put in ours
     config = combine(found.documents)
+    meant = for_each([document], Settings(documents).of("default"))     # the same for each of several workloads
 
 What a policy means depends on whose proxy this is, and that may stand in another document: so it is put in our words
 when all documents are at hand.
@@ -16,11 +17,16 @@ from types import ModuleType
 from typing import Any
 
 from meshproxy.dialects import native, text, variables
+from meshproxy.dialects.confined import confined
 from meshproxy.dialects.trail import Lines
 from meshproxy.dialects.translation import Note, Setting, Sheet, Translation
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, Document, Foreign
+from meshproxy.model.combine import bounded
 from meshproxy.schema.shapes import Path
+
+FOR_ONE = "fsm"
+"""The dialect whose policy is for one workload; one of SMI is for all of a mesh."""
 
 
 def read(data: bytes, source: str, environment: Mapping[str, str] | None = None) -> Document:
@@ -46,13 +52,48 @@ def read(data: bytes, source: str, environment: Mapping[str, str] | None = None)
 def translated(documents: Sequence[Document], setting: Setting) -> Translation:
     """All of them in our words: those of one dialect are one policy. `Invalid` has the problems of all dialects."""
     ours = [document for document in documents if document.foreign is None]
+    found = for_each(documents, [setting])[setting]
+    return Translation((*ours, *found.documents), found.notes)
+
+
+def for_each(
+    documents: Sequence[Document], settings: Sequence[Setting], known: Mapping[Setting, Translation] | None = None
+) -> dict[Setting, Translation]:
+    """What they say in other words than ours, put in ours for each setting, unless that is `known`."""
+    policies = {
+        dialect: [*_of(dialect, documents)]
+        for dialect in dict.fromkeys(document.foreign.dialect for document in documents if document.foreign)
+    }
+    found = {setting: known[setting] for setting in settings if known and setting in known}
+    problems: dict[Problem, None] = {}
+    if len(settings) > 1 and FOR_ONE in policies:
+        message = f"it is for one workload, and {len(settings)} would have it: say of one that this is its `layer`"
+        raise Invalid([document.problem((), message) for document in policies[FOR_ONE]])
+    sheets = {dialect: [*_sheets(theirs)] for dialect, theirs in policies.items()} if len(found) < len(settings) else {}
+    for setting in settings:
+        if setting not in found:
+            try:
+                found[setting] = _translated(policies, sheets, setting)
+            except Invalid as invalid:
+                problems |= dict.fromkeys(invalid.problems)
+    if problems:
+        raise Invalid([*problems] if len(settings) == 1 else bounded([*problems]))
+    return {setting: found[setting] for setting in settings}
+
+
+def _translated(
+    policies: Mapping[str, Sequence[Document]], sheets: Mapping[str, Sequence[Sheet]], setting: Setting
+) -> Translation:
+    ours: list[Document] = []
     notes: list[Note] = []
     problems: list[Problem] = []
-    for dialect in dict.fromkeys(document.foreign.dialect for document in documents if document.foreign):
-        theirs = [*_of(dialect, documents)]
+    for dialect, theirs in policies.items():
+        source = ", ".join(dict.fromkeys(document.source for document in theirs))
         try:
-            words = _dialects()[dialect].translate([*_sheets(theirs)], setting)
-            ours.append(words.document(", ".join(dict.fromkeys(document.source for document in theirs))))
+            words = _dialects()[dialect].translate(sheets[dialect], setting)
+            if setting.workload is not None:
+                words = confined(words, setting.workload, setting.sidecar.source)
+            ours.append(words.document(source, shares=setting.workload is not None))
             notes += words.notes
         except Invalid as invalid:
             problems += invalid.problems

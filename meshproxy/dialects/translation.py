@@ -2,7 +2,7 @@
 
     words = Words()
     words.put(("clusters", "shop/books"), {"endpoints": ["10.1.0.7:80"]}, sheet, ("Outbound", "ClustersConfigs", ...))
-    words.note("not-in-force", sheet, ("Spec", "LocalDNSProxy"), "the DNS proxy is of a later version")
+    words.note("not-in-force", sheet, ("Forward",), "going through egress gateways is of a later version")
 
 A translator writes plain data, as it could stand in a file, and says of each thing where it was meant. What is wrong
 with it is then found by the one reader of our own words, and told with the place in the document that somebody wrote.
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from meshproxy.errors import Invalid, Problem
-from meshproxy.model import Compat, Config, Document, Metrics, Node, Sidecar, decode
+from meshproxy.model import Compat, Config, Dns, Document, Metrics, Node, Sidecar, Workload, decode
 from meshproxy.model.combine import bounded
 from meshproxy.schema.shapes import Path, path_text
 
@@ -32,6 +32,15 @@ class Setting:
     compat: Compat = PLAIN.compat
     metrics: Metrics | None = None
     """None: nothing is said of them."""
+    dns: Dns | None = None
+    """The same."""
+    workload: Workload | None = None
+    """Which of several it is that live behind the proxy; None: the only one."""
+
+    @property
+    def place(self) -> str:
+        """Where it is said whose proxy this is."""
+        return f"workloads.{self.workload.name}" if self.workload is not None else "node"
 
     @classmethod
     def of(cls, documents: Sequence[Document]) -> Setting:
@@ -102,11 +111,24 @@ class Words:
     def problem(self, sheet: Sheet, path: Path, message: str) -> None:
         self.problems.append(sheet.problem(path, message))
 
-    def document(self, source: str) -> Document:
+    def moved(self, value: dict[str, Any], new: Callable[[Path], Path]) -> Words:
+        """The same said in another way, with the place that each place has now."""
+        meant = {new(path): origin for path, origin in self._meant.items()}
+        return Words(value, [*self.notes], [*self.problems], meant)
+
+    def note_of(self, section: str, kind: Kind, message: str) -> None:
+        """Of a section that is one thing."""
+        self.note(kind, *self._meant[(section,)], message)
+
+    def problem_of(self, section: str, name: str, message: str) -> None:
+        """Of what has been put there."""
+        self.problem(*self._meant[section, name], message)
+
+    def document(self, source: str, *, shares: bool = False) -> Document:
         """All of it as a document of ours, or `Invalid` with every problem at the place where it was said."""
         if self.problems:
             raise Invalid(bounded(self.problems))
-        document = Translated(source, Config(), frozenset(self.value), lambda _: None, meant=self._meant)
+        document = Translated(source, Config(), frozenset(self.value), lambda _: None, None, shares, self._meant)
         return replace(document, config=decode(Config, self.value, document.problem))
 
 
@@ -137,5 +159,3 @@ class Translation:
     documents: tuple[Document, ...]
     notes: tuple[Note, ...] = ()
 
-
-NOTHING_SAID = Translation(())

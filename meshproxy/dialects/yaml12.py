@@ -10,6 +10,7 @@ Events are pulled one by one from Python, so that a thread that parses a large d
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ from meshproxy.errors import Invalid, Problem
 from meshproxy.schema.kinds import cut, shown
 from meshproxy.schema.shapes import MOST_PROBLEMS, path_text
 
+LONGEST_STRETCH = 128 * 1024
+
 
 class Feed:
     """The text, as a parser takes it: by pieces, each handed over in Python, so that other threads have their turn.
@@ -29,15 +32,16 @@ class Feed:
     A stretch in which the parser comes upon nothing, be it a comment or the beginning of something large, has an end.
     """
 
-    def __init__(self, text: str, source: str) -> None:
+    def __init__(self, text: str, source: str, longest: int = LONGEST_STRETCH) -> None:
         self.text = text
         self.source = source
+        self.longest = longest
         self.position = self.stretch = 0
         self.line = 1
 
     def read(self, size: int = PIECE, /) -> str:
-        if self.position - self.stretch > LONGEST_STRETCH:
-            raise refusal(self.source, f"more than {LONGEST_STRETCH} characters without a value", self.line)
+        if self.position - self.stretch > self.longest:
+            raise refusal(self.source, f"more than {self.longest} characters without a value", self.line)
         piece = self.text[self.position : self.position + size]
         self.position += size
         return piece
@@ -65,7 +69,6 @@ _FLOAT = re.compile(
     r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
 )
 _LONGEST_NUMBER = 1000
-LONGEST_STRETCH = 128 * 1024
 SECOND = "a second document begins; one is expected"
 _TAG = "tag:yaml.org,2002:"
 _CORE: dict[str, type] = {"null": type(None), "bool": bool, "int": int, "float": float}
@@ -79,6 +82,12 @@ def parse(text: str, source: str, expand: Expand | None = None) -> Any:
 def parse_all(text: str, source: str) -> list[Any]:
     """Every document in the text that says anything, by its number in the stream, or `Invalid`."""
     return _Builder(text, source, None, Trail()).documents()
+
+
+def located(text: str, source: str, plain: Callable[[str], Any], longest: int) -> tuple[list[Any], Lines]:
+    """Every document and the line of every place, where others say what a plain scalar is and how long a string."""
+    found = Lines()
+    return _Builder(text, source, None, found, plain, longest).documents(), found
 
 
 def lines(text: str) -> Lines:
@@ -121,12 +130,22 @@ class _Anchored:
 class _Builder:
     """One pass over the events. `trail` is where it stands, `size` how many nodes the values have when expanded."""
 
-    def __init__(self, text: str, source: str, expand: Expand | None, trail: Trail) -> None:
-        self.feed = Feed(text, source)
+    def __init__(
+        self,
+        text: str,
+        source: str,
+        expand: Expand | None,
+        trail: Trail,
+        plain: Callable[[str], Any] = resolve,
+        longest: int = LONGEST_TEXT,
+    ) -> None:
+        self.feed = Feed(text, source, max(LONGEST_STRETCH, 2 * longest))
         self.parser = Parser(self.feed)
         self.source = source
         self.expand = expand
         self.trail = trail
+        self.plain = plain
+        self.longest = longest
         self.problems: list[Problem] = []
         self.anchors: dict[str, _Anchored] = {}
         self.size = 0
@@ -247,17 +266,17 @@ class _Builder:
             except ValueError as missing:
                 self._problem(_line(event), str(missing))
                 return ""
-        if len(text) > LONGEST_TEXT:
-            raise too_long("string", LONGEST_TEXT, self.source, _line(event))
+        if len(text) > self.longest:
+            raise too_long("string", self.longest, self.source, _line(event))
         if event.tag is None:
-            return text if event.style else resolve(text)
+            return text if event.style else self.plain(text)
         return self._tagged(event, text)
 
     def _tagged(self, event: Any, text: str) -> Any:
         tag = event.tag.removeprefix(_TAG)
         if tag in ("!", "str"):
             return text
-        value = resolve(text)
+        value = self.plain(text)
         if tag == "float" and type(value) is int:
             return float(value)
         if tag not in _CORE or _CORE[tag] is not type(value):

@@ -7,8 +7,6 @@ from meshproxy.model.address import Named as Named
 from meshproxy.model.balance import HashKey as HashKey
 from meshproxy.model.balance import Sticky as Sticky
 from meshproxy.model.breaker import Breaker as Breaker
-from meshproxy.model.combine import Document as Document
-from meshproxy.model.combine import Foreign as Foreign
 from meshproxy.model.combine import combine as combine
 from meshproxy.model.compare import diff as diff
 from meshproxy.model.compare import restore as restore
@@ -20,7 +18,6 @@ from meshproxy.model.config import Chain as Chain
 from meshproxy.model.config import ChainFilter as ChainFilter
 from meshproxy.model.config import Cluster as Cluster
 from meshproxy.model.config import Config as Config
-from meshproxy.model.config import Dns as Dns
 from meshproxy.model.config import Drain as Drain
 from meshproxy.model.config import Endpoint as Endpoint
 from meshproxy.model.config import Listener as Listener
@@ -31,6 +28,10 @@ from meshproxy.model.config import ProxyProtocol as ProxyProtocol
 from meshproxy.model.config import State as State
 from meshproxy.model.config import Status as Status
 from meshproxy.model.config import Timeouts as Timeouts
+from meshproxy.model.dns import Dns as Dns
+from meshproxy.model.document import Document as Document
+from meshproxy.model.document import Foreign as Foreign
+from meshproxy.model.fronts import Front as Front
 from meshproxy.model.health import Expect as Expect
 from meshproxy.model.health import Health as Health
 from meshproxy.model.health import Outlier as Outlier
@@ -40,6 +41,8 @@ from meshproxy.model.http import PathRules as PathRules
 from meshproxy.model.metrics import Metrics as Metrics
 from meshproxy.model.mirror import Mirror as Mirror
 from meshproxy.model.overload import Overload as Overload
+from meshproxy.model.probes import AppCheck as AppCheck
+from meshproxy.model.probes import Probes as Probes
 from meshproxy.model.retry import Retry as Retry
 from meshproxy.model.routes import Extension as Extension
 from meshproxy.model.routes import Fallback as Fallback
@@ -55,6 +58,7 @@ from meshproxy.model.sidecar import Sidecar as Sidecar
 from meshproxy.model.source import Source as Source
 from meshproxy.model.split import Share as Share
 from meshproxy.model.tracing import Tracing as Tracing
+from meshproxy.model.workloads import Workload as Workload
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode
 from meshproxy.schema.kinds import Secret as Secret

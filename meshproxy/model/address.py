@@ -177,17 +177,34 @@ def _read_server(value: object) -> Address:
     return address
 
 
+CLIENT = "client"
+"""As a source: the address of whoever has connected."""
+
+
 def _read_source(value: object) -> str:
-    """An address to connect from, of this host as far as that can be known."""
+    """An address to connect from, of this host as far as that can be known; or that of the client."""
+    return CLIENT if value == CLIENT else str(_one(value, f"an IP address such as 127.0.0.6, or `{CLIENT}`"))
+
+
+def _read_host(value: object) -> str:
+    """In the one way in which addresses are compared: an IPv4 address within IPv6 is that IPv4 address."""
+    expected = "an IP address such as 127.0.0.6"
+    ip = _one(value, expected)
+    if "%" in str(ip):
+        raise refuse(f"{expected}, without a zone", value)
+    return str(ip if ip.version == 4 else ip.ipv4_mapped or ip)
+
+
+def _one(value: object, expected: str) -> IPv4Address | IPv6Address:
     try:
         if not isinstance(value, str) or len(value) > LONGEST:
             raise ValueError
         ip = ip_address(value)
     except ValueError:
-        raise refuse("an IP address such as 127.0.0.6", value) from None
+        raise refuse(expected, value) from None
     if ip.is_unspecified or ip.is_multicast:
-        raise ValueError(f"must be one address of this host, not {shown(value)}")
-    return str(ip)
+        raise ValueError(f"must be one address of a host, not {shown(value)}")
+    return ip
 
 
 _LISTEN_JSON = r"unix:[/@].+|\[[0-9a-fA-F:.%a-z]+\]:[0-9]{1,5}|[0-9.]+:[0-9]{1,5}"
@@ -202,4 +219,7 @@ def _json(pattern: str) -> dict[str, object]:
 ListenAddress = Annotated[Address, Scalar("address", _read_listen, str, _json(_LISTEN_JSON))]
 EndpointAddress = Annotated[Address | Named, Scalar("address or name", _read_endpoint, str, _json(_ENDPOINT_JSON))]
 ServerAddress = Annotated[Address, Scalar("address", _read_server, str, _json(_SERVER_JSON))]
-SourceAddress = Annotated[str, Scalar("IP address", _read_source, same, _json(r"[0-9a-fA-F:.%a-z]+"))]
+SourceAddress = Annotated[
+    str, Scalar(f"IP address \\| `{CLIENT}`", _read_source, same, _json(rf"{CLIENT}|[0-9a-fA-F:.%a-z]+"))
+]
+HostAddress = Annotated[str, Scalar("IP address", _read_host, same, _json(r"[0-9a-fA-F:.]+"))]

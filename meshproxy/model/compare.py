@@ -30,7 +30,7 @@ def diff(old: Config, new: Config) -> list[str]:
 def _parts(config: Config) -> dict[str, Any]:
     """Everything that is named in a diff, under its name there. A part that is absent is not in it."""
     sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    named = {what: sections.pop(f"{what}s") for what in ("listener", "route", "bridge", "cluster")}
+    named = {what: sections.pop(f"{what}s") for what in ("workload", "listener", "route", "bridge", "cluster")}
     return {
         **{name: section for name, section in sections.items() if section is not None},
         **{f"{what} {part.name}": part for what, parts in named.items() for part in parts},
@@ -90,6 +90,9 @@ def _secrets(config: Config) -> Iterator[_Held]:
             yield _Held(f"sources.{source.name}.tls.key", source.tls.certificate, source.tls.key)
     if isinstance(config.sidecar.key, Secret):
         yield _Held("sidecar.key", config.sidecar.certificate, config.sidecar.key)
+    for workload in config.workloads:
+        if isinstance(workload.key, Secret):
+            yield _Held(f"workloads.{workload.name}.key", workload.certificate, workload.key)
     for listener in config.listeners:
         servers = [("tls", listener.tls)]
         servers += [(f"chains[{place}].tls", chain.tls or ()) for place, chain in enumerate(listener.chains)]

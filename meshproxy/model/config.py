@@ -12,12 +12,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.access_log import AccessLog
-from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, ServerAddress, SourceAddress
+from meshproxy.model.address import Address, EndpointAddress, ListenAddress, Named, SourceAddress
 from meshproxy.model.authorize import Callers
 from meshproxy.model.balance import Balance, HashKey, Labels, Priority, Sticky
 from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
 from meshproxy.model.bridge import Bridge
 from meshproxy.model.broker import Broker
+from meshproxy.model.dns import PLAIN_DNS, Dns, HostName
+from meshproxy.model.fronts import Front
 from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, PLAIN_UPSTREAM_HTTP, Http, Peer, UpstreamHttp
 from meshproxy.model.limits import Bandwidth, Count, RateLimit
@@ -25,11 +27,13 @@ from meshproxy.model.metrics import PLAIN_METRICS, Metrics
 from meshproxy.model.mqtt import MqttPolicy
 from meshproxy.model.mqtt_upstream import PLAIN_UPSTREAM_MQTT, UpstreamMqtt
 from meshproxy.model.overload import Overload
+from meshproxy.model.probes import Probes
 from meshproxy.model.routes import RouteTable
 from meshproxy.model.sidecar import PLAIN_COMPAT, PLAIN_SIDECAR, Compat, Sidecar
 from meshproxy.model.source import Source
 from meshproxy.model.tls import AlpnName, ClientTls, Identity, ServerName, ServerTls
 from meshproxy.model.tracing import Tracing
+from meshproxy.model.workloads import Workload
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
     Bool,
@@ -49,7 +53,7 @@ from meshproxy.schema.kinds import (
 )
 from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Items, Keyed
 
-IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0, "mqtt": 0.0}
+IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0, "mqtt": 0.0, "dns": 30.0}
 """How long a connection or session may be silent where nothing is said."""
 HEAD_WITHIN = 10.0
 HANDSHAKE_WITHIN = 10.0
@@ -57,12 +61,15 @@ DETECT_WITHIN = 3.0
 
 _LATER_PROTOCOLS = {
     "redis": "the Redis proxy",
-    "dns": "the DNS proxy",
 }
 
 Protocol = Annotated[
-    Literal["http", "tcp", "tls", "udp", "mqtt", "auto"],
-    choice("http", "tcp", "tls", "udp", "mqtt", "auto", reserved=_LATER_PROTOCOLS),
+    Literal["http", "tcp", "tls", "udp", "mqtt", "auto", "dns"],
+    choice("http", "tcp", "tls", "udp", "mqtt", "auto", "dns", reserved=_LATER_PROTOCOLS),
+]
+Spoken = Annotated[
+    Literal["http1", "http2", "tls", "mqtt", "redis", "other"],
+    choice("http1", "http2", "tls", "mqtt", "redis", "other"),
 ]
 Codec = Annotated[Literal["own", "h11", "h2"], choice("own", "h11", "h2")]
 ProxyVersion = Annotated[Literal["v1", "v2"], choice("v1", "v2")]
@@ -136,21 +143,13 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
-class Dns:
-    """Who is asked for the addresses of names."""
-
-    servers: Annotated[
-        tuple[ServerAddress, ...], "name servers in their order, each with a port or at port 53; empty: the system's"
-    ] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Timeouts:
     """How long a connection may live, and what happens on it may take."""
 
     idle: Annotated[
         Duration | None,
-        "silence in both directions that ends it, 0: never; absent: 1h for tcp and tls, 60s for udp and http",
+        "silence in both directions that ends it, 0: never; absent: 1h for tcp and tls, 60s for udp and http, "
+        "30s for dns",
     ] = None
     lifetime: Annotated[
         Duration | None, "the longest life of a connection, 0 or absent: no limit; of http, the answer under way ends"
@@ -169,7 +168,8 @@ class Timeouts:
     ] = None
     detect: Annotated[
         PositiveDuration | None,
-        "for auto: how long the first bytes may take that tell what is spoken; then it is taken for tcp; absent: 3s",
+        "for auto, and where `speaks` is matched: how long the first bytes may take that tell what is spoken; then it "
+        "is taken for tcp; absent: 3s",
     ] = None
 
     def over(self, default: Timeouts) -> Timeouts:
@@ -182,8 +182,15 @@ class Timeouts:
 class ProxyProtocol:
     """A PROXY protocol header (v1 or v2) is required of these peers; any other peer is refused."""
 
-    trusted: Annotated[tuple[Peer, ...], AT_LEAST_ONE, "who may connect: networks, or `unix` for unix sockets"]
+    trusted: Annotated[
+        tuple[Peer, ...], AT_LEAST_ONE, "who may send one, and connect: networks, or `unix` for unix sockets"
+    ]
     timeout: Annotated[PositiveDuration, "how long the header may take to arrive"] = 5.0
+    optional: Annotated[
+        Bool,
+        "who sends none is let in as who he is, and so is who says nothing for as long as `timeout`; of others than "
+        "the trusted none is looked for",
+    ] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +221,15 @@ class Match:
     alpn: Annotated[tuple[AlpnName, ...], "a TLS hello offers any of these protocols; empty: any, or none"] = ()
     destinations: Annotated[
         tuple[Network, ...], "any of these networks, of what was connected to (see `transparent`); empty: any address"
+    ] = ()
+    speaks: Annotated[
+        tuple[Spoken, ...],
+        "its first bytes say that any of these is spoken; `other`: none of them, or the client says nothing within "
+        "`timeouts.detect` of the listener; empty: anything, and nothing is waited for",
+    ] = ()
+    names: Annotated[
+        tuple[HostName, ...],
+        "connections to any of these names, which are `virtual` under `dns.names`; empty: any address",
     ] = ()
 
 
@@ -310,12 +326,24 @@ class Listener:
         "connections are redirected to it: chains match where they were made to; else, and where the kernel knows of "
         "no redirection, the local address",
     ] = False
+    tproxy: Annotated[
+        Bool,
+        "with `transparent`: rules of TPROXY bring it connections, with the addresses that they have; takes "
+        "CAP_NET_ADMIN",
+    ] = False
 
     @property
     def outcomes(self) -> tuple[Chain, ...]:
         """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
         last = (Chain(),) if self.cluster or self.routes or self.mqtt else ()
         return tuple(chain.of(self) for chain in (*self.chains, *last))
+
+    @property
+    def transports(self) -> tuple[Literal["tcp", "udp"], ...]:
+        """What it needs sockets for, at each of its addresses."""
+        if self.protocol == "dns":
+            return ("udp", "tcp")
+        return ("udp",) if self.protocol == "udp" else ("tcp",)
 
     @property
     def speaks_http(self) -> bool:
@@ -393,7 +421,9 @@ class Cluster:
         Bool, "each connection goes on to where it was made to (see `transparent`), in the place of `endpoints`"
     ] = False
     source: Annotated[
-        SourceAddress | None, "the local address from which endpoints are connected to; absent: the system chooses"
+        SourceAddress | None,
+        "the local address from which endpoints are connected to; `client`, for tcp and tls: that of the client, which "
+        "takes CAP_NET_ADMIN, and rules that lead the answers back; absent: the system chooses",
     ] = None
 
     @property
@@ -422,10 +452,12 @@ class Config:
     ] = 1
     admin: Annotated[Admin, "the admin API"] = Admin()
     status: Annotated[Status | None, "the read-only listener for probes and scrapers; absent: none"] = None
+    probes: Annotated[Probes | None, "the listener for probes of the application; absent: none"] = None
+    fronts: Annotated[tuple[Front, ...], "ports at which the proxy answers as another sidecar does"] = ()
     state: Annotated[State, "what is kept over a restart"] = State()
     drain: Annotated[Drain, "how connections end that have no future"] = Drain()
     overload: Annotated[Overload | None, "when there is too much to do; absent: never"] = None
-    dns: Annotated[Dns, "how names of endpoints are resolved"] = Dns()
+    dns: Annotated[Dns, "who is asked for names, and which ones are answered here"] = PLAIN_DNS
     sources: Annotated[tuple[Source, ...], "control planes that are asked for more, each for a layer of its own"] = ()
     metrics: Annotated[Metrics, "what is counted, told and kept"] = PLAIN_METRICS
     access_log: Annotated[
@@ -434,6 +466,9 @@ class Config:
     tracing: Annotated[Tracing | None, "requests as spans of traces; absent: none"] = None
     broker: Annotated[Broker | None, "a broker of MQTT that runs beside the proxy; absent: none"] = None
     sidecar: Annotated[Sidecar, "where policy in the words of a mesh is put in force, and by whom"] = PLAIN_SIDECAR
+    workloads: Annotated[
+        tuple[Workload, ...], "who lives behind a proxy of several, each with its own policy; empty: `node` is the one"
+    ] = ()
     compat: Annotated[Compat, "the ways of other sidecars"] = PLAIN_COMPAT
     include: Annotated[tuple[Text, ...], "more files or directories, relative to this file; files only"] = ()
     listeners: Annotated[tuple[Listener, ...], "where traffic comes in"] = ()
@@ -452,5 +487,5 @@ class Config:
                 yield from redis.names
 
 
-PROCESS = ("workers", "admin", "status", "state", "sources", "broker")
+PROCESS = ("workers", "admin", "status", "fronts", "state", "sources", "broker")
 """The sections that belong to the process: a running one keeps them."""

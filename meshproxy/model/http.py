@@ -128,9 +128,10 @@ class UpstreamHttp:
     """How endpoints are spoken to in HTTP."""
 
     version: Annotated[
-        Literal["h1", "h2", "auto"],
-        choice("h1", "h2", "auto"),
-        "`h2` without TLS is spoken at once; `auto`: what the endpoint chooses by ALPN, which needs `tls`",
+        Literal["h1", "h2", "prior", "auto"],
+        choice("h1", "h2", "prior", "auto"),
+        "`h2` without TLS is spoken at once, with TLS the endpoint has to choose it by ALPN; `prior`: it is spoken "
+        "also where the endpoint chooses nothing; `auto`: what the endpoint chooses, which needs `tls`",
     ] = "h1"
     http2: Annotated[UpstreamHttp2, "for HTTP/2"] = UpstreamHttp2()
 

@@ -7,14 +7,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from meshproxy.model.address import Address
+from meshproxy.model.address import CLIENT, Address
 from meshproxy.schema.shapes import Path
 
 if TYPE_CHECKING:
-    from meshproxy.model.config import Cluster
+    from meshproxy.model.config import Cluster, Listener
+    from meshproxy.model.routes import RouteTable
 
 _OF_ENDPOINTS = {
     "endpoints": None, "balance": "round_robin", "hash": (), "sticky": None, "slow_start": 0.0, "health": None,
@@ -29,11 +30,38 @@ def problems(said: Cluster) -> Iterator[tuple[Path, str]]:
         yield from _original_problems(said)
     elif said.endpoints is None:
         yield ("endpoints",), "`endpoints` is missing, and there is no `original: true` in its place"
-    family = "ipv6" if said.source is not None and ":" in said.source else "ipv4"
-    for index, endpoint in enumerate(said.members if said.source is not None else ()):
+    own = said.source is not None and said.source != CLIENT
+    if said.source == CLIENT and said.health is not None:
+        yield ("health",), "`health` cannot be checked with `source: client`: a check comes from no client"
+    family = "ipv6" if own and ":" in (said.source or "") else "ipv4"
+    for index, endpoint in enumerate(said.members if own else ()):
         where = endpoint.address
         if isinstance(where, Address) and where.kind != family:
             yield ("endpoints", index), f"endpoint {where} cannot be connected to from `source` {said.source}"
+
+
+def listener_problems(said: Listener) -> Iterator[tuple[Path, str]]:
+    """Where one is redirected to."""
+    if said.tproxy and not said.transparent:
+        yield ("tproxy",), "`tproxy` needs `transparent: true`: chains match where connections were made to"
+    if said.transparent and said.protocol == "udp":
+        yield ("transparent",), "`transparent` needs a connection: `protocol` http, tcp or tls, not udp"
+    for address in said.listen if said.transparent else ():
+        if address.kind == "unix":
+            yield ("listen",), f"`listen` {address} is never redirected to: `transparent` needs IP addresses"
+
+
+def tables(said: Iterable[RouteTable], original: Collection[str]) -> dict[str, list[str]]:
+    """By the name of a table: which of these clusters its rules lead to."""
+    if not original:
+        return {}
+    found = {table.name: {name for rule in table.rules for _, name in rule.clusters} for table in said}
+    return {table: sorted(names.intersection(original)) for table, names in found.items()}
+
+
+def of_connections(said: Cluster) -> str:
+    """Why each connection to it belongs to one of a client, and is used for nobody else; empty: it does not."""
+    return "is `original`" if said.original else "has `source: client`" if said.source == CLIENT else ""
 
 
 def _original_problems(said: Cluster) -> Iterator[tuple[Path, str]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from meshproxy.model.address import Address, ListenAddress
+from meshproxy.model.address import Address, HostAddress, ListenAddress
 from meshproxy.model.matching import Found
 from meshproxy.model.routes import RouteFilter
 from meshproxy.model.tls import KeyPem, Pem
@@ -37,6 +37,11 @@ class Sidecar:
     permissive: Annotated[
         Bool, "whether plain connections from the mesh are let in too; they prove no identity"
     ] = False
+    source: Annotated[
+        HostAddress | None,
+        "with `workloads`: the local address from which they are asked; by it rules of redirection know what has been "
+        "let in already; absent: the system chooses",
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +122,14 @@ class Compat:
 
 
 def sidecar_problems(said: Sidecar) -> Found:
-    papers = {key: getattr(said, key) for key in ("certificate", "key", "ca")}
+    yield from papers_problems(said.certificate, said.key, said.ca)
+
+
+def papers_problems(certificate: object, key: object, ca: object) -> Found:
+    """Of who shows a certificate to others, and asks for theirs."""
+    papers = {"certificate": certificate, "key": key, "ca": ca}
     missing = [key for key, value in papers.items() if value is None]
-    for key in papers.keys() - missing if missing else ():
+    for key in (key for key in papers if missing and key not in missing):
         yield (key,), f"`{key}` needs {_listed(missing)}"
 
 

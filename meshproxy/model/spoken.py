@@ -17,7 +17,7 @@ from meshproxy.schema.shapes import Path
 if TYPE_CHECKING:
     from meshproxy.model.config import Cluster
 
-_OFFERED = {"h2": {"h2"}, "auto": {"h2", "http/1.1"}}
+_OFFERED = {"h2": {"h2"}, "prior": {"h2"}, "auto": {"h2", "http/1.1"}}
 _PLAIN = UpstreamHttp2()
 
 
@@ -26,7 +26,7 @@ def problems(said: Cluster) -> Iterator[tuple[Path, str]]:
     version, tls, streams = said.http.version, said.tls, said.http.http2
     if version == "h1":
         if streams != _PLAIN:
-            yield ("http", "http2"), "`http2` needs `version: h2` or auto"
+            yield ("http", "http2"), "`http2` needs `version: h2`, prior or auto"
         return
     if tls is None:
         if version == "auto":

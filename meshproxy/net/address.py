@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from meshproxy.model import Address
@@ -13,6 +14,9 @@ FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6, "unix": socket.AF_U
 NO_WAY = {errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}
 IP_BIND_ADDRESS_NO_PORT = 24
 """Python has no name for it before 3.12; it holds for IPv6 as well."""
+IP_TRANSPARENT = 19
+IPV6_TRANSPARENT = 75
+"""Nor for these."""
 KEEPALIVE_IDLE = 60
 """Seconds of silence before a probe.  How many probes, and how often, the system says: each option is a call."""
 
@@ -45,11 +49,27 @@ def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
 
 
-def leave_from(sock: socket.socket, source: str, towards: Address) -> None:
-    """The port is left to `connect`: then one does for many destinations.  The other family knows no such source."""
+def leave_from(sock: socket.socket, source: str, towards: Address, *, foreign: bool = False) -> None:
+    """The port is left to `connect`: then one does for many destinations.  The other family knows no such source.
+
+    A `foreign` source is an address of somebody else, whose answers have to be led here by rules.
+    """
     if towards.kind == ("ipv6" if ":" in source else "ipv4"):
+        if foreign:
+            let_pass_as_others(sock)
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         sock.bind((source, 0))
+
+
+def let_pass_as_others(sock: socket.socket) -> None:
+    """It may have addresses that this host does not have, and take what rules of TPROXY bring it.
+
+    Raises OSError: that takes CAP_NET_ADMIN.
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, IPV6_TRANSPARENT, 1)
+    elif sock.family == socket.AF_INET:
+        sock.setsockopt(socket.IPPROTO_IP, IP_TRANSPARENT, 1)
 
 
 class Credentials(NamedTuple):
@@ -62,6 +82,20 @@ def peer_of(sock: socket.socket) -> Credentials:
     """Who connected to a unix socket, as the kernel knows it."""
     size = struct.calcsize("iII")
     return Credentials(*struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
+
+
+def is_near(sock: socket.socket) -> bool:
+    """Whether it has come over a unix socket or the loopback, at both of its ends.
+
+    Who connects to another address of this host from 127.0.0.6 is a proxy, and brings somebody from elsewhere.  Nothing
+    is known of a peer that is gone already.
+    """
+    if sock.family == socket.AF_UNIX:
+        return True
+    try:
+        return all(ip_address(name[0]).is_loopback for name in (sock.getpeername(), sock.getsockname()))
+    except (OSError, ValueError):
+        return False
 
 
 def words(name: Any) -> str:

@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from meshproxy.model import Address
@@ -42,10 +43,30 @@ def bare(error: OSError) -> OSError:
     return error.with_traceback(None)
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a connection leaves this host."""
+
+    keepalive: bool
+    source: str | None = None
+    """The local address to connect from, where that is one of the same family."""
+    foreign: bool = False
+    """Whether that is the address of somebody else."""
+    made: Callable[[socket.socket], None] | None = None
+    """Hears of each that is made."""
+
+    def of(self, client: str) -> Way:
+        """With the address of a client, who is not to notice that somebody is between."""
+        return replace(self, source=client, foreign=True)
+
+
+ALIVE = Way(keepalive=True)
+
+
 class Dial:
     """One attempt.  A timeout is a `TimeoutError`; after `cancel` nothing is heard of it."""
 
-    __slots__ = ("_address", "_clock", "_done", "_keepalive", "_loop", "_sock", "_source", "_timeout", "_timer")
+    __slots__ = ("_address", "_clock", "_done", "_loop", "_sock", "_timeout", "_timer", "_way")
 
     def __init__(
         self,
@@ -54,18 +75,14 @@ class Dial:
         address: Address,
         timeout: float,
         done: Callable[[Outcome], None],
-        *,
-        keepalive: bool,
-        source: str | None = None,
+        way: Way = ALIVE,
     ) -> None:
-        """`source` is the local address to connect from, where that is one of the same family."""
         self._loop = loop
         self._clock = clock
         self._address = address
         self._timeout = timeout
         self._done = done
-        self._keepalive = keepalive
-        self._source = source
+        self._way = way
 
     def begin(self) -> Outcome | None:
         try:
@@ -78,7 +95,7 @@ class Dial:
             sock.close()
             return bare(error)
         if made:
-            return Conn(self._loop, sock)
+            return self._conn()
         self._timer = self._clock.after(self._timeout, self._expired)
         self._loop.add_writer(sock.fileno(), self._writable)
         return None
@@ -86,9 +103,9 @@ class Dial:
     def _connect(self, sock: socket.socket) -> bool:
         """Whether it is made already.  An address may be refused before it is tried: a zone that this host has not."""
         if self._address.kind != "unix":
-            tune_tcp(sock, keepalive=self._keepalive)
-        if self._source is not None:
-            leave_from(sock, self._source, self._address)
+            tune_tcp(sock, keepalive=self._way.keepalive)
+        if self._way.source is not None:
+            leave_from(sock, self._way.source, self._address, foreign=self._way.foreign)
         name = sockaddr(self._address)
         code = sock.connect_ex(name)
         if code in PENDING:
@@ -99,6 +116,12 @@ class Dial:
             return False
         # Among them EAGAIN: a unix socket whose queue is full, which never becomes writable by itself.
         raise OSError(code, os.strerror(code))
+
+    def _conn(self) -> Conn:
+        made = self._way.made
+        if made is not None:
+            made(self._sock)
+        return Conn(self._loop, self._sock)
 
     def cancel(self) -> None:
         self._timer.cancel()
@@ -113,7 +136,7 @@ class Dial:
         else:
             self._timer.cancel()
             self._loop.remove_writer(self._sock.fileno())
-            self._done(Conn(self._loop, self._sock))
+            self._done(self._conn())
 
     def _expired(self) -> None:
         self.cancel()

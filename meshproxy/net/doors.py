@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from meshproxy.model import Address
-from meshproxy.net.address import words
+from meshproxy.net.address import let_pass_as_others, words
 from meshproxy.net.bound import Bound, bind, share_port
 
 
@@ -81,6 +81,15 @@ class Doors:
     def open(self, place: Place) -> None:
         if place not in self._next:
             self._next[place] = self._held.get(place) or self._inherited.take(place) or self._bind(place)
+
+    def take_for_others(self, place: Place) -> None:
+        """What was sent to others and is brought here as it is.  Raises OSError."""
+        for sock in self._next[place].sockets:
+            try:
+                let_pass_as_others(sock)
+            except OSError as error:
+                why = f"{place.address}: `tproxy` takes CAP_NET_ADMIN: {error.strerror}"
+                raise OSError(error.errno, why) from None
 
     def commit(self) -> list[Place]:
         """Close what the next generation has not asked for, and say what that was."""

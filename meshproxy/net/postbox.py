@@ -56,7 +56,7 @@ Done = Callable[[Answer | OSError], None]
 
 
 def plainly(loop: asyncio.AbstractEventLoop, clock: Clock, within: float) -> Connect:
-    return lambda address, done: Dial(loop, clock, address, within, done, keepalive=True)
+    return lambda address, done: Dial(loop, clock, address, within, done)
 
 
 def securely(
@@ -73,7 +73,7 @@ def securely(
         def session(_: bytes) -> Session:
             return Session(context, name=name)
 
-        return TlsDial(loop, clock, deadlines, address, within, done, session, lambda _: None, keepalive=True)
+        return TlsDial(loop, clock, deadlines, address, within, done, session, lambda _: None)
 
     return connect
 

@@ -62,6 +62,10 @@ class DatagramDoor:
         return True
 
     @property
+    def closed(self) -> bool:
+        return not self._sockets
+
+    @property
     def local(self) -> tuple[str, int]:
         """Where it is bound; not to which of all addresses somebody has spoken."""
         host, port, *_ = self._sockets[0].getsockname()

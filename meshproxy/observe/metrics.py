@@ -37,6 +37,9 @@ MQTT_ENDED = (
     "disconnect", "closed", "reset", "keep_alive", "malformed", "in_flight", "slow", "refused", "no_broker", "broker",
     "untaken", "taken_over", "subscriptions", "drain",
 )  # fmt: skip
+DNS_RESULTS = (
+    "table", "cache", "upstream", "shared", "denied", "failed", "overflow", "refused", "malformed", "ignored",
+)  # fmt: skip
 MQTT_LOST = ("closed", "reset", "silent", "drain", "protocol", "leaves")
 MQTT_DENIED = ("publish", "subscribe", "subscriptions", "will")
 MQTT_DROPPED = ("away", "slow", "outside", "oversized", "refused")
@@ -327,6 +330,7 @@ class ListenerStats(Counters):
         "connections_total",
         "datagrams_received_total",
         "datagrams_sent_total",
+        "dns",
         "filters",
         "handshakes",
         "http2",
@@ -363,6 +367,14 @@ class ListenerStats(Counters):
         """By route and cluster."""
         self.mqtt: dict[str, MqttStats] = {}
         """By the name of the policy, which may be empty."""
+        self.dns: dict[str, int] = {}
+        """Questions, by what came of them; empty where nobody asks for names."""
+
+    def asked(self) -> dict[str, int]:
+        """Where questions are counted, of a listener of dns."""
+        if not self.dns:
+            self.dns = dict.fromkeys(DNS_RESULTS, 0)
+        return self.dns
 
     def identified(self, identity: str) -> None:
         """A connection has proved it.  Names come from outside: all beyond the first ones are one."""

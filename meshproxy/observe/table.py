@@ -137,6 +137,8 @@ METRICS = (
     Metric("meshproxy_grpc_requests_total", "counter", "call", "statuses",
            "Calls of gRPC, where the listener counts them; in each worker the first 100 methods, and `other`.",
            "status"),
+    Metric("meshproxy_dns_queries_total", "counter", "listener", "dns",
+           "Questions for names, by what came of them.", "result"),
     Metric("meshproxy_listener_malformed_total", "counter", "listener", "malformed",
            "Requests refused because they are malformed.", "reason"),
     Metric("meshproxy_listener_http2_faults_total", "counter", "listener", "http2",

@@ -20,16 +20,21 @@ from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
-from meshproxy.model.config import HANDSHAKE_WITHIN
+from meshproxy.model.address import CLIENT
+from meshproxy.model.config import DETECT_WITHIN, HANDSHAKE_WITHIN
+from meshproxy.model.dns import virtual_addresses
 from meshproxy.model.limits import RateLimit
 from meshproxy.model.mqtt import MqttPolicy
-from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
-from meshproxy.net.udp import DatagramDoor
 from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.bandwidth import SHARED_METERS, connecting, shares_meters
 from meshproxy.plan.bounds import pending_of, requests_of
 from meshproxy.plan.bridge import Span, spans
+from meshproxy.plan.dns import Virtual, destinations, dns_doors
+from meshproxy.plan.doors import Door as Door
+from meshproxy.plan.doors import Share as Share
+from meshproxy.plan.doors import acceptor
+from meshproxy.plan.doors import places as places
 from meshproxy.plan.filters import request_rates
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
@@ -40,6 +45,7 @@ from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.telling import Telling
 from meshproxy.plan.tls import needs_hello, securing
+from meshproxy.plan.udp import udp_doors
 from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.auto import AutoService, Looks
 from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
@@ -48,22 +54,8 @@ from meshproxy.relay.live import ListenerState
 from meshproxy.relay.onward import Onward
 from meshproxy.relay.rated import Rated
 from meshproxy.relay.tcp import TcpService
-from meshproxy.relay.udp import UdpService, UdpSessions
 from meshproxy.wire.beginning import is_http
 from meshproxy.wire.mqtt import looks_like_connect
-
-Share = Callable[[Place], Sockets]
-"""Gives the sockets that a worker serves at a place; called only for places that it does not serve yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """A bound socket and what serves behind it in one generation."""
-
-    live: Acceptor | DatagramDoor
-    open: Callable[[], None]
-    shed: Callable[[], None] | None = None
-    """Let nobody in, until it is opened again; None where everybody is let in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +76,6 @@ class Snapshot:
     """By the name of a cluster."""
     bridges: tuple[Span, ...]
     """Of this worker."""
-
-
-def places(said: model.Listener) -> tuple[Place, ...]:
-    """Where a listener needs sockets."""
-    kind = socket.SOCK_DGRAM if said.protocol == "udp" else socket.SOCK_STREAM
-    return tuple(Place(address, kind) for address in said.listen)
 
 
 def terms(config: model.Config) -> dict[str, Terms]:
@@ -153,8 +139,9 @@ def compile_config(
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
     introduction = introduction_of(config, rim)
+    made = rim.abroad.made if any(listener.transparent for listener in config.listeners) else None
     for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim, config.node, introduction)
+        clusters[part.name] = _group(part, claims, rim, config.node, introduction, made)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
@@ -171,10 +158,16 @@ def compile_config(
 
 
 def _group(
-    said: model.Cluster, claims: Claims, rim: Rim, node: model.Node, introduction: Introduction | None
+    said: model.Cluster,
+    claims: Claims,
+    rim: Rim,
+    node: model.Node,
+    introduction: Introduction | None,
+    made: Callable[[socket.socket], None] | None,
 ) -> Group:
     key = connections_of("cluster", said.name)
-    return Group(said, claims.claim(("limit", key), lambda: rim.limits.stock(key)), claims, rim, node, introduction)
+    limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
+    return Group(said, limit, claims, rim, node, introduction, made)
 
 
 def _listener(
@@ -195,7 +188,10 @@ def _listener(
         lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit, rim.watch),
     )
     if said.protocol == "udp":
-        return Listener(said, _udp_doors(said, state, clusters, claims, rim, share, observers))
+        rate = _rate(said, claims, rim)
+        return Listener(said, udp_doors(said, state, clusters, claims, rim, share, observers, rate))
+    if said.protocol == "dns":
+        return Listener(said, dns_doors(said, config, state, claims, rim, share, _rate(said, claims, rim)))
     doors = yield from _tcp_doors(said, config, state, clusters, tables, policies, claims, rim, share, observers)
     return Listener(said, doors)
 
@@ -217,16 +213,18 @@ def _tcp_doors(
     telling = Telling(said.name, state, claims, rim, observers)
     opening: list[Callable[[], None]] = []
     """What else is to be done when this is put in force."""
-    acceptors = [_acceptor(place, claims, rim, share) for place in places(said)]
+    acceptors = [acceptor(place, claims, rim, share) for place in places(said)]
     listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
     def by_routes(chain: model.Chain) -> Generator[None, None, Service]:
         assert chain.routes is not None
         table = tables[chain.routes]
-        return (yield from http_service(
+        inner = yield from http_service(
             said, chain, table, clusters, state, claims, rim, config.overload, trust_domain, observers,
             to_clients(introduction, chain),
-        ))  # fmt: skip
+        )  # fmt: skip
+        goes_on = any(clusters[name].config.original for rule in table.rules for _, name in rule.clusters)
+        return Onward(inner, state, listening) if goes_on else inner
 
     def by_cluster(chain: model.Chain) -> Service:
         assert chain.cluster is not None
@@ -269,17 +267,22 @@ def _tcp_doors(
     urgent = any(
         rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
     )
+    named = any(chain.match.names for chain in said.chains)
+    virtual = virtual_addresses(config.dns) if named else {}
     rules = []
     for place, chain in enumerate(said.outcomes):
-        rules.append(_rule(chain, (yield from service(place, chain))))
+        rules.append(_rule(chain, (yield from service(place, chain)), virtual))
     entry = Entry(
         connecting(said, tables, rim),
         rim.clock,
         state,
         _rate(said, claims, rim),
         _header(said.proxy_protocol),
-        expecting(rules, said.timeouts.handshake or HANDSHAKE_WITHIN),
+        expecting(
+            rules, said.timeouts.handshake or HANDSHAKE_WITHIN, said.timeouts.detect or DETECT_WITHIN
+        ),
         chooser(rules),
+        rim.abroad.back if said.transparent else None,
     )
 
     def door(live: Acceptor) -> Door:
@@ -299,11 +302,7 @@ def _tcp_doors(
     return tuple(map(door, acceptors))
 
 
-def _acceptor(place: Place, claims: Claims, rim: Rim, share: Share) -> Acceptor:
-    return claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
-
-
-def _rule(chain: model.Chain, service: Service) -> Rule:
+def _rule(chain: model.Chain, service: Service, virtual: Virtual) -> Rule:
     match = chain.match
     return Rule(
         frozenset(match.ports) or None,
@@ -311,8 +310,9 @@ def _rule(chain: model.Chain, service: Service) -> Rule:
         service,
         by_name((name, True) for name in match.sni) if match.sni else None,
         frozenset(name.encode("ascii") for name in match.alpn) or None,
-        within(match.destinations) if match.destinations else None,
-        greeted=needs_hello(chain),
+        destinations(match, virtual),
+        speaks=frozenset(match.speaks) or None,
+        greeted=needs_hello(chain) or bool(match.speaks),
         passes_tls=chain.protocol == "tls",
     )
 
@@ -335,7 +335,7 @@ def _header(said: model.ProxyProtocol | None) -> ProxyHeader | None:
     if said is None:
         return None
     networks = (peer for peer in said.trusted if peer != "unix")
-    return ProxyHeader(within(networks), "unix" in said.trusted, said.timeout)
+    return ProxyHeader(within(networks), "unix" in said.trusted, said.timeout, said.optional)
 
 
 def _tcp_service(
@@ -355,40 +355,5 @@ def _tcp_service(
         pipes=rim.pipes,
         announce=ANNOUNCE[group.config.proxy_protocol],
         edges=telling.edges(group.config.name),
+        as_client=group.config.source == CLIENT,
     )
-
-
-def _udp_doors(
-    said: model.Listener,
-    state: ListenerState,
-    clusters: Mapping[str, Group],
-    claims: Claims,
-    rim: Rim,
-    share: Share,
-    observers: Observers,
-) -> tuple[Door, ...]:
-    (only,) = said.outcomes
-    assert only.cluster is not None
-    telling = Telling(said.name, state, claims, rim, observers)
-    service = UdpService(
-        rim.loop,
-        rim.clock,
-        state,
-        claims.claim(("sessions", said.name), UdpSessions),
-        clusters[only.cluster].cluster,
-        telling.edges(only.cluster),
-        idle=only.timeouts.idle or inf,
-        lifetime=only.timeouts.lifetime or inf,
-        rate=_rate(said, claims, rim),
-    )
-
-    def door(place: Place) -> Door:
-        live = claims.claim(place, lambda: DatagramDoor(rim.loop, share(place)))
-
-        def open_it() -> None:
-            telling.use()
-            live.serve(partial(service.receive, live))
-
-        return Door(live, open_it)
-
-    return tuple(map(door, places(said)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,10 +20,11 @@ from meshproxy.cluster.balance import Seat
 from meshproxy.cluster.cluster import DialTo
 from meshproxy.core.table import Claims
 from meshproxy.model import Address
+from meshproxy.model.address import CLIENT
 from meshproxy.model.tls import ClientTls, full_identity
 from meshproxy.net.clock import Clock
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.net.dial import Dial, Dialling, Outcome
+from meshproxy.net.dial import Dial, Dialling, Outcome, Way
 from meshproxy.net.tls import Broken, Session, TlsConn, TlsDial
 from meshproxy.net.tls.proof import proof
 from meshproxy.observe.log import Log
@@ -48,6 +50,20 @@ class Reach:
     log: Log
     papers: Papers
     trust_domain: str
+    made: Callable[[socket.socket], None] | None = None
+    """Hears of each connection that is made; None: nobody wants to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may be spoken, by ALPN."""
+
+    protocols: tuple[str, ...] = ()
+    only: str | None = None
+    """What has to be chosen."""
+
+
+NOTHING = Offer()
 
 
 def demands_of(said: model.Cluster, trust_domain: str, papers: Papers) -> str:
@@ -67,23 +83,28 @@ def dialling(
     claims: Claims,
     seats: Seats,
     count: Told,
-    offered: tuple[str, ...] = (),
+    offered: Offer = NOTHING,
 ) -> DialTo:
     """`seats` are who is in it now; `count` hears of each handshake that goes well.
 
-    `offered` by ALPN, where TLS is spoken and the cluster does not say it itself; what is offered alone must be chosen.
+    `offered` by ALPN, where TLS is spoken and the cluster does not say it itself.
     """
-    loop, clock, keepalive, source = reach.loop, reach.clock, said.keepalive, said.source
+    loop, clock = reach.loop, reach.clock
+    way = Way(said.keepalive, None if said.source == CLIENT else said.source, made=reach.made)
     if said.tls is None:
-        return lambda address, done: Dial(loop, clock, address, timeout, done, keepalive=keepalive, source=source)
-    if offered and not said.tls.alpn:
-        said = replace(said, tls=replace(said.tls, alpn=offered))
+
+        def dial_plain(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+            return Dial(loop, clock, address, timeout, done, way if client is None else way.of(client))
+
+        return dial_plain
+    if offered.protocols and not said.tls.alpn:
+        said = replace(said, tls=replace(said.tls, alpn=offered.protocols))
     assert said.tls is not None
-    only = offered[0] if len(offered) == 1 else None
+    only = offered.only
     assured = _Assured(said, said.tls, reach, claims)
     tell = of_endpoint(reach.log, said.name)
 
-    def dial(address: Address, done: Callable[[Outcome], None]) -> Dialling:
+    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
         name, names = assured.expected(address, seats().get(address))
 
         def check(conn: TlsConn) -> None:
@@ -98,9 +119,8 @@ def dialling(
             done(outcome)
 
         session = partial(assured.session, address, name, bool(names))
-        return TlsDial(
-            loop, clock, reach.deadlines, address, timeout, told, session, check, keepalive=keepalive, source=source
-        )
+        leaving = way if client is None else way.of(client)
+        return TlsDial(loop, clock, reach.deadlines, address, timeout, told, session, check, leaving)
 
     return dial
 

@@ -6,6 +6,7 @@ state, who is gone is retired, and from the next call on the cluster picks among
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -86,8 +87,10 @@ class Group:
         rim: Rim,
         node: model.Node,
         introduction: Introduction | None,
+        made: Callable[[socket.socket], None] | None,
     ) -> None:
-        """`node` is who the proxy is, and where; `introduction` is for those who have proved who they are."""
+        """`node` is who the proxy is, and where; `introduction` is for those who have proved who they are; `made`
+        hears of each connection."""
         self.config = said
         self._demands = demands_of(said, node.trust_domain, rim.papers)
         self._state = claims.claim(
@@ -101,7 +104,10 @@ class Group:
         self._outliers = self._watching(claims, rim)
         self._breaker = breaker = breaker_of(said, self._state, claims, rim)
         bounds = said.breaker
-        reach = Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain)
+        reach = Reach(
+            rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain,
+            made,
+        )  # fmt: skip
         dial = partial(dialling, said, said.connect_timeout, reach, claims, lambda: self._members.seats, self._shaken)
         self.cluster = Cluster(
             said.name,
@@ -197,7 +203,7 @@ class Group:
     def _onward(self, claims: Claims, rim: Rim) -> Callable[[], Pick]:
         state = self._state
         passage = claims.claim(
-            ("original", self.config.name),
+            ("original", *self._spoken()),
             lambda: Original(state.endpoint(ORIGINAL), rim.clock, partial(state.forget, ORIGINAL), state.name),
         )
         return lambda: passage.pick
@@ -215,12 +221,14 @@ class Group:
         return live.claim(self._key(address, seat), make)
 
     def _key(self, address: Address, seat: Seat) -> tuple[object, ...]:
-        """With what it has to prove, from where it is reached, and what is spoken: connections on which it has proved
-        less, or something else, or that come from elsewhere, are not its own."""
-        key: tuple[object, ...] = ("endpoint", self.config.name, address, self.config.source)
-        if self.config.http.version != "h1":
-            key = (*key, self.config.http.version)
-        return (*key, self._demands, seat.host, seat.identity) if self._demands else key
+        """With how it is spoken to: other connections are not its own."""
+        key = ("endpoint", address, *self._spoken())
+        return (*key, seat.host, seat.identity) if self._demands else key
+
+    def _spoken(self) -> tuple[object, ...]:
+        """From where it is reached, what is spoken, and what is to be proved: a connection on which less was proved, or
+        something else, or that comes from elsewhere, is another one."""
+        return (self.config.name, self.config.source, self.config.http.version, self._demands)
 
 
 def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:

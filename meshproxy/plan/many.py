@@ -11,18 +11,19 @@ from math import inf
 from meshproxy import model
 from meshproxy.cluster.cluster import DialTo, Many
 from meshproxy.plan.codec import carried_limits
+from meshproxy.plan.dialling import Offer
 from meshproxy.plan.tls import ALPN
 from meshproxy.wire.h2 import Responses
 
 
 def many(said: model.Cluster, dial: Callable[..., DialTo]) -> Many | None:
-    """`dial(offered=...)` is how endpoints are reached that are offered these protocols."""
+    """`dial(offered=...)` is how endpoints are reached that are offered this."""
     version = said.http.version
     if version == "h1":
         return None
     return Many(
         dial=dial(offered=OFFERED[version]),
-        always=version == "h2",
+        always=version != "auto",
         scheme=b"https" if said.tls is not None else b"http",
         limits=carried_limits(said.http.http2),
         ping=said.http.http2.ping or inf,
@@ -30,5 +31,11 @@ def many(said: model.Cluster, dial: Callable[..., DialTo]) -> Many | None:
     )
 
 
-OFFERED = {"h1": (), "h2": (ALPN["h2"],), "auto": tuple(ALPN.values())}
+_H2 = ALPN["h2"]
+OFFERED = {
+    "h1": Offer(),
+    "h2": Offer((_H2,), only=_H2),
+    "prior": Offer((_H2,)),
+    "auto": Offer(tuple(ALPN.values())),
+}
 """By ALPN."""

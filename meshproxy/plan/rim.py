@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from meshproxy.core.buckets import Shelves
 from meshproxy.core.limit import Limits
 from meshproxy.core.overload import Overload
+from meshproxy.net.abroad import Abroad
 from meshproxy.net.clock import Clock
 from meshproxy.net.doors import Place
 from meshproxy.net.listener import Elsewhere
@@ -53,3 +54,5 @@ class Rim:
     """By its path, what each file holds that the configuration names; there only while one is compiled."""
     peers: Peers
     """What other proxies have said of themselves."""
+    abroad: Abroad
+    """Connections to endpoints, where some may be led back."""

@@ -71,7 +71,7 @@ def securing(
     spoken = said.http.versions if chain.routes else ()
     alpn = tuple(word for version, word in ALPN.items() if version in spoken)
     certified = [
-        _certified(each, f"{at}[{number}]" if several else at, alpn, claims, rim)
+        _certified(each, said.name, f"{at}[{number}]" if several else at, alpn, claims, rim)
         for number, each in enumerate(chain.tls)
     ]
     find = by_name((name, each) for names, each in certified for name in names)
@@ -97,7 +97,7 @@ def securing(
 
 
 def _certified(
-    said: ServerTls, where: str, alpn: tuple[str, ...], claims: Claims, rim: Rim
+    said: ServerTls, listener: str, where: str, alpn: tuple[str, ...], claims: Claims, rim: Rim
 ) -> tuple[tuple[str, ...], Certified]:
     """And the server names that it is for."""
     papers = rim.papers
@@ -114,7 +114,7 @@ def _certified(
     with _told_at(where, {"ca": "client_ca"}):
         at_once = required and not refusal
         admission = claims.claim(
-            ("admission", where, said.drain, digest(terms, at_once)),
+            ("admission", listener, said.drain, digest(terms, at_once)),
             lambda: Admission(server_context(terms, required=at_once), rim.clock, drains=said.drain),
         )
     names, identity = _own(_text(said.certificate, papers))

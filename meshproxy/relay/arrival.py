@@ -19,6 +19,7 @@ from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
 from meshproxy.relay.turned import DRAINED, GONE, LATE, REFUSED, without_tls
 from meshproxy.wire import client_hello, proxy_protocol
+from meshproxy.wire.beginning import TLS, spoken
 
 if TYPE_CHECKING:
     from meshproxy.relay.entry import Entry, ProxyHeader
@@ -71,9 +72,12 @@ class Arrival(ABC):
             self._refuse(self._fault(error))
             return
         if origin is not None:
-            self._conn.stop()
-            self._leave()
-            self._go_on(origin)
+            self._go_as(origin)
+
+    def _go_as(self, origin: Origin) -> None:
+        self._conn.stop()
+        self._leave()
+        self._go_on(origin)
 
     @abstractmethod
     def _understand(self, data: bytes) -> Origin | None:
@@ -123,20 +127,26 @@ class Arrival(ABC):
 
 
 class Introduced(Arrival):
-    __slots__ = ("_entry",)
+    __slots__ = ("_entry", "_optional")
 
     reason = "proxy_protocol"
 
     def __init__(self, entry: Entry, header: ProxyHeader, conn: Conn, origin: Origin) -> None:
         super().__init__(entry, header.timeout, conn, origin)
         self._entry = entry
+        self._optional = header.optional
         if header.trusts(origin):
             self.begin()
         else:
             self._refuse(REFUSED[self.reason])
 
     def _understand(self, data: bytes) -> Origin | None:
-        header = proxy_protocol.parse(data)
+        try:
+            header = proxy_protocol.parse(data)
+        except proxy_protocol.Absent:
+            if self._optional:
+                return self._unannounced()
+            raise
         if header is None:
             return None
         early = data[header.length :]
@@ -145,19 +155,29 @@ class Introduced(Arrival):
             return Origin(self._origin.source, self._origin.port, self._origin.destination, early)
         return Origin(source, destination[1], destination, early)
 
+    def _unannounced(self) -> Origin:
+        self._origin.early = self._buffer
+        return self._origin
+
+    def _expired(self) -> None:
+        if self._optional and not self._buffer:
+            self._go_as(self._origin)
+        else:
+            super()._expired()
+
     def _go_on(self, origin: Origin) -> None:
         self._entry.introduced(self._conn, origin)
 
 
 class Greeted(Arrival):
-    __slots__ = ("_entry", "_only_tls")
+    __slots__ = ("_entry", "_hello")
 
     reason = "tls"
 
     def __init__(self, entry: Entry, hello: Hello, conn: Conn, origin: Origin) -> None:
         super().__init__(entry, hello.within, conn, origin)
         self._entry = entry
-        self._only_tls = hello.only_tls
+        self._hello = hello
         self.begin()
 
     def _understand(self, data: bytes) -> Origin | None:
@@ -165,17 +185,38 @@ class Greeted(Arrival):
         try:
             origin.hello = client_hello.parse(data)
         except client_hello.NotTls:
-            if self._only_tls:
+            if self._hello.only_tls:
                 self._count("plain")
                 raise
             origin.plain = True
+            if self._hello.spoken and not self._told(data):
+                return None
         except client_hello.Malformed as fault:
             self._count(fault.reason)
             raise
-        if origin.hello is None and not origin.plain:
+        if origin.hello is not None:
+            origin.begins = TLS
+        elif not origin.plain:
             return None
         origin.early = data
         return origin
+
+    def _told(self, data: bytes) -> bool:
+        """Whether it is plain by now what is spoken."""
+        begins = spoken(data)
+        if begins is not None:
+            self._origin.begins = begins
+        return begins is not None
+
+    def _expired(self) -> None:
+        origin = self._origin
+        if not self._hello.spoken or (self._buffer and not origin.plain):
+            super()._expired()
+            return
+        # It says nothing, or not enough; in many protocols the server is the first to speak.
+        origin.plain = True
+        origin.early = self._buffer
+        self._go_as(origin)
 
     def _fault(self, error: ValueError) -> Failure:
         return without_tls(error.reason if isinstance(error, client_hello.Malformed) else "plain")

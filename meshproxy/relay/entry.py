@@ -29,6 +29,8 @@ class Service(Protocol):
 
 
 Choose = Callable[[Origin], Service | None]
+IsOurs = Callable[[Destination, Destination], bool]
+"""Whether the proxy itself has made the connection between two addresses."""
 Connect = Callable[[socket.socket], Conn]
 """Makes the client's end of a connection."""
 
@@ -49,6 +51,8 @@ class Rule:
     """Whether it has to be known how a connection begins."""
     passes_tls: bool = False
     """Whether it serves TLS that passes through, and nothing else."""
+    speaks: frozenset[str] | None = None
+    """What is spoken."""
 
     @property
     def anywhere(self) -> bool:
@@ -58,7 +62,7 @@ class Rule:
     @property
     def anyhow(self) -> bool:
         """Whether any beginning matches."""
-        return self.names is None and self.protocols is None
+        return self.names is None and self.protocols is None and self.speaks is None
 
     def addressed(self, origin: Origin) -> bool:
         """Whether its addresses match."""
@@ -70,6 +74,8 @@ class Rule:
 
     def matches(self, origin: Origin) -> bool:
         if not self.addressed(origin):
+            return False
+        if self.speaks is not None and origin.begins not in self.speaks:
             return False
         hello = origin.hello
         if self.names is not None and (hello is None or not self.names(hello.name)):
@@ -92,6 +98,8 @@ class ProxyHeader:
     trusted: Within
     trust_unix: bool
     timeout: float
+    optional: bool = False
+    """Nobody is refused who sends none."""
 
     def trusts(self, origin: Origin) -> bool:
         return self.trust_unix if origin.source is None else self.trusted(origin.address)
@@ -109,10 +117,17 @@ class Entry:
     expect: Expect | None
     """None: nothing is decided by how a connection begins."""
     choose: Choose
+    is_ours: IsOurs | None = None
+    """None: nothing is redirected to it."""
 
     def accept_redirected(self, sock: socket.socket, peer: Any) -> None:
         destination = original(sock)
-        self.accept(destination[1], sock, peer, destination)
+        is_ours = self.is_ours
+        if is_ours is not None and is_ours((peer[0], peer[1]), destination):
+            connect = self.connect
+            self._turn_away(connect(sock), Origin(_source(peer), destination[1], destination), "loop")
+        else:
+            self.accept(destination[1], sock, peer, destination)
 
     def accept(self, port: int | None, sock: socket.socket, peer: Any, destination: Destination | None = None) -> None:
         """`port` is the listening socket's, or that of the destination; a unix socket has none."""
@@ -152,10 +167,11 @@ class Entry:
 
     def _let_in(self, conn: Conn, origin: Origin) -> None:
         self.state.came()
-        if self.header is None:
+        header = self.header
+        if header is None or (header.optional and not header.trusts(origin)):
             self.introduced(conn, origin)
         else:
-            Introduced(self, self.header, conn, origin)
+            Introduced(self, header, conn, origin)
 
     def introduced(self, conn: Conn, origin: Origin) -> None:
         origin.conn = conn

@@ -34,8 +34,9 @@ class Onward:
     listening: tuple[Address, ...]
     """Where its own listener is."""
 
-    def behind(self, origin: Origin) -> None:
-        """What was begun goes on as it was: nothing in it is ever begun anew."""
+    def behind(self, origin: Origin) -> Service | None:
+        """Who was let in was not made to the listener itself."""
+        return self.service.behind(origin)
 
     def start(self, conn: Conn, origin: Origin) -> None:
         # Who has told of no destination means the local address, and that is here.

@@ -8,6 +8,7 @@ from meshproxy.core.client import Address, read
 from meshproxy.core.peer import Peer
 from meshproxy.net.address import words
 from meshproxy.net.conn import Conn
+from meshproxy.wire.beginning import OTHER
 from meshproxy.wire.client_hello import ClientHello
 from meshproxy.wire.proxy_protocol import Endpoint
 
@@ -16,8 +17,8 @@ class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
     __slots__ = (
-        "_address", "_goal", "_kept", "_local", "conn", "destination", "early", "hello", "peer", "plain", "port",
-        "source", "spoken", "told", "who",
+        "_address", "_goal", "_kept", "_local", "begins", "conn", "destination", "early", "hello", "peer", "plain",
+        "port", "source", "spoken", "told", "who",
     )  # fmt: skip
 
     def __init__(
@@ -34,6 +35,8 @@ class Origin:
         """How it begins TLS, where somebody has looked."""
         self.plain = False
         """Whether it is known that it does not."""
+        self.begins = OTHER
+        """What is spoken on it, as far as somebody wanted to know that of its first bytes."""
         self.peer: Peer | None = None
         """Who it is at the other end of TLS, once that is established; None: it is a plain connection."""
         self.spoken = ""

@@ -28,10 +28,10 @@ def _schema(shape: Shape, definitions: dict[str, object]) -> dict[str, object]:
             if how.least:
                 many["minItems"] = how.least
             return {"anyOf": [of_item, many]} if how.one else many
-        case Pairs(item):
+        case Pairs(item, key):
             return {
                 "type": "object",
-                "propertyNames": dict(NAME.json),
+                "propertyNames": dict(key.kind.json),
                 "additionalProperties": _schema(item, definitions),
             }
         case Table(item, by):

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from meshproxy.model import Address, Config, Dns
+from meshproxy.model import Address, Config
 from meshproxy.net.address import routed
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from meshproxy.discovery.dns import ResolveError, Watch
     from meshproxy.discovery.dns.watch import Resolves
 
+Servers = tuple[Address, ...]
 FIRST_WITHIN = 2.0
 """Seconds that a configuration waits for the first answers of its new names, of all of them together."""
 ANY_PORT = 9
@@ -43,8 +44,8 @@ class Addresses:
         self._clock = clock
         self._process = process
         self._log = log
-        self._asked: tuple[Dns, Resolves] | None = None
-        self._next: tuple[Dns, Resolves] | None = None
+        self._asked: tuple[Servers, Resolves] | None = None
+        self._next: tuple[Servers, Resolves] | None = None
         self._names: frozenset[str] = frozenset()
         self._watches: dict[str, Watch] = {}
         self._fresh: dict[str, Watch] = {}
@@ -59,9 +60,10 @@ class Addresses:
     async def prepare(self, config: Config) -> None:
         self._names = frozenset(config.names)
         self._next = self._asked
-        if self._names and (self._asked is None or self._asked[0] != config.dns):
+        servers = config.dns.servers
+        if self._names and (self._asked is None or self._asked[0] != servers):
             # Of the system's files one may be long.
-            self._next = config.dns, await asyncio.to_thread(self.resolver, config.dns)
+            self._next = servers, await asyncio.to_thread(self.resolver, servers)
         self._fresh = self._watch(self._names - self._watches.keys())
         self._awaited = set(self._fresh)
         if self._awaited:
@@ -101,7 +103,7 @@ class Addresses:
         for watch in self._watches.values():
             watch.stop()
 
-    def resolver(self, said: Dns) -> Resolves:
+    def resolver(self, servers: Servers) -> Resolves:
         from meshproxy.discovery.dns import Resolver, Settings, system
 
         try:
@@ -109,7 +111,7 @@ class Addresses:
         except (OSError, ValueError) as error:
             self._log.error("system-names-not-read", error=error)
             settings = Settings()
-        return Resolver(self._loop, self._clock, replace(settings, servers=said.servers or settings.servers))
+        return Resolver(self._loop, self._clock, replace(settings, servers=servers or settings.servers))
 
     def _watch(self, names: Iterable[str]) -> dict[str, Watch]:
         if self._next is None:

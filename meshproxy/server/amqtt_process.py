@@ -35,7 +35,7 @@ async def serve(host: str, port: str) -> None:
 
 
 def main() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     logging.basicConfig(level=logging.ERROR, format="amqtt: %(message)s")
     asyncio.run(serve(*sys.argv[1:]))

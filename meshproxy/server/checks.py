@@ -269,8 +269,9 @@ class Watch:
         self._timer = None
         said, version = self._said, self._version
         chosen = self._h2() if version == "auto" else None
-        first = self._h2() if version == "h2" else self._first()
-        opening = self._announced if version == "h2" else self._opening
+        at_once = version in ("h2", "prior")
+        first = self._h2() if at_once else self._first()
+        opening = self._announced if at_once else self._opening
         self._probe = Probe(self._clock, self._dial, opening, first, said.timeout, self._done, chosen)
         self._probe.begin()
 
@@ -303,12 +304,12 @@ class Watch:
         self._heard(self, result, changed)
 
 
-def _version(cluster: Cluster) -> Literal["h1", "h2", "auto"]:
+def _version(cluster: Cluster) -> Literal["h1", "h2", "prior", "auto"]:
     """Of HTTP, in which a check speaks; what sends bytes of an operator's own says nothing of HTTP/2 either."""
     said = cluster.health
     assert said is not None
     if said.grpc is not None:
-        return "h2"
+        return "prior" if cluster.http.version == "prior" else "h2"
     return cluster.http.version if said.path is not None else "h1"
 
 

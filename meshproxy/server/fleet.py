@@ -93,6 +93,8 @@ def open_doors(config: Config, doors: Doors) -> None:
         for place in places(listener):
             try:
                 doors.open(place)
+                if listener.tproxy:
+                    doors.take_for_others(place)
             except OSError as error:
                 problems.append(Problem(f"listeners[{listener.name}].listen", str(error.strerror)))
     if problems:

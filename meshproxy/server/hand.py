@@ -170,9 +170,11 @@ class Hand:
             raise
 
     def _share(self, place: Place) -> Sockets:
-        if place not in self._sockets:
+        sockets = tuple(self._sockets.pop(place, ()))
+        # One for datagrams that somebody else has bound is served by one worker.
+        if not sockets and place.kind == socket.SOCK_STREAM:
             raise Invalid([Problem("", f"no socket has come for {place.address}")])
-        return tuple(self._sockets.pop(place))
+        return sockets
 
     async def _commit(self, message: Message) -> None:
         self._close_unused()

@@ -109,7 +109,7 @@ class _Forker:
 
     def run(self) -> None:
         # Whoever steers says when something ends.  A signal to the whole group, such as Ctrl-C, is the supervisor's.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         woken, wake = pair()
         signal.signal(signal.SIGCHLD, lambda *_: None)

@@ -3,8 +3,9 @@
     starting -> LIVE -> draining -> over
              `-> waiting: for the first policy of a source of which nothing is known yet
 
-SIGTERM and `POST /drain` drain: readiness fails at once, the listeners close after `drain.delay`, and connections may
-take `drain.timeout` to end.  SIGINT, a second SIGTERM and `POST /quitquitquit` end it now.  SIGHUP reads the files
+SIGTERM, SIGQUIT and `POST /drain` drain: readiness fails at once, the listeners close after `drain.delay`, and
+connections may take `drain.timeout` to end.  `POST /drain?until_idle=25s` lets them stay open until nobody has been
+connected for a moment.  SIGINT, a second one of those and `POST /quitquitquit` end it now.  SIGHUP reads the files
 again, SIGUSR1 opens those of access logs anew.
 """
 
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 from meshproxy import __version__
 from meshproxy.admin.access import Access
 from meshproxy.admin.api import admin_site, status_site
+from meshproxy.admin.fronts import front_site
 from meshproxy.admin.http import Server, Site
 from meshproxy.admin.reload import DEFAULT_LAYER, Reloader
 from meshproxy.errors import CannotBind, Invalid, Problem
@@ -37,6 +39,8 @@ from meshproxy.net.doors import Inherited, Place, Sockets
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server.fleet import Fleet
+from meshproxy.server.pod import Pod
+from meshproxy.server.probes import Probes, Steered
 from meshproxy.server.systemd import Notifier
 from meshproxy.server.tasks import Tasks
 from meshproxy.server.view import View
@@ -49,6 +53,11 @@ if TYPE_CHECKING:
     from meshproxy.server.sources import Sources
 
 WATCH_EVERY = 1.0
+IDLE_FOR = 1.0
+"""Seconds without anybody: an application may be between two calls."""
+IDLE_LOOK_EVERY = 0.05
+FIRST_LOOK_EVERY = 0.05
+"""Until somebody else of the pod has been seen: a Job may be done within a second."""
 
 
 class Broken(Exception):
@@ -70,6 +79,8 @@ class Setting:
     """Where a successor asks for the sockets."""
     take_over: bool = False
     """Whether to ask a predecessor."""
+    pod: Pod | None = None
+    """With which it is to end."""
 
 
 class Process:
@@ -82,7 +93,9 @@ class Process:
         self._log = setting.log
         self._stats = ProcessStats(__version__)
         self.fleet = fleet(self._stats)
-        self._reloader = Reloader(self.fleet, setting.store, self._stats, self._log, self._clock)
+        self._probes = Probes(self._loop, self._clock, self._log, setting.inherited)
+        steered = Steered(self.fleet, self._probes)
+        self._reloader = Reloader(steered, setting.store, self._stats, self._log, self._clock)
         self._state = "starting"
         self.started = self._stats.started_seconds = self._clock.wall()
         self.admin_address = ""
@@ -90,6 +103,9 @@ class Process:
         """Files that the configuration in `-c` names, which was refused: one of them may be on its way."""
         self._offer: Offer | None = None
         self._relieved = False
+        self._alone = False
+        """Nobody is left who could come."""
+        self._until_idle = 0.0
         self._draining = asyncio.Event()
         self._over = asyncio.Event()
         self._tasks = Tasks()
@@ -116,7 +132,8 @@ class Process:
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_INTERVAL)
         # A signal that comes this early is not lost either: it is looked at as soon as there is something to drain.
-        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
+        for number in (signal.SIGTERM, signal.SIGQUIT):
+            self._loop.add_signal_handler(number, self.drain)
         self._loop.add_signal_handler(signal.SIGINT, self.quit)
         self._loop.add_signal_handler(signal.SIGHUP, lambda: self._tasks.begin(self._reload_asked()))
         self._loop.add_signal_handler(signal.SIGUSR1, self.fleet.reopen)
@@ -146,6 +163,8 @@ class Process:
         self._tasks.begin(self._watch())
         if self._sources is not None:
             self._sources.begin(self._tasks)
+        if setting.pod is not None:
+            self._tasks.begin(self._end_with(setting.pod))
         if setting.notifier.watchdog_interval is not None:
             self._tasks.begin(self._say_alive(setting.notifier.watchdog_interval))
         # What has been made so far stays; the collector need not look at it again.
@@ -170,6 +189,7 @@ class Process:
         self.fleet.close()
         if self._broker is not None:
             self._broker.close()
+        await self._probes.close()
         for server, bound in self._servers:
             await server.close()
             bound.release()
@@ -191,7 +211,7 @@ class Process:
             (Place(bound.address, socket.SOCK_STREAM), tuple(sock.dup() for sock in bound.sockets))
             for _, bound in self._servers
         ]
-        return [*self.fleet.doors.copies(), *admin]
+        return [*self.fleet.doors.copies(), *self._probes.doors.copies(), *admin]
 
     def _hold(self, held: bool) -> None:
         self._reloader.closed = held
@@ -219,7 +239,7 @@ class Process:
         return [str(bound.address) for bound in self._all_bound() if bound.has_file]
 
     def _all_bound(self) -> list[Bound]:
-        return [*self.fleet.doors.bound, *(bound for _, bound in self._servers)]
+        return [*self.fleet.doors.bound, *self._probes.doors.bound, *(bound for _, bound in self._servers)]
 
     # The end
 
@@ -230,10 +250,11 @@ class Process:
                 await self._draining.wait()
                 await self._drain()
 
-    def drain(self) -> None:
-        """Asked for twice, it is meant to be quick."""
+    def drain(self, until_idle: float = 0.0) -> None:
+        """Asked for twice, it is meant to be quick.  Before listeners close it may take so long until nobody comes."""
         if self._draining.is_set():
             self._over.set()
+        self._until_idle = until_idle
         self._state = "draining"
         self._draining.set()
 
@@ -244,16 +265,16 @@ class Process:
     async def _drain(self) -> None:
         self._reloader.closed = True
         said = self._reloader.config.drain
-        delay = said.delay
+        delay = 0.0 if self._relieved or self._alone else said.delay
         if self._relieved:
             # Whoever asks now is to be answered by the successor.
-            delay = 0
+            self._probes.stop_listening()
             for server, _ in self._servers:
                 server.stop_listening()
         else:
             self._setting.notifier.stopping()
         self._log.info("draining", connections=self.fleet.connections, delay=delay, timeout=said.timeout)
-        if await self._over_within(delay):
+        if await self._over_within(delay) or await self._over_before_idle(self._until_idle - delay):
             return
         left = self._loop.create_task(self.fleet.drain(said.timeout))
         over = self._loop.create_task(self._over.wait())
@@ -270,6 +291,17 @@ class Process:
             return False
         return True
 
+    async def _over_before_idle(self, within: float) -> bool:
+        """Wait until nobody has been connected for a moment, or so long; or until it is meant to be quick."""
+        now = self._clock.now
+        end, since = now() + within, now()
+        while now() < end and now() - since < IDLE_FOR:
+            if await self._over_within(IDLE_LOOK_EVERY):
+                return True
+            if self.fleet.connections:
+                since = now()
+        return False
+
     # The admin side
 
     def _serve_admin(self) -> None:
@@ -279,6 +311,9 @@ class Process:
         self.admin_address = self._serve("admin", admin.listen, admin_site(view, access))
         if status is not None:
             self._serve("status", status.listen, status_site(view))
+        for place, front in enumerate(self._reloader.config.fronts):
+            for address in front.listen:
+                self._serve(f"fronts[{place}]", address, front_site(view, front))
 
     def _serve(self, section: str, address: Address, site: Site) -> str:
         try:
@@ -317,6 +352,14 @@ class Process:
         while True:
             self._setting.notifier.watchdog()
             await asyncio.sleep(every)
+
+    async def _end_with(self, pod: Pod) -> None:
+        while not await asyncio.to_thread(pod.over):  # noqa: ASYNC110 - nobody tells of processes of others
+            await asyncio.sleep(WATCH_EVERY if pod.begun else FIRST_LOOK_EVERY)
+        if not self._draining.is_set():
+            self._log.info("pod-over")
+            self._alone = True
+            self.drain()
 
     async def _watch(self) -> None:
         while True:

@@ -137,7 +137,7 @@ class _Names:
         from meshproxy.discovery.dns import ResolveError
 
         if self._resolver is None:
-            self._resolver = await asyncio.to_thread(self._addresses.resolver, self._reloader.config.dns)
+            self._resolver = await asyncio.to_thread(self._addresses.resolver, self._reloader.config.dns.servers)
         try:
             answer = await self._resolver.resolve(host)
         except ResolveError as error:

@@ -164,7 +164,7 @@ class Tally:
             self._fail("name not resolved")
             return
         self._watch(self._clock.now() + GREETED_WITHIN)
-        dial = Dial(self._loop, self._clock, address, GREETED_WITHIN, self._dialled, keepalive=True)
+        dial = Dial(self._loop, self._clock, address, GREETED_WITHIN, self._dialled)
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial

@@ -45,7 +45,7 @@ class Life(Protocol):
     @property
     def state(self) -> str: ...
 
-    def drain(self) -> None: ...
+    def drain(self, until_idle: float) -> None: ...
 
     def quit(self) -> None: ...
 
@@ -133,7 +133,7 @@ class View:
         return {
             "name": said.name,
             "protocol": said.protocol,
-            "listen": ", ".join(map(self._fleet.doors.local, places(said))),
+            "listen": ", ".join(dict.fromkeys(map(self._fleet.doors.local, places(said)))),
             "connections": stats["connections_active"],
             "total": stats["connections_total"],
             "rejected": sum(stats["rejected"].values()),
@@ -230,8 +230,8 @@ class View:
 
     # The process
 
-    def drain(self) -> None:
-        self._life.drain()
+    def drain(self, until_idle: float) -> None:
+        self._life.drain(until_idle)
 
     def quit(self) -> None:
         self._life.quit()

@@ -17,6 +17,7 @@ from meshproxy.core.limit import Limits, Said
 from meshproxy.core.overload import Overload
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Config
+from meshproxy.net.abroad import Abroad
 from meshproxy.net.clock import Clock, in_slices
 from meshproxy.net.collector import settle, settling
 from meshproxy.net.deadlines import Deadlines
@@ -75,7 +76,7 @@ class Worker:
         self._verdicts = Verdicts(clock.now, eject)
         self._rim = Rim(
             loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {},
-            self.overload, {}, self._verdicts, set(), set(), self.watch, {}, Peers(),
+            self.overload, {}, self._verdicts, set(), set(), self.watch, {}, Peers(), Abroad(),
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self.seconds = Seconds(

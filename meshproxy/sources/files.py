@@ -4,6 +4,7 @@ A directory stands for its `*.yaml`, `*.yml` and `*.json` files in the order of 
 and with them the machinery of a Kubernetes ConfigMap, whose files are links into a hidden directory that is swapped.
 
 Only regular files are read again and again.  A pipe that `-c` names gives what it has once, to the first reading.
+`env:NAME` is a document that stands in a variable of the environment, which a process cannot have changed.
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ from meshproxy.sources.regular import open_regular
 SUFFIXES = (".yaml", ".yml", ".json")
 MOST_FILES = 256
 MOST_BYTES = 4 * LARGEST_DOCUMENT
+VARIABLE = "env:"
 
 
 class Files:
     def __init__(self, paths: Sequence[str], environment: Mapping[str, str], beside: Sequence[Document] = ()) -> None:
         """`beside` are documents that no file says."""
-        self._paths = [Path(path) for path in paths]
+        self._named = paths
+        self._paths = [Path(path) for path in paths if not path.startswith(VARIABLE)]
         self._environment = environment
         self._beside = beside
         self._read: dict[Path, object] = {}
@@ -36,8 +39,11 @@ class Files:
     def read(self) -> list[Document]:
         """Every document, or `Invalid` with every problem in them."""
         reading = _Reading(self._environment, self._pipes)
-        for path in self._paths:
-            reading.take(path, ())
+        for name in self._named:
+            if name.startswith(VARIABLE):
+                reading.take_variable(name)
+            else:
+                reading.take(Path(name), ())
         # Watched even if refused: the next look at them may find them mended.
         self._read = reading.seen
         if reading.problems:
@@ -95,6 +101,27 @@ class _Reading:
         except OSError as error:
             self.problems.append(_unreadable(path, error))
 
+    def take_variable(self, source: str) -> None:
+        text = self._environment.get(source.removeprefix(VARIABLE), "")
+        if not text.strip():
+            self.problems.append(Problem("", "there is nothing in this variable of the environment", source))
+            return
+        try:
+            # What is no text is refused by the dialects, in their words.
+            document = self._document(text.encode(errors="surrogateescape"), source)
+            if "include" in document.said:
+                raise Invalid([document.problem(("include",), "`include` names files: it is for files only")])
+        except Invalid as invalid:
+            self.problems.extend(invalid.problems)
+        else:
+            self.documents.append(document)
+
+    def _document(self, data: bytes, source: str) -> Document:
+        self._bytes += len(data)
+        if self._bytes > MOST_BYTES:
+            raise Invalid([Problem("", f"the files have more than {MOST_BYTES >> 20} MiB together", source)])
+        return read(data, source, self._environment)
+
     def _file(self, path: Path, includers: tuple[Path, ...]) -> None:
         # Not `resolve`, which raises for links that lead in a circle; opening such a one says so better.
         real = Path(os.path.realpath(path))
@@ -109,11 +136,7 @@ class _Reading:
             return
         self.seen[path] = _fingerprint(path)
         try:
-            data = self._data(path)
-            self._bytes += len(data)
-            if self._bytes > MOST_BYTES:
-                raise Invalid([Problem("", f"the files have more than {MOST_BYTES >> 20} MiB together", str(path))])
-            document = read(data, str(path), self._environment)
+            document = self._document(self._data(path), str(path))
         except OSError as error:
             self.problems.append(_unreadable(path, error))
             return

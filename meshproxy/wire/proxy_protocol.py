@@ -38,6 +38,10 @@ class Malformed(ValueError):
     """What arrived is not a PROXY header and never will be."""
 
 
+class Absent(Malformed):
+    """It does not even begin like one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Header:
     source: Endpoint | None
@@ -50,7 +54,7 @@ def parse(data: bytes) -> Header | None:
         return _parse_v2(data)
     if b"PROXY ".startswith(data[:6]):
         return _parse_v1(data)
-    raise Malformed("no PROXY header")
+    raise Absent("no PROXY header")
 
 
 def _parse_v1(data: bytes) -> Header | None:

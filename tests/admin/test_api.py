@@ -142,8 +142,9 @@ class FakeProxy:
             raise Missing("there is no generation 99")
         return Applied(6, "abe", ())
 
-    def drain(self) -> None:
+    def drain(self, until_idle: float) -> None:
         self.now = "draining"
+        self.until_idle = until_idle
 
     def quit(self) -> None:
         self.asked.append("quit")
@@ -389,6 +390,7 @@ def test_an_invalid_config_is_answered_with_every_problem(run: Run) -> None:
         ("POST /config/rollback?generation=99", {}, 404, "there is no generation 99"),
         ("POST /config/rollback?generation=-1", {}, 400, "generation: '-1' is not a number"),
         ("POST /config/rollback?generation=" + "9" * 5000, {}, 400, "generation: '999"),
+        ("POST /drain?until_idle=soon", {}, 400, "until_idle: must be a duration such as 5s"),
         ("GET /tap?colour=red", {}, 400, "'colour' is nothing to choose by; there are listener, "),
         ("GET /tap?status=9xx", {}, 400, "status: '9xx' is neither a status such as 503"),
         ("GET /recent?limit=0", {}, 400, "limit: '0' is not a number from 1 to 1000"),
@@ -430,6 +432,9 @@ def test_the_process_is_steered(run: Run) -> None:
             assert (await it.ask("POST /logging")).json == {"level": "info"}
             assert (await it.ask("POST /logging?level=debug")).json == {"level": "debug"}
             assert (await it.ask("POST /drain")).json == {"state": "draining"}
+            assert it.proxy.until_idle == 0
+            assert (await it.ask("POST /drain?until_idle=25s")).status == 200
+            assert it.proxy.until_idle == 25
             assert (await it.ask("POST /quitquitquit")).status == 200
             assert it.proxy.asked == ["quit"]
 

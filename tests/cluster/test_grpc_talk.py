@@ -15,7 +15,7 @@ from meshproxy.cluster.probe import Probe
 from meshproxy.cluster.talk import Result
 from meshproxy.model.address import parse
 from meshproxy.model.health import GrpcCheck
-from meshproxy.net.dial import Dial
+from meshproxy.net.dial import Dial, Way
 from meshproxy.wire.grpc import frame
 from tests.conftest import FakeClock
 from tests.relay.http2 import Speaker
@@ -133,7 +133,7 @@ def test_a_check_of_a_real_port(run: Run, clock: FakeClock, upstream: Upstream) 
         results: list[str] = []
 
         def dial(done: Any) -> Dial:
-            return Dial(asyncio.get_running_loop(), clock, parse(up.address), 1.0, done, keepalive=False)
+            return Dial(asyncio.get_running_loop(), clock, parse(up.address), 1.0, done, Way(keepalive=False))
 
         talk = GrpcTalk(GrpcCheck("books.Books"), b"x", b"http", clock.now)
         Probe(clock, dial, b"", talk, 1.0, lambda result: results.append(str(result))).begin()
@@ -174,7 +174,7 @@ def test_the_service_of_grpc_itself(run: Run, clock: FakeClock) -> None:
 
                 def dial(done: Any) -> Dial:
                     where = parse(f"127.0.0.1:{port}")
-                    return Dial(asyncio.get_running_loop(), clock, where, 1.0, done, keepalive=False)
+                    return Dial(asyncio.get_running_loop(), clock, where, 1.0, done, Way(keepalive=False))
 
                 talk = GrpcTalk(GrpcCheck(service), b"x", b"http", clock.now)
                 Probe(clock, dial, b"", talk, 1.0, partial(told, result)).begin()

@@ -15,7 +15,7 @@ from meshproxy.cluster import talk
 from meshproxy.cluster.probe import Probe
 from meshproxy.model import Address, Health, decode
 from meshproxy.model.address import parse
-from meshproxy.net.dial import Dial, Outcome
+from meshproxy.net.dial import Dial, Outcome, Way
 from meshproxy.wire.h1 import ResponseCodec
 from tests.conftest import FakeClock
 
@@ -40,7 +40,7 @@ class Look:
 
     @staticmethod
     def dial(clock: FakeClock, where: Address, done: Callable[[Outcome], None]) -> Dial:
-        return Dial(asyncio.get_running_loop(), clock, where, 1.0, done, keepalive=False)
+        return Dial(asyncio.get_running_loop(), clock, where, 1.0, done, Way(keepalive=False))
 
     async def result(self) -> str:
         async with asyncio.timeout(10):

@@ -20,6 +20,7 @@ import threading
 from collections.abc import Collection, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socket import AF_INET, AF_INET6, IPPROTO_IPV6, IPV6_V6ONLY
 from typing import Any
 
 from benchmarks import process
@@ -39,6 +40,19 @@ def kept_port() -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("", 0))
     return sock
+
+
+def certified(directory: Path, documents: Mapping[str, dict[str, Any]]) -> dict[str, Path]:
+    """Files with the documents, and in them certificates of one CA, which is in `ca`."""
+    paths = {name: directory / f"{name}.json" for name in documents}
+    for name, document in documents.items():
+        paths[name].write_text(json.dumps(document))
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", directory / "ca", *paths.values()],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    return paths
 
 
 class Town:
@@ -74,16 +88,7 @@ class Town:
         return self._port.sub(lambda found: self.ports[found[0]], text)
 
     def certify(self, documents: dict[str, dict[str, Any]]) -> dict[str, Path]:
-        """Files with the documents, and certificates in them."""
-        paths = {name: self._directory / f"{name}.json" for name in documents}
-        for name, document in documents.items():
-            paths[name].write_text(json.dumps(document))
-        subprocess.run(
-            [sys.executable, ROOT / "scripts" / "fsm-certificates.py", "--ca", self.ca, *paths.values()],
-            check=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        return paths
+        return certified(self._directory, documents)
 
     @property
     def ca(self) -> Path:
@@ -106,10 +111,11 @@ class Town:
 
 
 class App:
-    """An application: it says what it is and what it was asked, and fails where the path says so."""
+    """An application: it says what it is and what it was asked, and fails where the path says so, always or `once`."""
 
     def __init__(self, name: str, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         said = name
+        failed: set[str] = set()
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -126,7 +132,9 @@ class App:
                     "body": body.decode(),
                 }
                 data = json.dumps(told).encode()
-                self.send_response(503 if self.path.endswith("/fail") else 200)
+                fails = self.path.endswith("/fail") or (self.path.endswith("/once") and self.path not in failed)
+                failed.add(self.path)
+                self.send_response(503 if fails else 200)
                 self.send_header("Content-Length", str(len(data)))
                 self.end_headers()
                 self.wfile.write(data)
@@ -136,8 +144,16 @@ class App:
             def log_message(self, *_: Any) -> None:
                 """It has nothing to say of its own."""
 
-        self._server = ThreadingHTTPServer(address, Handler)
-        self._server.daemon_threads = True
+        class Server(ThreadingHTTPServer):
+            address_family = AF_INET6 if ":" in address[0] else AF_INET
+            daemon_threads = True
+
+            def server_bind(self) -> None:
+                if self.address_family == AF_INET6:
+                    self.socket.setsockopt(IPPROTO_IPV6, IPV6_V6ONLY, 1)
+                super().server_bind()
+
+        self._server = Server(address, Handler)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 

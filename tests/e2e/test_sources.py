@@ -2,57 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import json
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import LONGEST, Running, Start, poll
-from tests.sources.plane import RELOAD, Plane
-
-
-class PlaneThread:
-    """A control plane beside the test, which waits for a process."""
-
-    def __init__(self) -> None:
-        self.plane = Plane()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.open()
-
-    def open(self) -> None:
-        asyncio.run_coroutine_threadsafe(self.plane.open(self.plane.port), self._loop).result(LONGEST)
-
-    def do(self, action: Callable[..., object], *arguments: Any) -> None:
-        async def doing() -> None:
-            action(*arguments)
-
-        asyncio.run_coroutine_threadsafe(doing(), self._loop).result(LONGEST)
-
-    def commit(self, version: str, config: Any, name: str = "config.json") -> None:
-        self.do(self.plane.commit, version, config, name)
-
-    def gone(self) -> None:
-        self.do(self.plane.close)
-
-    def end(self) -> None:
-        async def last() -> None:
-            self.plane.close()
-            rest = asyncio.all_tasks() - {asyncio.current_task()}
-            if rest:
-                await asyncio.wait(rest)
-
-        asyncio.run_coroutine_threadsafe(last(), self._loop).result(LONGEST)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(LONGEST)
-        self._loop.close()
+from tests.e2e.conftest import Running, Start, poll
+from tests.e2e.plane_thread import PlaneThread
+from tests.sources.plane import RELOAD
 
 
 @pytest.fixture

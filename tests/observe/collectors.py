@@ -417,8 +417,9 @@ def related(spans: Sequence[Told]) -> None:
 class Collector:
     """What is posted to it is read; what it could not read stands in `problems`."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, host: str = "127.0.0.1") -> None:
         self.kind = kind
+        self._host = host
         self.spans: list[Told] = []
         self.bodies: list[bytes] = []
         self.headers: list[dict[str, str]] = []
@@ -446,14 +447,14 @@ class Collector:
             def log_message(self, format: str, *args: object) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     @property
     def url(self) -> str:
         """Without its path: that is for who posts to know."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://{self._host}:{self._server.server_address[1]}"
 
     def __enter__(self) -> Collector:
         self._thread.start()

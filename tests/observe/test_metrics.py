@@ -47,6 +47,7 @@ def busy_stats() -> Stats:
     web.rejected["limit"] += 2
     web.bytes_received_total += 2**60
     web.malformed["bare_lf"] += 1
+    web.asked()["table"] += 1
     web.http2["ping_flood"] += 1
     web.handshakes["full"] += 1
     web.identified("spiffe://cluster.local/ns/shop/sa/web")

@@ -11,8 +11,7 @@ import pytest
 
 from meshproxy import plan
 from meshproxy.errors import Invalid
-from meshproxy.model import Config, decode
-from meshproxy.model.combine import Document, combine
+from meshproxy.model import Config, Document, combine, decode
 from meshproxy.net.conn import Conn
 from meshproxy.relay.auto import AutoService
 from meshproxy.relay.origin import Origin

@@ -1,4 +1,4 @@
-"""What an endpoint chooses by ALPN, and what becomes of it."""
+"""What is chosen by ALPN, by an endpoint and for a client, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from tests.conftest import FakeClock, Upstream, World
 from tests.pki import Ca, Pair
 from tests.relay.conversation import answered, head_of, idle
 from tests.relay.h2_peer import H2Peer
-from tests.relay.tls_peers import TlsPeer, server, showing
+from tests.relay.http2 import Speaker
+from tests.relay.test_tls_listener import inline
+from tests.relay.tls_peers import TlsPeer, server, showing, trusting
+from tests.relay.tls_peers import client as tls_client
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 GET = b"GET / HTTP/1.1\r\nHost: books.shop\r\n\r\n"
@@ -91,6 +94,23 @@ def test_an_endpoint_that_chooses_http1_has_one_exchange_on_each(
     run(scenario())
 
 
+@pytest.mark.parametrize("alpn", [(), ("http/1.1",), ("h2",)])
+def test_an_endpoint_that_need_not_choose(
+    run: Run, clock: FakeClock, ca: Ca, books: Pair, alpn: tuple[str, ...]
+) -> None:
+    async def scenario() -> None:
+        w, up = World(clock), Upstream()
+        await w.apply(spoken(ca, "prior", up.address))
+        client = (await clients_of(w, 1))[0]
+        peer = await H2Peer(await shaken(up, books, *alpn)).begin()
+        stream, head = await peer.asked()
+        assert head[b":scheme"] == b"https"
+        await peer.answer(stream)
+        assert (await head_of(client)).startswith(b"HTTP/1.1 200 ")
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("alpn", [(), ("http/1.1",)])
 def test_an_endpoint_that_does_not_choose_h2_where_it_has_to(
     run: Run, clock: FakeClock, ca: Ca, books: Pair, alpn: tuple[str, ...]
@@ -126,5 +146,23 @@ def test_an_endpoint_that_changes_its_mind(run: Run, clock: FakeClock, ca: Ca, b
                 await peer.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
                 assert (await head_of(client)).startswith(b"HTTP/1.1 200 ")
             await w.until(lambda: not idle(w))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("alpn", [None, ["h2"]])
+def test_a_client_may_begin_with_http2_where_nothing_was_chosen(
+    run: Run, clock: FakeClock, ca: Ca, books: Pair, alpn: list[str] | None
+) -> None:
+    async def scenario() -> None:
+        w = World(clock)
+        listener = {"name": "in", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web", "tls": inline(books)}
+        await w.apply({"listeners": [listener], "routes": {"web": [{"reply": {"status": 204}}]}})
+        tls = tls_client(await w.connect(), trusting(ca, alpn=alpn))
+        await tls.shake()
+        assert tls.ssl.selected_alpn_protocol() == (alpn and alpn[0])
+        speaker = Speaker(tls, client=True)
+        stream = await speaker.ask()
+        assert (await speaker.answer(stream))[0] == 204
 
     run(scenario())

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from meshproxy.model import Config, Dns, decode
+from meshproxy.model import Config, decode
 from meshproxy.observe.log import Log
 from meshproxy.observe.metrics import ProcessStats
 from meshproxy.server import addresses
-from meshproxy.server.addresses import FIRST_WITHIN, Addresses
+from meshproxy.server.addresses import FIRST_WITHIN, Addresses, Servers
 from tests.conftest import FakeClock
 from tests.names import Names, resolved_by
 
@@ -33,7 +33,7 @@ class World:
     def __init__(self, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = clock
         self.names = Names()
-        self.asked_of: list[Dns] = []
+        self.asked_of: list[Servers] = []
         self.told: list[str] = []
         self.lines: list[str] = []
         self.process = ProcessStats("test")
@@ -41,8 +41,8 @@ class World:
         self.addresses = Addresses(asyncio.get_running_loop(), clock, self.process, log)
         self.addresses.told = self.told.append
 
-        def resolver(said: Dns) -> Names:
-            self.asked_of.append(said)
+        def resolver(servers: Servers) -> Names:
+            self.asked_of.append(servers)
             return self.names
 
         resolved_by(resolver, monkeypatch)
@@ -175,7 +175,7 @@ def test_what_is_given_up_leaves_nothing_behind(run: Run, world: Make) -> None:
         assert w.clock.pending == before
         await w.again("a")
         await w.take(config("a"))
-        assert w.asked_of == [Dns(), decode(Config, {"dns": {"servers": ["10.0.0.1"]}}).dns]
+        assert w.asked_of == [(), decode(Config, {"dns": {"servers": ["10.0.0.1"]}}).dns.servers]
         w.addresses.close()
 
     run(scenario())
@@ -237,7 +237,7 @@ def test_system_files_that_cannot_be_read_are_told_of(
         monkeypatch.setattr("meshproxy.discovery.dns.system", unreadable)
         lines: list[str] = []
         found = Addresses(asyncio.get_running_loop(), clock, ProcessStats("test"), Log(lines.append))
-        found.resolver(Dns())
+        found.resolver(())
         assert "system-names-not-read" in lines[0]
         assert "resolv.conf" in lines[0]
 

@@ -47,8 +47,11 @@ def test_in_plain(run: Run, clock: FakeClock, status: int, well: bool) -> None:
     run(scenario())
 
 
-@pytest.mark.parametrize(("version", "chosen"), [("h2", "h2"), ("auto", "h2"), ("auto", "http/1.1")])
-def test_by_alpn(run: Run, clock: FakeClock, pki: Pki, version: str, chosen: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "chosen"),
+    [("h2", "h2"), ("auto", "h2"), ("auto", "http/1.1"), ("prior", "h2"), ("prior", None)],
+)
+def test_by_alpn(run: Run, clock: FakeClock, pki: Pki, version: str, chosen: str | None) -> None:
     async def scenario() -> None:
         ca = pki.ca()
         books = ca.issue("shop/books", dns=["books.shop"])
@@ -58,9 +61,9 @@ def test_by_alpn(run: Run, clock: FakeClock, pki: Pki, version: str, chosen: str
         prepared = asyncio.ensure_future(checks.prepare(said))
         accepted = await up.accept()
         accepted.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        peer = server(accepted, showing(books, alpn=[chosen]))
+        peer = server(accepted, showing(books, alpn=[chosen] if chosen else []))
         await peer.shake()
-        if chosen == "h2":
+        if chosen == "h2" or version == "prior":
             h2 = await H2Peer(peer).begin()
             await h2.answer((await h2.asked())[0])
         else:

@@ -55,6 +55,7 @@ class Plane:
         self.heard_frames: list[bytes] = []
         self._writers: set[StreamWriter] = set()
         self._server: asyncio.Server | None = None
+        self.host = "127.0.0.1"
         self.port = 0
 
     @classmethod
@@ -65,7 +66,7 @@ class Plane:
         return plane
 
     async def open(self, port: int = 0) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", port)
+        self._server = await asyncio.start_server(self._serve, self.host, port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
@@ -82,7 +83,7 @@ class Plane:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{BASE}"
+        return f"http://{self.host}:{self.port}{BASE}"
 
     def commit(self, version: str, config: Any, name: str = "config.json") -> None:
         data = config if isinstance(config, bytes) else json.dumps(config).encode()

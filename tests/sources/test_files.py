@@ -136,3 +136,44 @@ def test_a_change_while_it_is_read_is_a_change(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(files_module, "read", read_and_change)
     assert names(files) == ["a"]
     assert files.changed()
+
+
+ONE = "clusters: {one: {endpoints: ['127.0.0.1:${PORT}']}}"
+
+
+def test_a_variable_is_a_document_among_files(tmp_path: Path) -> None:
+    environment = {"B": ONE, "A": '{"clusters": {}}', "PORT": "7"}
+    files = Files(["env:B", str(write(tmp_path / "a.yaml", "a")), "env:A"], environment)
+    documents = files.read()
+    assert [document.source for document in documents] == ["env:B", str(tmp_path / "a.yaml"), "env:A"]
+    (endpoint,) = documents[0].config.clusters[0].members
+    assert str(endpoint.address) == "127.0.0.1:7"
+    assert not files.changed()
+    assert [document.source for document in files.read()] == [document.source for document in documents]
+
+
+def test_it_may_say_policy_in_other_words() -> None:
+    (document,) = Files(["env:A"], {"A": "apiVersion: specs.smi-spec.io/v1alpha4\nkind: HTTPRouteGroup"}).read()
+    assert document.foreign is not None
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({}, "env:A: there is nothing in this variable of the environment"),
+        ({"A": ""}, "env:A: there is nothing in this variable of the environment"),
+        ({"A": " \n"}, "env:A: there is nothing in this variable of the environment"),
+        ({"A": "\n\nclusterz: {}"}, "env:A:3: clusterz: "),
+        ({"A": "include: [/etc]"}, "env:A:1: include: `include` names files: it is for files only"),
+        ({"A": "x: \udcff"}, "env:A:1: not UTF-8: byte 0xff"),
+    ],
+)
+def test_what_is_wrong_with_a_variable(environment: dict[str, str], words: str) -> None:
+    (found,) = problems(Files(["env:A"], environment))
+    assert found.startswith(words)
+
+
+def test_a_variable_counts_with_the_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_module, "MOST_BYTES", 50)
+    (found,) = problems(Files(["env:A", "env:B"], {"A": "clusters: {}" + 38 * " ", "B": "clusters: {}"}))
+    assert found.startswith("env:B: the files have more than ")

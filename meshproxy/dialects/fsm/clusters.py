@@ -54,9 +54,12 @@ class Hop:
     papers: Papers | None = None
     mesh: bool = False
     """Whether it is a service of the mesh."""
+    grpc: bool = False
+    """Whether it is asked by calls, which are HTTP/2."""
 
 
 PLAIN = Hop()
+PLAIN_GRPC = Hop(grpc=True)
 
 
 @dataclass(slots=True)
@@ -76,6 +79,8 @@ class Clusters:
     """Those that are services of the mesh somewhere: asked in another way, they have another name."""
     _used: dict[str, tuple[str, Hop]] = field(default_factory=dict)
     _by_http: set[str] = field(default_factory=set)
+    _by_grpc: set[str] = field(default_factory=set)
+    """What answers calls somewhere speaks HTTP/2 at its port, whoever asks."""
     _joined: set[str] = field(default_factory=set)
     _sources: dict[str, Papers | None] = field(default_factory=dict)
 
@@ -95,6 +100,8 @@ class Clusters:
         self._used.setdefault(name, (theirs, hop))
         if http:
             self._by_http.add(name)
+        if hop.grpc:
+            self._by_grpc.add(name)
         return name
 
     def put(self) -> None:
@@ -156,6 +163,9 @@ class Clusters:
             found["health"] = {}
         if papers is not None:
             found["tls"] = self._tls(theirs, hop, papers, path)
+        if name in self._by_grpc:
+            # Their sidecar chooses nothing by ALPN, and looks how a connection begins.
+            found["http"] = {"version": "h2" if papers is None else "prior"}
         if self.draft.compat.balance == "connection" and name in self._by_http:
             found["stay"] = True
         return found

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from meshproxy.dialects.fsm import limits
-from meshproxy.dialects.fsm.clusters import PLAIN, Clusters, name_of
+from meshproxy.dialects.fsm.clusters import PLAIN, PLAIN_GRPC, Clusters, Hop, name_of
 from meshproxy.dialects.fsm.draft import Data, Draft
 from meshproxy.dialects.fsm.networks import Networks
-from meshproxy.dialects.fsm.offer import GRPC, Offer, of_connections, put_listener, put_nobody
+from meshproxy.dialects.fsm.offer import Offer, of_connections, put_listener, put_nobody
 from meshproxy.dialects.fsm.papers import Papers, put_trust_domain, trust_domain
 from meshproxy.dialects.fsm.rules import IDENTITY, Placed, Rules, put_table, refused
 from meshproxy.dialects.fsm.said import Inbound as SaidInbound
@@ -57,8 +57,6 @@ class Inbound:
         put_listener(self.draft, SIDE, self.draft.setting.sidecar.inbound, chains, more, PATH)
 
     def _chains(self, port: int, match: InboundMatch, path: Path) -> Iterator[Placed]:
-        if match.protocol == "grpc":
-            self.draft.note("not-in-force", (*path, "Protocol"), GRPC)
         allowed = self.allowed if match.endpoints is None else Networks(address for address, _ in match.endpoints)
         limit = limits.of_connections(match.limits)
         filters: Data = {"filters": limit} if limit else {}
@@ -91,7 +89,7 @@ class Inbound:
     def _mesh_rules(self, match: InboundMatch, path: Path) -> Iterator[Placed]:
         offer = Offer.of(self.draft, [(match, path)])
         for virtual in offer.virtual_hosts(any_host=False):
-            yield from self.rules.of(virtual.hosts, *virtual.placed, PLAIN, {})
+            yield from self.rules.of(virtual.hosts, *virtual.placed, _hop(match), {})
             if virtual.alone:
                 yield refused(path, virtual.hosts)
         yield refused(path)
@@ -109,10 +107,14 @@ class Inbound:
         """Those of the host `*`, whichever was asked for."""
         placed = Offer.of(self.draft, [(match, path)]).of_any
         if placed is not None:
-            yield from self.rules.of((), *placed, PLAIN, admitted)
+            yield from self.rules.of((), *placed, _hop(match), admitted)
         yield refused(path)
 
     def _tcp(self, name: str, match: InboundMatch, path: Path) -> Data:
         at = (*path, "TcpServiceRouteRules")
         found = of_connections(self.clusters, match.tcp, f"tcp@{name}", PLAIN, at)
         return {"cluster": found or put_nobody(self.draft, at)}
+
+
+def _hop(match: InboundMatch) -> Hop:
+    return PLAIN_GRPC if match.is_grpc else PLAIN

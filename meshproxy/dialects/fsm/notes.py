@@ -21,17 +21,5 @@ def put_notes(draft: Draft) -> None:
     for (key, value), words in COMPAT.items():
         if getattr(draft.compat, key) == value:
             draft.note("compat", (), f"`compat.{key}` is {value}: {words}")
-    said = draft.said
-    later = [
-        (said.spec.dns_proxy, ("Spec", "LocalDNSProxy"), "the DNS proxy"),
-        (said.dns, ("DNSResolveDB",), "the DNS proxy"),
-        (said.forward, ("Forward",), "going through egress gateways"),
-        (
-            said.spec.flags.auto_default_route,
-            ("Spec", "FeatureFlags", "EnableAutoDefaultRoute"),
-            "a host for requests of unknown ones, which are refused with 403,",
-        ),
-    ]
-    for value, path, what in later:
-        if value:
-            draft.note("not-in-force", path, f"{what} is of a later version")
+    if draft.said.forward:
+        draft.note("not-in-force", ("Forward",), "going through egress gateways is of a later version")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from meshproxy.dialects.fsm.draft import Data, Draft
 from meshproxy.dialects.fsm.papers import own_identity
@@ -71,6 +72,10 @@ class Log:
     namespace: str = ""
     traced: bool = False
 
+    @classmethod
+    def at(cls, address: str, endpoint: str, **more: Any) -> Log:
+        return cls(f"http://{address}{endpoint or LOG_PATH}", **more)
+
 
 def _put_log(draft: Draft, said: RemoteLogging, *, traced: bool) -> None:
     path = (*PATH, "remoteLogging")
@@ -84,8 +89,10 @@ def _put_log(draft: Draft, said: RemoteLogging, *, traced: bool) -> None:
     draft.note("ignored", path, UNSAID)
     if said.level and not traced:
         draft.note("ignored", (*path, "level"), "B3 headers are made where there is `tracing`, and there is none")
-    url = f"http://{said.address}{said.endpoint or LOG_PATH}"
-    log = Log(url, said.authorization, share, own_identity(draft).rpartition(".")[2], traced)
+    own = own_identity(draft).rpartition(".")[2]
+    log = Log.at(
+        said.address, said.endpoint, authorization=said.authorization, share=share, namespace=own, traced=traced
+    )
     names = {listener["name"] for listener in draft.words.value.get("listeners", ())}
     sides = {side: side for side in SIDES if side in names}
     if sides:
@@ -94,20 +101,26 @@ def _put_log(draft: Draft, said: RemoteLogging, *, traced: bool) -> None:
 
 def access_log(log: Log, sides: Mapping[str, str]) -> list[Data]:
     """One for each listener, by its direction, for they differ in who is remote."""
+    return [{**_log(log, side), "listeners": [listener]} for listener, side in sides.items()]
+
+
+def access_log_of_all(log: Log) -> Data:
+    """One for all listeners, where they are not known yet: who is remote is the client of each, also of what leaves."""
+    return _log(log, "%LISTENER%")
+
+
+def _log(log: Log, side: str) -> Data:
     http: Data = {"url": log.url, "body": "array"}
     if log.authorization:
         http["headers"] = {"authorization": log.authorization}
     when: Data = {"status": [ANSWERED]}
     if log.share < 1:
         when["share"] = log.share
-    return [
-        {"to": {"http": http}, "format": {"json": _line(log, side)}, "when": when, "listeners": [listener]}
-        for listener, side in sides.items()
-    ]
+    return {"to": {"http": http}, "format": {"json": _line(log, side)}, "when": when}
 
 
 def _line(log: Log, side: str) -> Data:
-    remote, local = ("REMOTE", "LOCAL") if side == "inbound" else ("LOCAL", "REMOTE")
+    remote, local = ("LOCAL", "REMOTE") if side == "outbound" else ("REMOTE", "LOCAL")
     pod = {"name": "%HOSTNAME%", **({"ns": log.namespace.replace("%", "%%")} if log.namespace else {})}
     return {
         "reqTime": "%START_TIME(%s%3f)%",

@@ -19,7 +19,6 @@ from meshproxy.schema.kinds import show_duration
 from meshproxy.schema.shapes import Names, Path
 
 ANY_HOST = "*"
-GRPC = "HTTP/2 is of a later version: grpc is served as HTTP/1.1"
 UNTOUCHED: Data = {"forwarded": {"trusted": ["0.0.0.0/0", "::/0"], "headers": []}}
 """A sidecar adds nothing to what says who asked, and takes nothing away."""
 
@@ -41,6 +40,8 @@ class Virtual:
 class Offer:
     hosts: dict[str, str]
     services: dict[str, Service]
+    known: dict[str, str]
+    """Of each host, the name by which its service is sure to know itself."""
 
     @classmethod
     def of(cls, draft: Draft, matches: Sequence[tuple[Match, Path]]) -> Offer:
@@ -51,20 +52,27 @@ class Offer:
             for name, service in match.services
         }
         hosts = {}
-        known = Names(services)
+        known = {}
+        names = Names(services)
         for match, path in matches:
             for host, said in match.hosts:
                 if said.name in services:
                     hosts[host] = said.name
+                    known[host] = said.service or said.name
                 else:
-                    hint = known.nearest(said.name)
+                    hint = names.nearest(said.name)
                     draft.problem((*path, "HttpHostPort2Service", host), f"no rules `{said.name}`{hint}")
-        return cls(hosts, services)
+        return cls(hosts, services, known)
 
     @property
     def of_any(self) -> Service | None:
         """The rules of `*`."""
         return self.services[self.hosts[ANY_HOST]] if ANY_HOST in self.hosts else None
+
+    @property
+    def first(self) -> tuple[Service, str] | None:
+        """The rules of the host that is written first, and its service's name."""
+        return next(((self.services[name], self.known[host]) for host, name in self.hosts.items()), None)
 
     def virtual_hosts(self, *, any_host: bool) -> Iterator[Virtual]:
         """By the name of their rules, and the rules of `*`, if they are asked for, last.

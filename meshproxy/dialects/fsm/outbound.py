@@ -10,12 +10,12 @@ What is to leave through an egress gateway, which is of a later version, does no
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from meshproxy.dialects.fsm.clusters import ORIGINAL, PLAIN, Clusters, Hop
 from meshproxy.dialects.fsm.draft import Data, Draft
 from meshproxy.dialects.fsm.networks import network
-from meshproxy.dialects.fsm.offer import GRPC, Offer, of_connections, put_listener, put_nobody
+from meshproxy.dialects.fsm.offer import Offer, of_connections, put_listener, put_nobody
 from meshproxy.dialects.fsm.papers import Papers, own_identity, trust_domain
 from meshproxy.dialects.fsm.rules import IDENTITY, Placed, Rules, put_table, refused
 from meshproxy.dialects.fsm.said import Certificate, OutboundMatch
@@ -116,9 +116,7 @@ class Outbound:
         hop = self._hop(entry, given)
         if not entry.first.is_http:
             return {"cluster": self._tcp(name, entry, hop)}
-        if entry.first.protocol == "grpc":
-            self.draft.note("not-in-force", (*entry.path, "Protocol"), GRPC)
-        rules = self._rules(entry, hop)
+        rules = self._rules(entry, replace(hop, grpc=entry.first.is_grpc))
         return {"protocol": "http", "routes": put_table(self.draft, name, rules, entry.path)}
 
     def _hop(self, entry: Entry, given: Certificate | None) -> Hop:
@@ -130,15 +128,25 @@ class Outbound:
     def _rules(self, entry: Entry, hop: Hop) -> Iterator[Placed]:
         egress = not entry.first.destinations
         gateway = any(match.gateway for match, _ in entry.matches) or (egress and self.all_by_gateway)
-        for virtual in Offer.of(self.draft, entry.matches).virtual_hosts(any_host=True):
+        offer = Offer.of(self.draft, entry.matches)
+        asked = self.draft.said.spec.flags.auto_default_route and offer.of_any is None
+        default = offer.first if asked else None
+        for virtual in offer.virtual_hosts(any_host=True):
             service, _, path = virtual.placed
             if gateway or service.gateway:
                 self.draft.note("not-in-force", path, GATEWAY)
                 yield refused(path, virtual.hosts, NO_GATEWAY)
                 continue
-            yield from self.rules.of(virtual.hosts, *virtual.placed, hop, self._saying(service.identity))
-            if virtual.alone:
+            again = default is not None and service is default[0][0]
+            yield from self.rules.of(
+                virtual.hosts, *virtual.placed, hop, self._saying(service.identity), again=again
+            )
+            if virtual.alone or default is not None:
                 yield refused(path, virtual.hosts)
+        if default is not None and not (gateway or default[0][0].gateway):
+            placed, known = default
+            saying = {**self._saying(placed[0].identity), "rewrite": {"host": known}}
+            yield from self.rules.of((), *placed, hop, saying, again=True)
         yield refused(entry.path)
 
     def _saying(self, identity: str) -> Data:

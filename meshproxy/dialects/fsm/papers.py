@@ -100,12 +100,15 @@ def trust_domain(draft: Draft) -> str:
 
 
 def put_trust_domain(draft: Draft) -> None:
-    """What a client calls itself is compared with names of the node's trust domain: it must be that of the mesh."""
+    """What a client calls itself is compared with names of the node's trust domain: it must be that of the mesh.
+
+    The policy of one of several workloads does not say it for the others.
+    """
     found, node = trust_domain(draft), draft.setting.node
     path: Path = ("Certificate", "CommonName")
     if found == node.trust_domain:
         return
-    if node != Node():
+    if node != Node() or draft.setting.workload is not None:
         draft.problem(path, f"the trust domain is {cut(found)}, and not {cut(node.trust_domain)}: say it in `node`")
         return
     draft.say("node", {"trust_domain": found}, path)

@@ -1,14 +1,15 @@
 """All that a document of FSM says, put together.
 
 Its older versions are first put in the shape of the newest one (`older`), which is then read as strictly as ours
-(`said`). Each part of the translation has a module: `inbound`, `outbound`, `probes`, `scripts`,
-`observability`, `notes`.
+(`said`). Each part of the translation has a module: `inbound`, `outbound`, `probes`, `dns`,
+`scripts`, `observability`, `notes`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from meshproxy.dialects.fsm.dns import put_dns
 from meshproxy.dialects.fsm.draft import Draft
 from meshproxy.dialects.fsm.inbound import Inbound
 from meshproxy.dialects.fsm.notes import put_notes
@@ -35,6 +36,7 @@ def translate(sheets: Sequence[Sheet], setting: Setting) -> Words:
         Inbound(draft, papers, scripts, draft.said.inbound).put()
     Outbound(draft, papers, scripts, draft.said.outbound or NoOutbound()).put()
     put_probes(draft)
+    put_dns(draft)
     put_observability(draft)
     put_notes(draft)
     return draft.finished()

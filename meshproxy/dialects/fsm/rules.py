@@ -56,9 +56,17 @@ class Rules:
     _retries: dict[str, Data | None] = field(default_factory=dict)
 
     def of(
-        self, hosts: Sequence[str], service: HttpService, name: str, path: Path, hop: Hop, more: Data
+        self,
+        hosts: Sequence[str],
+        service: HttpService,
+        name: str,
+        path: Path,
+        hop: Hop,
+        more: Data,
+        *,
+        again: bool = False,
     ) -> Iterator[Placed]:
-        """The rules of some hosts; no hosts: of any. `more` stands in each."""
+        """The rules of some hosts; no hosts: of any. `more` stands in each. `again`: they are not the only ones."""
         if service.header_limits:
             self.draft.note(
                 "not-in-force", (*path, "HeaderRateLimits"), "limits by header are of a later version: there are none"
@@ -78,7 +86,7 @@ class Rules:
                 outcomes[rule.targets] = outcome if "reply" in outcome else {**outcome, **more}
             said = outcomes[rule.targets]
             copies = len(several) * prod(map(len, choices))
-            filters = [*of_all, *limits.of_requests(rule.limits, f"{name}/{place}" if copies > 1 else None)]
+            filters = [*of_all, *limits.of_requests(rule.limits, f"{name}/{place}" if copies > 1 or again else None)]
             if "reply" not in said:
                 filters += self.last
             if filters:

@@ -32,7 +32,7 @@ from meshproxy.schema.shapes import Key
 
 PASSED = frozenset(
     "Ts Version Metrics HTTP1PerRequestLoadBalancing HTTP2PerRequestLoadBalancing SidecarLogLevel ClusterSet "
-    "Expiration SubjectAltNames Backlog AllowedEndpoints Plugins Service Port Hash path host scheme exec grpc "
+    "Expiration SubjectAltNames Backlog AllowedEndpoints Plugins Port Hash path host scheme exec grpc "
     "EgressGateways tcpSocket initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold "
     "terminationGracePeriodSeconds".split()
 )
@@ -104,6 +104,17 @@ class RemoteLogging(Said):
 
 
 @dataclass(frozen=True, slots=True)
+class DnsServers(Said):
+    primary: Annotated[str, TEXT, Key("Primary")] = ""
+    secondary: Annotated[str, TEXT, Key("Secondary")] = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DnsProxy(Said):
+    servers: Annotated[DnsServers, Key("UpstreamDNSServers")] = DnsServers()
+
+
+@dataclass(frozen=True, slots=True)
 class Observability(Said):
     tracing: Tracing | None = None
     remote_logging: Annotated[RemoteLogging | None, Key("remoteLogging")] = None
@@ -116,7 +127,7 @@ class Spec(Said):
     traffic: Annotated[Traffic, Key("Traffic")] = Traffic()
     flags: Annotated[FeatureFlags, Key("FeatureFlags")] = FeatureFlags()
     probes: Annotated[Probes, Key("Probes")] = Probes()
-    dns_proxy: Annotated[Any, ANYTHING, Key("LocalDNSProxy")] = None
+    dns_proxy: Annotated[DnsProxy | None, Key("LocalDNSProxy")] = None
     observability: Annotated[Observability, Key("Observability")] = Observability()
     logging_level: Annotated[int, COUNT, Key("RemoteLoggingLevel")] = 0
 
@@ -207,6 +218,7 @@ class RuleName(Said):
 
     SHORTHAND: ClassVar[str] = "RuleName"
     name: Annotated[str, TEXT, Key("RuleName")]
+    service: Annotated[str, TEXT, Key("Service")] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +232,11 @@ class Match(Said):
 
     @property
     def is_http(self) -> bool:
-        return self.protocol in ("http", "grpc")
+        return self.protocol == "http" or self.is_grpc
+
+    @property
+    def is_grpc(self) -> bool:
+        return self.protocol == "grpc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,4 +363,4 @@ class Fsm(Said):
     forward: Annotated[Forward | None, Key("Forward")] = None
     allowed: Annotated[tuple[tuple[Range, Annotated[Any, ANYTHING]], ...] | None, Key("AllowedEndpoints")] = None
     chains: Annotated[tuple[tuple[Text, Texts], ...], Key("Chains")] = ()
-    dns: Annotated[Any, ANYTHING, Key("DNSResolveDB")] = None
+    dns: Annotated[tuple[tuple[Text, Texts | None], ...], Key("DNSResolveDB")] = ()

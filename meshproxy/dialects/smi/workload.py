@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from meshproxy.dialects.smi.mesh import Kin, Known, Mesh, Port, has, targets
 from meshproxy.dialects.smi.resources import Key, Party
-from meshproxy.dialects.translation import Setting, Words
+from meshproxy.dialects.translation import Note, Setting, Words
 from meshproxy.errors import Problem
 
 
@@ -40,19 +40,22 @@ class Workload:
         account = (node.namespace, node.service_account)
         missing = [key for key in ("namespace", "service_account") if not getattr(node, key)]
         if missing:
-            said = " and ".join(f"`node.{key}`" for key in missing)
+            said = " and ".join(f"`{setting.place}.{key}`" for key in missing)
             message = f"policy of SMI is for one workload: {said} must say whose proxy this is"
-            words.problems.append(Problem("node", message))
+            words.problems.append(Problem(setting.place, message))
             return None
         named = mesh.services.get((node.namespace, node.service)) if node.service else None
         if account not in mesh.accounts and named is None:
-            words.problems.append(
-                Problem(
-                    "node",
-                    f"no ServiceAccount, Pod, Deployment, StatefulSet or DaemonSet knows {node.namespace}/"
-                    f"{node.service_account}" + (f", and there is no Service `{node.service}`" if node.service else ""),
-                )
+            unknown = Problem(
+                setting.place,
+                f"no ServiceAccount, Pod, Deployment, StatefulSet or DaemonSet knows {node.namespace}/"
+                f"{node.service_account}" + (f", and there is no Service `{node.service}`" if node.service else ""),
             )
+            if setting.workload is None:
+                words.problems.append(unknown)
+            else:
+                # It may be new. The others that live here must not wait for what is known of it.
+                words.notes.append(Note("not-in-force", unknown))
             return None
         labels = dict(node.labels)
         pods = mesh.of(account)

@@ -12,8 +12,10 @@ from typing import Any
 
 import yaml
 
-_NUMBER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-"""In 1.2, and not in 1.1, where some of these are strings."""
+_TAKEN = re.compile(
+    r"[-+]?[0-9]+|[-+]?0[bBoOxX][0-9a-fA-F_]+|[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[nNyY]"
+)
+"""For a number or a boolean, by 1.2 or by some reader of 1.1, where PyYAML sees a string."""
 WIDEST = 120
 
 
@@ -28,8 +30,8 @@ class Writer(yaml.SafeDumper):
 
 
 def _written(writer: Writer, said: str) -> yaml.ScalarNode:
-    number = _NUMBER.fullmatch(said) is not None
-    return writer.represent_scalar("tag:yaml.org,2002:str", said, "'" if number else "|" if "\n" in said else None)
+    taken = _TAKEN.fullmatch(said) is not None
+    return writer.represent_scalar("tag:yaml.org,2002:str", said, "'" if taken else "|" if "\n" in said else None)
 
 
 Writer.add_representer(str, _written)

@@ -18,7 +18,7 @@ servers, which names), `watch.py` (when again).  The messages themselves are `me
 """
 
 from meshproxy.discovery.dns.resolver import Answer, ResolveError, Resolver
-from meshproxy.discovery.dns.settings import Settings, from_texts, system
+from meshproxy.discovery.dns.settings import Settings, from_texts, system, system_servers
 from meshproxy.discovery.dns.watch import Pace, Watch
 
-__all__ = ["Answer", "Pace", "ResolveError", "Resolver", "Settings", "Watch", "from_texts", "system"]
+__all__ = ["Answer", "Pace", "ResolveError", "Resolver", "Settings", "Watch", "from_texts", "system", "system_servers"]

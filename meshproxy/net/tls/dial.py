@@ -10,7 +10,7 @@ from meshproxy.model import Address
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.net.dial import Dial, Outcome
+from meshproxy.net.dial import ALIVE, Dial, Outcome, Way
 from meshproxy.net.tls.conn import TlsConn
 from meshproxy.net.tls.faults import Broken
 from meshproxy.net.tls.handshake import Handshake, Make
@@ -29,9 +29,7 @@ class TlsDial:
         done: Callable[[Outcome], None],
         make: Make,
         check: Callable[[TlsConn], None],
-        *,
-        keepalive: bool,
-        source: str | None = None,
+        way: Way = ALIVE,
     ) -> None:
         """`make` gives a session, `check` looks at one that is established; both may raise `Broken`."""
         self._deadlines = deadlines
@@ -40,9 +38,7 @@ class TlsDial:
         self._done = done
         self._until = clock.now() + timeout
         self._handshake: Handshake | None = None
-        self._dial: Dial | None = Dial(
-            loop, clock, address, timeout, self._dialled, keepalive=keepalive, source=source
-        )
+        self._dial: Dial | None = Dial(loop, clock, address, timeout, self._dialled, way)
 
     def begin(self) -> Outcome | None:
         assert self._dial is not None, "it begins once"

@@ -81,6 +81,13 @@ def test_how_much_is_asked_and_how_often() -> None:
     assert lost(found) == []
 
 
+@pytest.mark.parametrize(("version", "protocol"), [("h1", "http"), ("h2", "grpc"), ("prior", "grpc")])
+def test_what_is_asked_in_http2_is_grpc(version: str, protocol: str) -> None:
+    found = written({}, cluster={"http": {"version": version}})
+    assert found.documents[0]["Inbound"]["TrafficMatches"]["80"]["Protocol"] == protocol
+    assert lost(found) == []
+
+
 @pytest.mark.parametrize(
     ("rule", "place"),
     [

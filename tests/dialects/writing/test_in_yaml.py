@@ -33,6 +33,11 @@ def test_a_string_stays_one(said: str) -> None:
     assert yaml.safe_load(text([{"a": said}])) == {"a": said}
 
 
+@pytest.mark.parametrize("said", ["y", "N", "0X1F", "0O17", "-0B1", "0777"])
+def test_what_some_reader_takes_for_another_thing_is_in_quotes(said: str) -> None:
+    assert text([{"a": said}]) == f"a: '{said}'\n"
+
+
 def test_for_people() -> None:
     value = [{"b": [{"c": "x\ny\n"}], "a": 1}, {"d": "0o14"}]
     assert text(value) == "b:\n  - c: |\n      x\n      y\na: 1\n---\nd: '0o14'\n"
@@ -40,4 +45,4 @@ def test_for_people() -> None:
 
 def test_what_stands_twice_is_written_twice() -> None:
     shared = ["a"]
-    assert text([{"x": shared, "y": shared}]) == "x:\n  - a\ny:\n  - a\n"
+    assert text([{"b": shared, "c": shared}]) == "b:\n  - a\nc:\n  - a\n"

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from meshproxy.dialects.writing.fsm.papers import PATHS, Papers
@@ -30,6 +31,7 @@ THRESHOLDS = {
     "error_amount": "ErrorAmountThreshold",
     "error_ratio": "ErrorRatioThreshold",
 }
+H2 = ("h2", "prior")
 OPENS = ("slow_amount", "slow_ratio", "error_amount", "error_ratio")
 
 
@@ -66,6 +68,15 @@ class Clusters:
         """That of its only endpoint."""
         found = [_address(each) for each in self._said[name]["endpoints"]]
         return int(found[0].rpartition(":")[2]) if len(found) == 1 and ":" in found[0] else None
+
+    def speak_h2(self, names: Iterable[str]) -> bool:
+        """Whether all of them are asked in HTTP/2, which FSM says of a port, as grpc."""
+        versions = [self._said[name]["http"]["version"] for name in names]
+        if not versions or any(version.value not in H2 for version in versions):
+            return False
+        for version in versions:
+            version.take()
+        return True
 
     def retry(self, names: list[str], said: Said) -> None:
         """FSM says of a cluster how it is asked again; we say it of rules."""

@@ -65,10 +65,11 @@ class Side:
         if chain.protocol != "http":
             return {**found, "Protocol": "tcp", "TcpServiceRouteRules": self._tcp(chain, mesh=mesh)}
         table = next(table for table in self.config.routes if table.name == chain.routes)
+        shares = [share for rule in table.rules for share in rule.shares]
         services = self.rules.services(table, self.said["routes"][table.name], mesh=mesh)
         return {
             **found,
-            "Protocol": "http",
+            "Protocol": "grpc" if self.clusters.speak_h2(share.cluster for share in shares) else "http",
             "HttpHostPort2Service": dict(_hosts(services, port)),
             "HttpServiceRouteRules": {each.name: each.said for each in services},
         }

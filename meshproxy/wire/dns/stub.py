@@ -11,42 +11,41 @@ here needs is stepped over; to read another kind takes a dataclass and a line in
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
-from meshproxy.model.host import LONGEST_LABEL, LONGEST_NAME, labels
-from meshproxy.model.host import Name as Name
-from meshproxy.model.host import fits as fits
+from meshproxy.model.host import Name, labels
 from meshproxy.schema.kinds import shown
+from meshproxy.wire.dns.reader import (
+    AAAA,
+    AUTHORITATIVE,
+    CNAME,
+    HEADER,
+    INTERNET,
+    MOST_RECORDS,
+    NO_ERROR,
+    NO_SUCH_NAME,
+    OPCODE,
+    OPT,
+    RCODE,
+    RECORD,
+    RECURSE,
+    RECURSIVE,
+    RESPONSE,
+    SOA,
+    SOA_NUMBERS,
+    TRUNCATED,
+    TYPE_CLASS,
+    UDP_SIZE,
+    A,
+    Malformed,
+    Reader,
+    seconds,
+    spelled,
+)
 
-A, CNAME, SOA, AAAA, OPT = 1, 5, 6, 28, 41
-INTERNET = 1
-
-NO_ERROR, NO_SUCH_NAME = 0, 3
-RCODES = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED", 9: "NOTAUTH", 16: "BADVERS"}
-"""What a server says instead of an answer."""
-
-UDP_SIZE = 1232
-"""What passes every network in one piece; servers that have more to say are asked again over TCP."""
-MOST_RECORDS = 4096
-"""As many addresses as one message over TCP has room for."""
-MOST_LABELS = 1 << 16
-"""In all names of a message: pointers make many of few bytes, and each takes its time."""
-MOST_POINTERS = 16
 MOST_ALIASES = 16
-
-_HEADER = struct.Struct("!6H")
-_TYPE_CLASS = struct.Struct("!HH")
-_RECORD = struct.Struct("!HHIH")
-_SOA = struct.Struct("!5I")
-_RESPONSE, _AUTHORITATIVE, _TRUNCATED, _RECURSE, _RECURSIVE = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
-_OPCODE, _RCODE = 0x7800, 0x000F
-
-
-class Malformed(ValueError):
-    """What arrived is not an answer to the query, or not DNS at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +126,26 @@ def encode(query: Query) -> bytes:
     """With EDNS0, so that the reply need not fit into 512 bytes."""
     return b"".join(
         (
-            _HEADER.pack(query.id, _RECURSE, 1, 0, 0, 1),
-            *(bytes((len(label),)) + label for label in query.name),
+            HEADER.pack(query.id, RECURSE, 1, 0, 0, 1),
+            spelled(query.name),
+            TYPE_CLASS.pack(query.kind, INTERNET),
             b"\0",
-            _TYPE_CLASS.pack(query.kind, INTERNET),
-            b"\0",
-            _RECORD.pack(OPT, UDP_SIZE, 0, 0),
+            RECORD.pack(OPT, UDP_SIZE, 0, 0),
         )
     )
 
 
 def parse(data: bytes, query: Query) -> Reply:
-    reader = _Reader(data)
-    id, flags, questions, answers, authorities, extras = reader.unpack(_HEADER)
+    reader = Reader(data)
+    id, flags, questions, answers, authorities, extras = reader.unpack(HEADER)
     if id != query.id:
         raise Malformed("another id")
-    if not flags & _RESPONSE or flags & _OPCODE:
+    if not flags & RESPONSE or flags & OPCODE:
         raise Malformed("no response to a query")
-    if questions != 1 or (reader.name(), *reader.unpack(_TYPE_CLASS)) != (query.name, query.kind, INTERNET):
+    if questions != 1 or (reader.name(), *reader.unpack(TYPE_CLASS)) != (query.name, query.kind, INTERNET):
         raise Malformed("another question")
-    rcode = flags & _RCODE
-    if flags & _TRUNCATED:
+    rcode = flags & RCODE
+    if flags & TRUNCATED:
         return Reply(rcode, truncated=True)
     if answers + authorities + extras > MOST_RECORDS:
         raise Malformed(f"more than {MOST_RECORDS} records")
@@ -155,7 +153,7 @@ def parse(data: bytes, query: Query) -> Reply:
     rcode |= _extended_rcode(reader, extras)
     if reader.at != len(data):
         raise Malformed("bytes after the last record")
-    return Reply(rcode, False, bool(flags & _AUTHORITATIVE), bool(flags & _RECURSIVE), answer, authority)
+    return Reply(rcode, False, bool(flags & AUTHORITATIVE), bool(flags & RECURSIVE), answer, authority)
 
 
 def found(query: Query, reply: Reply) -> Found:
@@ -185,69 +183,14 @@ def _nothing(reply: Reply, ttls: list[int], *, exists: bool) -> Found:
     return Found((), min(ttls + certain) if certain else 0, exists)
 
 
-class _Reader:
-    __slots__ = ("_labels", "at", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self.at = 0
-        self._labels = 0
-
-    def take(self, size: int) -> bytes:
-        taken = self.data[self.at : self.at + size]
-        if len(taken) < size:
-            raise Malformed("cut short")
-        self.at += size
-        return taken
-
-    def unpack(self, layout: struct.Struct) -> tuple[int, ...]:
-        return layout.unpack(self.take(layout.size))
-
-    def name(self) -> Name:
-        try:
-            return self._name()
-        except IndexError:
-            raise Malformed("cut short") from None
-
-    def _name(self) -> Name:
-        """A pointer leads before the piece in which it stands, so a name has an end; they are few, so it is near."""
-        data, at = self.data, self.at
-        labels: list[bytes] = []
-        length, pointers, piece, after = 1, 0, at, 0
-        while size := data[at]:
-            at += 1
-            if size <= LONGEST_LABEL:
-                labels.append(data[at : at + size].lower())
-                at += size
-                length += size + 1
-                if length > LONGEST_NAME:
-                    raise Malformed(f"a name of more than {LONGEST_NAME} bytes")
-                continue
-            if size < 0xC0:
-                raise Malformed("a label of an unknown kind")
-            target = (size & 0x3F) << 8 | data[at]
-            after = after or at + 1
-            pointers += 1
-            if not _HEADER.size <= target < piece:
-                raise Malformed("a pointer that does not lead back")
-            if pointers > MOST_POINTERS:
-                raise Malformed(f"a name of more than {MOST_POINTERS} pointers")
-            at = piece = target
-        self.at = after or at + 1
-        self._labels += len(labels)
-        if self._labels > MOST_LABELS:
-            raise Malformed(f"more than {MOST_LABELS} labels")
-        return tuple(labels)
-
-
-def _section(reader: _Reader, count: int) -> tuple[Record, ...]:
+def _section(reader: Reader, count: int) -> tuple[Record, ...]:
     records = []
     for _ in range(count):
         owner = reader.name()
-        kind, family, ttl, size = reader.unpack(_RECORD)
+        kind, family, ttl, size = reader.unpack(RECORD)
         end = reader.at + size
         if family == INTERNET and kind in _KINDS:
-            records.append(_KINDS[kind](reader, owner, _seconds(ttl), size))
+            records.append(_KINDS[kind](reader, owner, seconds(ttl), size))
         else:
             reader.take(size)
         if reader.at != end:
@@ -255,17 +198,12 @@ def _section(reader: _Reader, count: int) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def _seconds(ttl: int) -> int:
-    """RFC 2181: what would be negative, were it a signed number, counts as none."""
-    return ttl if ttl < 1 << 31 else 0
-
-
-def _extended_rcode(reader: _Reader, count: int) -> int:
+def _extended_rcode(reader: Reader, count: int) -> int:
     """The upper bits of the rcode stand where the one record of EDNS0 has no use for a TTL."""
     found = []
     for _ in range(count):
         reader.name()
-        kind, _, ttl, size = reader.unpack(_RECORD)
+        kind, _, ttl, size = reader.unpack(RECORD)
         reader.take(size)
         if kind == OPT:
             found.append(ttl >> 24 << 4)
@@ -274,26 +212,26 @@ def _extended_rcode(reader: _Reader, count: int) -> int:
     return sum(found)
 
 
-def _ipv4(reader: _Reader, owner: Name, ttl: int, size: int) -> Address:
+def _ipv4(reader: Reader, owner: Name, ttl: int, size: int) -> Address:
     if size != 4:
         raise Malformed(f"an IPv4 address of {size} bytes")
     return Address(owner, ttl, A, str(IPv4Address(reader.take(4))))
 
 
-def _ipv6(reader: _Reader, owner: Name, ttl: int, size: int) -> Address:
+def _ipv6(reader: Reader, owner: Name, ttl: int, size: int) -> Address:
     if size != 16:
         raise Malformed(f"an IPv6 address of {size} bytes")
     return Address(owner, ttl, AAAA, str(IPv6Address(reader.take(16))))
 
 
-def _alias(reader: _Reader, owner: Name, ttl: int, _: int) -> Alias:
+def _alias(reader: Reader, owner: Name, ttl: int, _: int) -> Alias:
     return Alias(owner, ttl, reader.name())
 
 
-def _zone(reader: _Reader, owner: Name, ttl: int, _: int) -> Zone:
+def _zone(reader: Reader, owner: Name, ttl: int, _: int) -> Zone:
     reader.name()  # the server that the zone comes from
     reader.name()  # who answers for it
-    return Zone(owner, ttl, _seconds(reader.unpack(_SOA)[-1]))
+    return Zone(owner, ttl, seconds(reader.unpack(SOA_NUMBERS)[-1]))
 
 
-_KINDS: dict[int, Callable[[_Reader, Name, int, int], Record]] = {A: _ipv4, AAAA: _ipv6, CNAME: _alias, SOA: _zone}
+_KINDS: dict[int, Callable[[Reader, Name, int, int], Record]] = {A: _ipv4, AAAA: _ipv6, CNAME: _alias, SOA: _zone}

@@ -1,0 +1,1 @@
+"""Names, answered: out of a table, out of what was said before, or by asking a server."""
