@@ -31,6 +31,8 @@ class Peer:
     ended_by: ClassVar[signal.Signals] = signal.SIGTERM
     scheme: ClassVar[str] = "http"
     """How a gateway is spoken to."""
+    host = "127.0.0.1"
+    """Where it listens."""
 
     def __init__(self, upstream: int, core: int) -> None:
         self.upstream, self.core = upstream, core
@@ -56,7 +58,7 @@ class Peer:
         raise NotImplementedError
 
     def ready(self) -> bool:
-        return process.accepts(self.port)
+        return process.accepts(self.port, self.host)
 
     def log(self) -> str:
         return Path(self._directory.name, "log").read_text()

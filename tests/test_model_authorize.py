@@ -22,7 +22,7 @@ def said(rule: Any = None, **listener: Any) -> dict[str, Any]:
     """A rule of HTTP, and a listener of TCP."""
     return {
         "listeners": [
-            {"name": "db", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "up", **listener},
+            {"name": "db", "listen": "127.0.0.1:5432", "protocol": "tcp", "cluster": "up", **listener},
             {"name": "in", "listen": "127.0.0.1:0", "protocol": "http", "routes": "web"},
         ],
         "routes": {"web": [{"cluster": "up", **(rule or {})}]},

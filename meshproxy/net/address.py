@@ -52,9 +52,13 @@ def tune_tcp(sock: socket.socket, *, keepalive: bool) -> None:
 def leave_from(sock: socket.socket, source: str, towards: Address, *, foreign: bool = False) -> None:
     """The port is left to `connect`: then one does for many destinations.  The other family knows no such source.
 
-    A `foreign` source is an address of somebody else, whose answers have to be led here by rules.
+    A `foreign` source is an address of somebody else, whose answers have to be led here by rules; without it nobody
+    connects, for the address of this host is trusted where that one would not be.
     """
-    if towards.kind == ("ipv6" if ":" in source else "ipv4"):
+    same = bool(source) and towards.kind == ("ipv6" if ":" in source else "ipv4")
+    if foreign and not same:
+        raise OSError(errno.EADDRNOTAVAIL, f"the client has no address from which {towards} could be connected to")
+    if same:
         if foreign:
             let_pass_as_others(sock)
         sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)

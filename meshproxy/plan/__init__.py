@@ -128,6 +128,13 @@ def rate_of_chain(listener: str, chain: model.Chain) -> str:
     return f"listener/{listener}/chain/{sha256(match.encode()).hexdigest()[:32]}/rate"
 
 
+def _led_to(said: model.Listener, tables: Mapping[str, model.RouteTable]) -> frozenset[str]:
+    """The clusters that what comes to a listener may go on to."""
+    rules = [rule for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules]
+    straight = {chain.cluster for chain in said.outcomes if chain.cluster}
+    return frozenset(straight.union(name for rule in rules for _, name in rule.clusters))
+
+
 def _flow(said: RateLimit) -> FlowTerms:
     return FlowTerms(said.connections, said.per, said.burst or said.connections)
 
@@ -163,7 +170,7 @@ def _group(
     rim: Rim,
     node: model.Node,
     introduction: Introduction | None,
-    made: Callable[[socket.socket], None] | None,
+    made: Callable[[str, socket.socket], None] | None,
 ) -> Group:
     key = connections_of("cluster", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
@@ -282,7 +289,7 @@ def _tcp_doors(
             rules, said.timeouts.handshake or HANDSHAKE_WITHIN, said.timeouts.detect or DETECT_WITHIN
         ),
         chooser(rules),
-        rim.abroad.back if said.transparent else None,
+        partial(rim.abroad.back, _led_to(said, tables)) if said.transparent else None,
     )
 
     def door(live: Acceptor) -> Door:

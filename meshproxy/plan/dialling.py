@@ -50,8 +50,8 @@ class Reach:
     log: Log
     papers: Papers
     trust_domain: str
-    made: Callable[[socket.socket], None] | None = None
-    """Hears of each connection that is made; None: nobody wants to know."""
+    made: Callable[[str, socket.socket], None] | None = None
+    """Hears of each connection that is made, and by which cluster; None: nobody wants to know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,10 @@ def dialling(
     `offered` by ALPN, where TLS is spoken and the cluster does not say it itself.
     """
     loop, clock = reach.loop, reach.clock
-    way = Way(said.keepalive, None if said.source == CLIENT else said.source, made=reach.made)
+    made = None if reach.made is None else partial(reach.made, said.name)
+    foreign = said.source == CLIENT
+    # Nobody's address, until it is known for whom.
+    way = Way(said.keepalive, "" if foreign else said.source, foreign, made=made)
     if said.tls is None:
 
         def dial_plain(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:

@@ -87,7 +87,7 @@ class Group:
         rim: Rim,
         node: model.Node,
         introduction: Introduction | None,
-        made: Callable[[socket.socket], None] | None,
+        made: Callable[[str, socket.socket], None] | None,
     ) -> None:
         """`node` is who the proxy is, and where; `introduction` is for those who have proved who they are; `made`
         hears of each connection."""

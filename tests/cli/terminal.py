@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 LONGEST = 15.0
@@ -143,6 +144,11 @@ class Terminal:
         assert (self.grid.alternate, self.grid.cursor_shown, self.grid.unknown) == (False, True, [])
         assert "Traceback" not in self.raw, self.raw
         return self.process.returncode
+
+    def until_stopped(self) -> None:
+        """By a signal; one that lets it go on does nothing before that."""
+        stat = Path("/proc", str(self.process.pid), "stat")
+        self.until(lambda _: stat.read_text().rpartition(")")[2].split()[0] == "T", "stopped")
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

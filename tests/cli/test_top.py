@@ -307,6 +307,7 @@ def test_a_stop_gives_the_terminal_to_the_shell_and_takes_it_back(open_terminal:
     it.shows("meshproxy LIVE")
     it.press("\x1a")
     it.until(lambda grid: not grid.alternate and grid.cursor_shown, "given")
+    it.until_stopped()
     it.signal(signal.SIGCONT)
     it.until(lambda grid: grid.alternate and "meshproxy LIVE" in grid.text, "taken back")
     it.press("q")

@@ -155,6 +155,32 @@ def test_who_is_led_back_to_us_is_refused(
     run(scenario())
 
 
+def test_who_is_led_to_another_listener_is_let_in(
+    run: Run, clock: FakeClock, kernel: Kernel, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A workload asks one that lives behind the same proxy: what goes out comes in, and does not go out again."""
+
+    async def scenario() -> None:
+        w, app = World(clock), upstream()
+        said = config(transparent=True, cluster="out", clusters={"out": OUT, "app": at(app)})
+        inbound = {"name": "inbound", "listen": "127.0.0.2:0", "protocol": "tcp", "transparent": True, "cluster": "app"}
+        said["listeners"].append(inbound)
+        await w.apply(said)
+        listening = w.address("inbound")
+        there = ("127.0.0.1", listening[1] ^ 1)
+        kernel.redirects(f"{there[0]}:{there[1]}")
+        led_back(monkeypatch, there, listening)
+        peer = await w.connect()
+        await peer.send(b"hello")
+        assert await (await app.accept()).recv_exactly(5) == b"hello"
+        # Who would be sent on by the cluster that has made it is refused there as well.
+        await w.apply({**said, "listeners": [said["listeners"][0], {**inbound, "cluster": "out"}]})
+        await cut(w)
+        assert w.stats.listeners["inbound"].rejected["loop"] == 1
+
+    run(scenario())
+
+
 def led_back(monkeypatch: pytest.MonkeyPatch, there: tuple[str, int], listening: tuple[str, int]) -> None:
     """As rules would: who connects there is connected here, and does not know it."""
     connect, name = socket.socket.connect_ex, socket.socket.getpeername

@@ -113,6 +113,23 @@ def test_who_may_not_is_told_what_it_takes(
     run(scenario())
 
 
+def test_whose_address_cannot_be_kept_is_not_connected_from_ours(
+    run: Run, clock: FakeClock, upstream: type[Upstream]
+) -> None:
+    """The application would take it for somebody of this host."""
+
+    async def scenario() -> None:
+        w, up = World(clock), upstream(socket.AF_INET6, ("::1", 0))
+        listener = {"name": "in", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "app"}
+        cluster = {"endpoints": [up.address], "source": "client"}
+        await w.apply({"listeners": [listener], "clusters": {"app": cluster}})
+        with pytest.raises(ConnectionResetError):
+            await (await w.connect()).recv()
+        assert w.stats.clusters["app"].connect_failures_total == 1
+
+    run(scenario())
+
+
 def test_a_socket_of_another_kind_has_no_addresses_to_borrow() -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         let_pass_as_others(sock)

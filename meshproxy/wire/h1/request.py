@@ -215,11 +215,11 @@ class RequestCodec:
 
     def _expects(self, shape: Shape, lines: list[bytes], minor: int) -> bool:
         expected = shape.value(lines, b"expect")
-        if expected is None or not minor:
+        if expected is None:
             return False
         if expected.lower() != b"100-continue":
             raise Malformed(Reason.UNKNOWN_EXPECTATION)
-        return True
+        return minor > 0
 
 
 class RequestReader(Reader[RequestHead]):
