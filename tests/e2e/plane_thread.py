@@ -49,10 +49,12 @@ class PlaneThread:
 
     def end(self) -> None:
         async def last() -> None:
+            # Who had just come in is only served, and known, when the loop turns next.
             self.plane.close()
-            rest = asyncio.all_tasks() - {asyncio.current_task()}
-            if rest:
-                await asyncio.wait(rest)
+            await asyncio.sleep(0)
+            while rest := asyncio.all_tasks() - {asyncio.current_task()}:
+                self.plane.close()
+                await asyncio.wait(rest, timeout=0.01)
 
         asyncio.run_coroutine_threadsafe(last(), self._loop).result(LONGEST)
         self._loop.call_soon_threadsafe(self._loop.stop)
