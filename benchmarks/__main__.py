@@ -22,6 +22,7 @@ from benchmarks.mqtt.gateways import FanInMeshproxy
 from benchmarks.peers import PEERS, Peer
 from benchmarks.soak import run as soak
 from benchmarks.tls import run as tls
+from benchmarks.tunnel import run as tunnel
 
 BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "tcp": tcp.run,
@@ -31,6 +32,7 @@ BENCHES: dict[str, Callable[[Plan], list[Result]]] = {
     "h2": h2.run,
     "mqtt": mqtt.run,
     "observe": observe.run,
+    "tunnel": tunnel.run,
     "idle": idle.run,
     "reload": reload.run,
     "policy": policy.run,
@@ -82,7 +84,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     only = f"works of tcp: {','.join(tcp.WORKS)}; of http: {','.join(http1.NAMES)}; "
     only += f"of tls: {','.join(tls.WORKS)}; of h2: {','.join(h2.WORKS)}; of mqtt: {','.join(mqtt.WORKS)}; "
-    only += f"of observe: {','.join(observe.WORKS)}"
+    only += f"of observe: {','.join(observe.WORKS)}; of tunnel: {','.join(tunnel.WORKS)}"
     parser.add_argument("--only", type=works, default=frozenset(), help=only)
     parser.add_argument("--peers", type=peers, default=frozenset(), help=",".join(NAMES))
     carry = "processes of ours that carry traffic, in reload, policy, soak and chaos"
@@ -105,7 +107,8 @@ def positive(text: str) -> int:
 
 
 def works(text: str) -> frozenset[str]:
-    return among(text, {*tcp.WORKS, *http1.NAMES, *tls.WORKS, *h2.WORKS, *mqtt.WORKS, *observe.WORKS})
+    benches = (tcp.WORKS, http1.NAMES, tls.WORKS, h2.WORKS, mqtt.WORKS, observe.WORKS, tunnel.WORKS)
+    return among(text, {name for names in benches for name in names})
 
 
 def peers(text: str) -> frozenset[str]:

@@ -77,6 +77,13 @@ BUDGETS: dict[tuple[str, str], Budget] = {
             ("trace-all", "meshproxy-plain", 1.35, 1.25),
         )
     },
+    # 0.95 times the goodput is 1 / 0.95 of the time
+    ("tunnel goodput", "meshproxy-tls"): Budget(1 / 0.95, 1.02),
+    ("tunnel cpu download", "meshproxy-tls"): Budget(1.3, 1.0),
+    ("tunnel cpu upload", "meshproxy-tls"): Budget(1.3, 1.0),
+    ("tunnel streams", ""): Budget(20, 10),
+    ("tunnel lossy-p99", ""): Budget(3, 1.5),
+    ("tunnel recovery", ""): Budget(1000, 700),
     ("idle memory", ""): Budget(45, 30),
     ("start to ready", ""): Budget(400, 150),
     ("workers: memory of four", "one worker"): Budget(2.2, 2.0),

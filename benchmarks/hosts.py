@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -87,22 +87,27 @@ class Host:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **more.pop("env", {})}
         return self.start([sys.executable, *arguments], env=environment, cwd=more.pop("cwd", ROOT), **more)
 
-    @contextmanager
-    def inside(self) -> Iterator[None]:
+    def inside(self) -> AbstractContextManager[None]:
         """This thread is on that host: sockets that it makes stay there."""
-        here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        there = os.open(f"/run/netns/{self.namespace}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            _enter(there)
-            yield
-        finally:
-            _enter(here)
-            os.close(there)
-            os.close(here)
+        return inside(self.namespace)
 
     def _command(self, command: Sequence[str], uid: int | None, capabilities: Sequence[str]) -> list[str]:
         entered = ["ip", "netns", "exec", self.namespace]
         return [*entered, *(command if uid is None else somebody(uid, command, capabilities))]
+
+
+@contextmanager
+def inside(namespace: str) -> Iterator[None]:
+    """This thread is in that namespace, by its name."""
+    here = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(f"/run/netns/{namespace}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _enter(there)
+        yield
+    finally:
+        _enter(here)
+        os.close(there)
+        os.close(here)
 
 
 def somebody(uid: int, command: Sequence[str], capabilities: Sequence[str] = ()) -> list[str]:

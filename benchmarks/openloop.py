@@ -108,13 +108,15 @@ def conversation(poll: select.epoll, every: dict[int, Connection], body: bytes, 
     return found
 
 
-def account(address: tuple[str, int], body: bytes, rate: float, seconds: float) -> Account:
+def account(
+    address: tuple[str, int], body: bytes, rate: float, seconds: float, warm_up: float = WARM_UP
+) -> Account:
     gc.disable()
     Path("/proc/self/timerslack_ns").write_text("1")
     cpu, began = time.process_time(), time.monotonic()
-    found = answers(address, body, schedule(rate, WARM_UP + seconds))
+    found = answers(address, body, schedule(rate, warm_up + seconds))
     busy = (time.process_time() - cpu) / (time.monotonic() - began)
-    taken = sorted(took for due, took in found if due > WARM_UP)
+    taken = sorted(took for due, took in found if due > warm_up)
     return Account(len(taken), quantile(taken, 0.5) * 1e6, quantile(taken, 0.99) * 1e6, busy)
 
 
@@ -123,12 +125,15 @@ def quantile(ordered: list[float], share: float) -> float:
     return ordered[max(ceil(len(ordered) * share), 1) - 1]
 
 
-def run(port: int, body: str, rate: float, seconds: float, core: int, host: str = "127.0.0.1") -> Account:
+def run(
+    port: int, body: str, rate: float, seconds: float, core: int, host: str = "127.0.0.1", warm_up: float = WARM_UP
+) -> Account:
     """The load as its own process on `core`."""
-    arguments = ("--host", host, "--port", port, "--body", body, "--rate", rate, "--seconds", seconds)
-    child = process.start(process.module("benchmarks.openloop", *arguments), core, output=PIPE, log=PIPE)
+    asked = ("--host", host, "--port", port, "--body", body, "--rate", rate)
+    command = process.module("benchmarks.openloop", *asked, "--seconds", seconds, "--warm-up", warm_up)
+    child = process.start(command, core, output=PIPE, log=PIPE)
     try:
-        answer, complaint = child.communicate(timeout=seconds + 2 * STALLED)
+        answer, complaint = child.communicate(timeout=warm_up + seconds + 2 * STALLED)
     finally:
         process.end(child)
     if child.returncode:
@@ -143,8 +148,10 @@ def main() -> None:
     parser.add_argument("--body", required=True, help="the end of each answer")
     parser.add_argument("--rate", type=float, required=True, help="requests in a second")
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--warm-up", type=float, default=WARM_UP, help="seconds before, which do not count")
     args = parser.parse_args()
-    print(json.dumps(asdict(account((args.host, args.port), args.body.encode(), args.rate, args.seconds))))
+    found = account((args.host, args.port), args.body.encode(), args.rate, args.seconds, args.warm_up)
+    print(json.dumps(asdict(found)))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ from benchmarks.tls import gateways as secured
 from benchmarks.tls import load as tls_load
 from benchmarks.tls import memory
 from benchmarks.tls import run as tls
+from benchmarks.tunnel.peers import TlsPair
 from meshproxy.dialects import read
 from meshproxy.model import combine
 
@@ -158,7 +159,7 @@ def test_rows_judge_the_peer_by_ratio_and_ourselves_by_amount() -> None:
 
 
 def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
-    ourselves = {workers.ONE, PlainMeshproxy.name, observe.Uncounted.name}
+    ourselves = {workers.ONE, PlainMeshproxy.name, observe.Uncounted.name, TlsPair.name}
     assert {against for _, against in BUDGETS} <= {"", *ourselves, *(peer.name for peer in PEERS)}
     assert all(budget.must is None or budget.aim <= budget.must for budget in BUDGETS.values())
     over_http = {f"http {work}" for work in http1.WORKS} | {"http latency p50", "http latency p99"}
@@ -169,7 +170,8 @@ def test_every_budget_is_at_least_its_aim_and_against_a_known_peer() -> None:
     over_what_is_seen = {f"observe {what} {said}" for what in observe.SEEN for said in observe.SAID}
     compared = {work for work, against in BUDGETS if against not in ("", workers.ONE)}
     in_place = {"inplace pair p50", "inplace pair p99"}
-    assert compared == {*WORKS, *over_http, *over_tls, *over_h2, *over_mqtt, *over_what_is_seen, *in_place}
+    through = {f"tunnel {work}" for work in ("goodput", "cpu download", "cpu upload")}
+    assert compared == {*WORKS, *over_http, *over_tls, *over_h2, *over_mqtt, *over_what_is_seen, *in_place, *through}
 
 
 def test_reports_tell_the_same_in_table_markdown_and_json() -> None:

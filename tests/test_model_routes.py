@@ -193,9 +193,9 @@ def test_what_a_wrong_value_is_told(rule: dict[str, Any], path: str, why: str) -
 @pytest.mark.parametrize(
     ("rule", "path", "why"),
     [
-        ({}, "", "exactly one of cluster, split, redirect, reply, not none"),
-        ({"cluster": "a", "reply": {}}, "", "exactly one of cluster, split, redirect, reply, not cluster and reply"),
-        ({"split": []}, "", "exactly one of cluster, split, redirect, reply, not none"),
+        ({}, "", "exactly one of cluster, split, redirect, reply, connect, not none"),
+        ({"cluster": "a", "reply": {}}, "", "cluster, split, redirect, reply, connect, not cluster and reply"),
+        ({"split": []}, "", "exactly one of cluster, split, redirect, reply, connect, not none"),
         ({"split": [{"cluster": "a", "weight": 0}] * 2}, ".split", "nobody gets the requests"),
         ({"split": [{"cluster": "a"}] * 65}, ".split", "`split` has 65 entries, more than 64"),
         ({"redirect": {"status": 301}}, ".redirect", "leads back to the same place"),

@@ -38,9 +38,12 @@ class Original:
         self._known: dict[tuple[str, int], Endpoint] = {}
 
     def pick(self, tried: Collection[Endpoint], asking: Any) -> Endpoint | None:
-        """`asking` is a connection or an exchange.  Where one attempt has failed there is nobody else to try."""
-        destination = asking.destination
-        if tried or destination is None:
+        """`asking` is a connection or an exchange.
+
+        Where one attempt has failed there is nobody else to try, unless it is led to several.
+        """
+        destination = asking.elsewhere(len(tried)) if tried else asking.destination
+        if destination is None:
             return None
         return self._known.get(destination) or self._met(destination)
 

@@ -127,6 +127,7 @@ class Exchange:
         "flags",
         "handling",
         "held",
+        "led",
         "noted",
         "opening",
         "origin",
@@ -213,6 +214,11 @@ class Exchange:
     held: bytearray
     """What has come of its body."""
 
+    # Where its client says where it goes
+
+    led: tuple[tuple[str, int], ...]
+    """The addresses, in their order, once they are known."""
+
     # Where its client can be told of them
 
     trailers: Sequence[bytes]
@@ -277,8 +283,14 @@ class Exchange:
 
     @property
     def destination(self) -> tuple[str, int] | None:
-        """Where its connection was made to, if that is known."""
-        return self.origin.destination
+        """Where it is led; else where its connection was made to, if that is known."""
+        led = getattr(self, "led", ())
+        return led[0] if led else self.origin.destination
+
+    def elsewhere(self, tried: int) -> tuple[str, int] | None:
+        """Where else it is led, where so many have failed."""
+        led = getattr(self, "led", ())
+        return led[tried] if tried < len(led) else None
 
     @property
     def identity(self) -> str:

@@ -218,6 +218,13 @@ class Stock(Limit):
     def used(self) -> int:
         return self._held - self._spare
 
+    def take_at_once(self) -> bool:
+        """Without waiting; if there is none here, the next one may find what was asked for."""
+        if self.take():
+            return True
+        self.ask(lambda granted: self.give() if granted else None)
+        return False
+
     def give(self) -> None:
         self._spare += 1
         if self._tight or self._waiters:

@@ -10,13 +10,13 @@
 from __future__ import annotations
 
 import hmac
-import re
 from base64 import b64decode
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from hashlib import pbkdf2_hmac, sha512
 
 from meshproxy.core.papers import Unusable
+from meshproxy.model.authenticate import HASHED
 
 MOST_USERS = 100_000
 MOST_LINES = 2 * MOST_USERS
@@ -27,9 +27,6 @@ LONGEST_PASSWORD = 4096
 MOST_ITERATIONS = 10_000_000
 IN_ONE_GO = 500
 """Lines that are read between two looks at the traffic."""
-
-_SALT = r"(?:[A-Za-z0-9+/]{4}){0,63}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
-_HASHED = re.compile(rf"\$(?:6|7\$([1-9][0-9]{{0,7}}))\${_SALT}\$[A-Za-z0-9+/]{{86}}==").fullmatch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +54,7 @@ def read_users(text: str) -> Generator[None, None, Users]:
         if not line or line.startswith("#"):
             continue
         name, _, said = line.partition(":")
-        if (found := _HASHED(said)) is None:
+        if (found := HASHED(said)) is None:
             raise Unusable(f"line {number}: not `name:$7$…` or `name:$6$…`, as `mosquitto_passwd` writes it")
         # What is not UTF-8 is no character that can be printed either.
         if not name.isprintable() or not 0 < len(name) <= LONGEST_NAME:

@@ -58,6 +58,7 @@ from meshproxy.model.sidecar import Sidecar as Sidecar
 from meshproxy.model.source import Source as Source
 from meshproxy.model.split import Share as Share
 from meshproxy.model.tracing import Tracing as Tracing
+from meshproxy.model.tunnels import Tunnel as Tunnel
 from meshproxy.model.workloads import Workload as Workload
 from meshproxy.schema import decode as decode
 from meshproxy.schema import encode as encode

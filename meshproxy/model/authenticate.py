@@ -8,6 +8,7 @@ In a list the first that knows the kind of what a client says decides, and asks 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import Annotated, ClassVar, Literal
 
@@ -17,6 +18,10 @@ from meshproxy.schema.kinds import Duration, Text, choice, string
 
 MOST_CREDENTIALS = 16
 LONGEST_LEEWAY = 3600.0
+
+_SALT = r"(?:[A-Za-z0-9+/]{4}){0,63}(?:[A-Za-z0-9+/]{4}|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{2}==)"
+HASHED = re.compile(rf"\$(?:6|7\$([1-9][0-9]{{0,7}}))\${_SALT}\$[A-Za-z0-9+/]{{86}}==").fullmatch
+"""A password as `mosquitto_passwd` writes it; the group is the number of iterations."""
 
 ALGORITHMS = (
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"

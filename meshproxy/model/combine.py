@@ -30,6 +30,7 @@ from meshproxy.model.references import (
     policy_problems,
     priority_problems,
     route_problems,
+    tunnel_problems,
 )
 from meshproxy.model.shared import gathered
 from meshproxy.model.sidecar import sidecar_problems
@@ -67,6 +68,9 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         for document in documents
         for index, bridge in enumerate(document.config.bridges)
     ]
+    tunnels = [
+        Item(document, ("tunnels", tunnel.name), tunnel) for document in documents for tunnel in document.config.tunnels
+    ]
     workloads = [
         Item(document, ("workloads", index), workload)
         for document in documents
@@ -79,6 +83,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         mqtt=_by_name(policies),
         bridges=_by_name(bridges),
         clusters=_by_name(clusters),
+        tunnels=_by_name(tunnels),
     )
     if running:
         config = replace(config, **{name: getattr(running, name) for name in PROCESS})
@@ -101,6 +106,8 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_duplicates("table of routes", tables),
         *_duplicates("MQTT policy", policies),
         *_duplicates("bridge", bridges),
+        *_duplicates("tunnel", tunnels),
+        *tunnel_problems(tunnels, listeners, clusters, config),
         *clashes(documents, config, listeners),
         *_dns_problems(documents, config, listeners),
         *listener_problems(listeners, known),

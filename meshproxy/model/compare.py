@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model.config import Config
+from meshproxy.model.forward import Forward
 from meshproxy.schema import encode
 from meshproxy.schema.kinds import Secret
 from meshproxy.schema.spelled import spelled
@@ -101,6 +102,10 @@ def _secrets(config: Config) -> Iterator[_Held]:
                 if isinstance(server.key, Secret):
                     at = f"{where}[{place}]" if len(several) > 1 else where
                     yield _Held(f"listeners.{listener.name}.{at}.key", server.certificate, server.key)
+        socks = [("socks5", listener.socks5)]
+        socks += [(f"chains[{place}].socks5", chain.socks5) for place, chain in enumerate(listener.chains)]
+        for where, forward in socks:
+            yield from _of_users(f"listeners.{listener.name}.{where}", forward)
     for cluster in config.clusters:
         client = cluster.tls
         if client is not None and isinstance(client.key, Secret):
@@ -110,11 +115,17 @@ def _secrets(config: Config) -> Iterator[_Held]:
             yield _Held(f"clusters.{cluster.name}.mqtt.password", whom, cluster.mqtt.password)
     for table in config.routes:
         for place, rule in enumerate(table.rules):
+            yield from _of_users(f"routes.{table.name}.rules[{place}].connect", rule.connect)
             for number, each in enumerate(rule.filters):
                 redis = each.rate_limit.redis if each.rate_limit is not None else None
                 if redis is not None and redis.password is not None:
                     where = f"routes.{table.name}.rules[{place}].filters[{number}].rate_limit.redis.password"
                     yield _Held(where, redis.address, redis.password)
+
+
+def _of_users(where: str, said: Forward | None) -> Iterator[_Held]:
+    for user in said.users if said is not None else ():
+        yield _Held(f"{where}.users.{user.name}.password", user.name, user.password)
 
 
 def _filled(part: Any, in_clear: Mapping[Secret, Secret]) -> Any:

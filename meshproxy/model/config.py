@@ -19,6 +19,7 @@ from meshproxy.model.breaker import PLAIN_BREAKER, Breaker
 from meshproxy.model.bridge import Bridge
 from meshproxy.model.broker import Broker
 from meshproxy.model.dns import PLAIN_DNS, Dns, HostName
+from meshproxy.model.forward import DIRECT, Forward
 from meshproxy.model.fronts import Front
 from meshproxy.model.health import Health, Outlier
 from meshproxy.model.http import PLAIN_HTTP, PLAIN_UPSTREAM_HTTP, Http, Peer, UpstreamHttp
@@ -33,6 +34,7 @@ from meshproxy.model.sidecar import PLAIN_COMPAT, PLAIN_SIDECAR, Compat, Sidecar
 from meshproxy.model.source import Source
 from meshproxy.model.tls import AlpnName, ClientTls, Identity, ServerName, ServerTls
 from meshproxy.model.tracing import Tracing
+from meshproxy.model.tunnels import Tunnel
 from meshproxy.model.workloads import Workload
 from meshproxy.schema.kinds import (
     LARGEST_INTEGER,
@@ -51,9 +53,11 @@ from meshproxy.schema.kinds import (
     same,
     whole,
 )
-from meshproxy.schema.shapes import AT_LEAST_ONE, ONE_OR_MANY, Items, Keyed
+from meshproxy.schema.shapes import AT_LEAST_ONE, Items, Keyed
 
-IDLE = {"tcp": 3600.0, "tls": 3600.0, "udp": 60.0, "http": 60.0, "mqtt": 0.0, "dns": 30.0}
+OF_TUNNELS = ("tunnel", "quic")
+"""Protocols of listeners at which tunnels arrive."""
+IDLE = {"tcp": 3600.0, "tls": 3600.0, "socks5": 3600.0, "udp": 60.0, "http": 60.0, "mqtt": 0.0, "dns": 30.0}
 """How long a connection or session may be silent where nothing is said."""
 HEAD_WITHIN = 10.0
 HANDSHAKE_WITHIN = 10.0
@@ -64,8 +68,8 @@ _LATER_PROTOCOLS = {
 }
 
 Protocol = Annotated[
-    Literal["http", "tcp", "tls", "udp", "mqtt", "auto", "dns"],
-    choice("http", "tcp", "tls", "udp", "mqtt", "auto", "dns", reserved=_LATER_PROTOCOLS),
+    Literal["http", "tcp", "tls", "udp", "mqtt", "auto", "dns", "socks5", "tunnel", "quic"],
+    choice("http", "tcp", "tls", "udp", "mqtt", "auto", "dns", "socks5", "tunnel", "quic", reserved=_LATER_PROTOCOLS),
 ]
 Spoken = Annotated[
     Literal["http1", "http2", "tls", "mqtt", "redis", "other"],
@@ -148,7 +152,7 @@ class Timeouts:
 
     idle: Annotated[
         Duration | None,
-        "silence in both directions that ends it, 0: never; absent: 1h for tcp and tls, 60s for udp and http, "
+        "silence in both directions that ends it, 0: never; absent: 1h for tcp, tls and socks5, 60s for udp and http, "
         "30s for dns",
     ] = None
     lifetime: Annotated[
@@ -164,7 +168,7 @@ class Timeouts:
     handshake: Annotated[
         PositiveDuration | None,
         "for TLS: how long the handshake may take, and the first bytes of a client that tell what it speaks; "
-        "absent: 10s",
+        "for socks5: until it is known where a client wants to go; absent: 10s",
     ] = None
     detect: Annotated[
         PositiveDuration | None,
@@ -248,7 +252,7 @@ class Chain:
 
     match: Annotated[Match, "which connections; empty: all of them"] = Match()
     protocol: Annotated[
-        Protocol | None, "what is spoken on them: http, tcp, tls or auto; absent: as on the listener"
+        Protocol | None, "what is spoken on them: http, tcp, tls, socks5 or auto; absent: as on the listener"
     ] = None
     cluster: Annotated[Name | None, "for tcp, tls and auto: where they go; absent: the listener's cluster"] = None
     routes: Annotated[Name | None, "for http and auto: the table that decides; absent: the listener's"] = None
@@ -259,10 +263,12 @@ class Chain:
     permissive: Annotated[Bool | None, "plain connections are served too; absent: as on the listener"] = None
     timeouts: Annotated[Timeouts, "what is absent is taken from the listener"] = Timeouts()
     authorize: Annotated[
-        tuple[Callers, ...] | None, "for tcp, tls and auto: who is let in, by identity; absent: as on the listener"
+        tuple[Callers, ...] | None,
+        "for tcp, tls, socks5 and auto: who is let in, by identity; absent: as on the listener",
     ] = None
     filters: Annotated[tuple[ChainFilter, ...], "what is done to every connection; each kind once"] = ()
     mqtt: Annotated[Name | None, "for mqtt and auto: the policy that decides; absent: the listener's"] = None
+    socks5: Annotated[Forward | None, "for socks5: where clients may go; absent: as on the listener"] = None
 
     def of(self, listener: Listener) -> Chain:
         """In full: what is absent is taken from its listener, where the protocol has a use for it."""
@@ -272,9 +278,10 @@ class Chain:
         return replace(
             self,
             protocol=protocol,
-            cluster=self.cluster if http else self.cluster or listener.cluster,
+            cluster=self.cluster if protocol in ("http", "socks5") else self.cluster or listener.cluster,
             routes=self.routes or listener.routes if http or protocol == "auto" else self.routes,
             mqtt=self.mqtt or listener.mqtt if protocol in ("mqtt", "auto") else self.mqtt,
+            socks5=self.socks5 or listener.socks5 if protocol == "socks5" else self.socks5,
             tls=listener.tls if self.tls is None else self.tls,
             permissive=listener.permissive if self.permissive is None else self.permissive,
             timeouts=self.timeouts.over(listener.timeouts).over(own),
@@ -292,12 +299,15 @@ class Listener:
 
     name: Annotated[Name, "a unique name, used in logs and metrics"]
     listen: Annotated[
-        tuple[ListenAddress, ...], ONE_OR_MANY, "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`, or a list"
+        tuple[ListenAddress, ...],
+        Items(one=True),
+        "`host:port`, `[v6]:port`, `unix:/path` or `unix:@name`, or a list; an empty one where only tunnels lead to it",
     ]
     protocol: Annotated[Protocol, "what is spoken; a chain may differ"]
     cluster: Annotated[Name | None, "where connections go that no chain has matched; absent: they are refused"] = None
     routes: Annotated[Name | None, "for http and auto: the table of routes that decides, a name under `routes`"] = None
     mqtt: Annotated[Name | None, "for mqtt and auto: the policy that decides, a name under `mqtt`"] = None
+    socks5: Annotated[Forward | None, "for socks5: where clients may go"] = None
     tls: Annotated[
         tuple[ServerTls, ...],
         Items(one=True),
@@ -318,7 +328,7 @@ class Listener:
     ] = "own"
     authorize: Annotated[
         tuple[Callers, ...] | None,
-        "for tcp, tls and auto: who is let in, by identity; what any of these admits, and nobody else; "
+        "for tcp, tls, socks5 and auto: who is let in, by identity; what any of these admits, and nobody else; "
         "absent: everybody",
     ] = None
     transparent: Annotated[
@@ -335,7 +345,8 @@ class Listener:
     @property
     def outcomes(self) -> tuple[Chain, ...]:
         """Every chain in full, with the listener's own cluster or routes as the last: the first match wins."""
-        last = (Chain(),) if self.cluster or self.routes or self.mqtt else ()
+        said = self.cluster or self.routes or self.mqtt or self.socks5 or self.protocol in OF_TUNNELS
+        last = (Chain(),) if said else ()
         return tuple(chain.of(self) for chain in (*self.chains, *last))
 
     @property
@@ -343,7 +354,7 @@ class Listener:
         """What it needs sockets for, at each of its addresses."""
         if self.protocol == "dns":
             return ("udp", "tcp")
-        return ("udp",) if self.protocol == "udp" else ("tcp",)
+        return ("udp",) if self.protocol in ("udp", "quic") else ("tcp",)
 
     @property
     def speaks_http(self) -> bool:
@@ -366,6 +377,9 @@ class Endpoint:
     labels: Annotated[Labels, "what a route may ask for by `subset`"] = ()
     identity: Annotated[
         Identity | None, "who it must prove to be, where its cluster speaks TLS and verifies names; absent: see there"
+    ] = None
+    via: Annotated[
+        Name | None, "the tunnel through which it is connected to, in clear within that; absent: as its cluster is"
     ] = None
 
 
@@ -420,11 +434,19 @@ class Cluster:
     original: Annotated[
         Bool, "each connection goes on to where it was made to (see `transparent`), in the place of `endpoints`"
     ] = False
+    via: Annotated[Name | None, "the tunnel through which endpoints are connected to; absent: directly"] = None
+    lane: Annotated[Name | None, "with `via`: the class of its streams; absent: the first"] = None
     source: Annotated[
         SourceAddress | None,
         "the local address from which endpoints are connected to; `client`, for tcp and tls: that of the client, which "
         "takes CAP_NET_ADMIN, and rules that lead the answers back; absent: the system chooses",
     ] = None
+
+    @property
+    def tunnels(self) -> tuple[str, ...]:
+        """Through which any of its endpoints is reached."""
+        found = (self.via, *(endpoint.via for endpoint in self.members))
+        return tuple(dict.fromkeys(name for name in found if name is not None))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -438,13 +460,12 @@ class Cluster:
         return self.endpoints or ()
 
 
+GOES_DIRECT = Cluster(DIRECT, original=True)
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """Everything that an operator said."""
-
-    RESERVED: ClassVar[Mapping[str, str]] = {
-        "tunnels": "the tunnel",
-    }
 
     node: Annotated[Node, "who this proxy is"] = Node()
     workers: Annotated[
@@ -476,12 +497,32 @@ class Config:
     mqtt: Annotated[tuple[MqttPolicy, ...], Keyed("name"), "how clients of MQTT are served, by name"] = ()
     bridges: Annotated[tuple[Bridge, ...], "topics of MQTT that go from one cluster of brokers to another"] = ()
     clusters: Annotated[tuple[Cluster, ...], Keyed("name"), "where traffic goes, by name"] = ()
+    tunnels: Annotated[
+        tuple[Tunnel, ...], Keyed("name"), "connections that many streams share, and proxies that are gone through"
+    ] = ()
+
+    @property
+    def forwards(self) -> Iterator[Forward]:
+        """Where clients may name where they want to go."""
+        for listener in self.listeners:
+            yield from (chain.socks5 for chain in listener.outcomes if chain.socks5 is not None)
+        for table in self.routes:
+            yield from (rule.connect for rule in table.rules if rule.connect is not None)
+
+    @property
+    def reached(self) -> tuple[Cluster, ...]:
+        """Clusters as they are written, and the one that needs not be."""
+        wanted = any(said.cluster == DIRECT for said in self.forwards)
+        written = any(cluster.name == DIRECT for cluster in self.clusters)
+        return (*self.clusters, GOES_DIRECT) if wanted and not written else self.clusters
 
     @property
     def names(self) -> Iterator[str]:
         """The hosts that have to be resolved."""
         for cluster in self.clusters:
             yield from cluster.names
+        for tunnel in self.tunnels:
+            yield from tunnel.names
         for table in self.routes:
             for redis in table.redis:
                 yield from redis.names

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from meshproxy.errors import Problem
-from meshproxy.model import balance, onward, spoken
-from meshproxy.model.address import Address
+from meshproxy.model import balance, forward, onward, spoken
+from meshproxy.model.address import CLIENT, Address
 from meshproxy.model.authorize import Callers, admission_problems
-from meshproxy.model.config import Chain, Cluster, Listener
+from meshproxy.model.config import OF_TUNNELS, Chain, Cluster, Listener
 from meshproxy.model.http import PLAIN_HTTP
 from meshproxy.model.item import Item
 from meshproxy.model.mqtt import MqttPolicy
@@ -56,6 +56,8 @@ def listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Probl
             yield item.problem(below, message)
         yield from _filter_problems(item)
         yield from _tls_problems(item)
+        if listener.protocol in OF_TUNNELS:
+            yield from _tunnel_problems(item)
         yield from _authorize_problems(item)
         yield from _proof_problems(item, known)
         for index, chain in enumerate(listener.chains):
@@ -66,7 +68,7 @@ def listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Probl
             needed = _target_key(whole.protocol)
             if not _has_target(whole, whole.protocol, known):
                 yield item.problem(path, f"the chain needs `{needed}`, for its listener has none")
-            if whole.protocol in ("udp", "dns") and listener.protocol != whole.protocol:
+            if whole.protocol in ("udp", "dns", *OF_TUNNELS) and listener.protocol != whole.protocol:
                 yield item.problem((*path, "protocol"), f"`protocol` {whole.protocol} needs a listener of its own")
         if not listener.speaks_http and listener.http != PLAIN_HTTP:
             yield item.problem(("http",), f"`http` needs `protocol: http`, not {listener.protocol}")
@@ -80,11 +82,27 @@ def listener_problems(listeners: Iterable[Item], known: Known) -> Iterator[Probl
             yield item.problem(("codec",), f"`codec` needs `protocol: http`, not {listener.protocol}")
 
 
+def _tunnel_problems(item: Item) -> Iterator[Problem]:
+    listener: Listener = item.value
+    protocol = listener.protocol
+    if not (listener.tls and all(each.client_ca for each in listener.tls)):
+        why = "both ends of a tunnel prove who they are"
+        yield item.problem(("tls",), f"`protocol` {protocol} needs `tls` with `client_ca`: {why}")
+    if protocol == "quic":
+        if len(listener.tls) > 1:
+            yield item.problem(("tls",), "`protocol` quic has one certificate, whatever name it is asked for")
+        for key in ("chains", "filters", "authorize", "proxy_protocol", "permissive", "transparent"):
+            if getattr(listener, key):
+                yield item.problem((key,), f"`{key}` needs a connection of TCP: `protocol` tunnel, not quic")
+
+
 def _target_key(protocol: str) -> str:
     """Where HTTP goes is decided for each request, where others go for each connection.
 
     Without routes there is nothing that `auto` could tell from anything.
     """
+    if protocol == "socks5":
+        return "socks5"
     return "routes" if protocol in ("http", "auto") else "cluster"
 
 
@@ -93,12 +111,13 @@ def _has_target(said: Listener | Chain, protocol: str, known: Known) -> bool:
     if protocol in ("mqtt", "auto") and said.mqtt:
         policy = known.policies.get(said.mqtt)
         return policy is None or bool(policy.sessions or said.cluster)
-    return bool(getattr(said, _target_key(protocol)))
+    return protocol in OF_TUNNELS or bool(getattr(said, _target_key(protocol)))
 
 
 def _targets(item: Item, path: Path, said: Listener | Chain, protocol: str, known: Known) -> Iterator[Problem]:
-    if said.cluster and protocol == "http":
-        yield item.problem((*path, "cluster"), "`cluster` is for other protocols: `protocol: http` takes `routes`")
+    if said.cluster and protocol in ("http", "socks5"):
+        message = f"`cluster` is for other protocols: `protocol: {protocol}` takes `{_target_key(protocol)}`"
+        yield item.problem((*path, "cluster"), message)
     elif said.cluster:
         yield from _target(item, (*path, "cluster"), said.cluster, protocol, known)
     if said.routes and protocol not in ("http", "auto"):
@@ -114,6 +133,32 @@ def _targets(item: Item, path: Path, said: Listener | Chain, protocol: str, know
     elif said.mqtt and said.mqtt not in known.policies:
         hint = known.policy_names.nearest(said.mqtt)
         yield item.problem((*path, "mqtt"), f"no policy `{said.mqtt}` under `mqtt`{hint}")
+
+
+    if said.socks5 is not None and protocol != "socks5":
+        yield item.problem((*path, "socks5"), f"`socks5` needs `protocol: socks5`, not {protocol}")
+    elif said.socks5 is not None:
+        for below, message in forward.problems(said.socks5):
+            yield item.problem((*path, "socks5", *below), message)
+        for message in forwarding_problems(said.socks5.cluster, protocol, known):
+            yield item.problem((*path, "socks5", "cluster"), message)
+
+
+def forwarding_problems(name: str, protocol: str, known: Known) -> Iterator[str]:
+    """What is wrong with a cluster that connects to where clients name."""
+    cluster = known.by_name.get(name)
+    if cluster is None:
+        if name != forward.DIRECT:
+            yield f"no cluster `{name}`{known.names.nearest(name)}"
+    elif balance.of_sessions(cluster):
+        yield f"cluster `{name}` hashes by client_id, which needs `protocol: mqtt`"
+    elif protocol == "http":
+        if cluster.source == CLIENT:
+            yield f"cluster `{name}` has `source: client`, which is for chains of `protocol` tcp, tls or socks5"
+        if cluster.proxy_protocol:
+            yield f"cluster `{name}` sends a PROXY protocol header, which needs `protocol` tcp or socks5"
+    elif asks := balance.of_requests(cluster):
+        yield f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}"
 
 
 def _filter_problems(item: Item) -> Iterator[Problem]:

@@ -22,7 +22,7 @@ Tables = Mapping[str, Iterable[str]]
 def loops(
     listeners: Sequence[Listener], tables: Tables, policies: Tables, clusters: Sequence[Cluster]
 ) -> Iterator[Loop]:
-    """Every endpoint on the way from a listener to itself. Where names and other hosts lead is not known here."""
+    """Every endpoint on the way from a listener to itself. Where names, tunnels and other hosts lead is not known."""
     for datagrams in (False, True):
         some = [each for each in listeners if (each.protocol == "udp") is datagrams]
         yield from _loops(some, tables, policies, clusters)
@@ -37,7 +37,8 @@ def _loops(
         (number, index, at[address])
         for number, cluster in enumerate(clusters)
         for index, endpoint in enumerate(cluster.members)
-        if endpoint.weight and isinstance(where := endpoint.address, Address) and (where.port, where.path) in doors
+        if endpoint.weight and endpoint.via is None and cluster.via is None
+        if isinstance(where := endpoint.address, Address) and (where.port, where.path) in doors
         for address in _answering(where)
         if address in at
     ]

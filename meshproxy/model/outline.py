@@ -38,6 +38,8 @@ def destination(rule: Rule) -> str:
     if rule.redirect is not None:
         said = [(name, getattr(rule.redirect, name)) for name in ("scheme", "host", "path")]
         return " ".join((f"redirect {rule.redirect.status}", *(f"{name} {value}" for name, value in said if value)))
+    if rule.connect is not None:
+        return f"connect by {rule.connect.cluster}"
     shared = ", ".join(map(_share, rule.split)) or _whom(rule.shares[0])
     if rule.mirror is not None:
         shared += f"; {rule.mirror.share:g} of it copied to {rule.mirror.cluster}"

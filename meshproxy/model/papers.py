@@ -64,6 +64,9 @@ def uses(config: Config) -> Iterator[Use]:
     for cluster in config.clusters:
         if cluster.tls is not None:
             yield from _of(cluster.name, ("clusters", cluster.name, "tls"), (cluster.tls,))
+    for tunnel in config.tunnels:
+        if tunnel.tls is not None:
+            yield from _of(tunnel.name, ("tunnels", tunnel.name, "tls"), (tunnel.tls,))
     for policy in config.mqtt:
         yield from of_credentials(policy.name, ("mqtt", policy.name, "authenticate"), policy.authenticate or ())
     for number, log in enumerate(config.access_log):

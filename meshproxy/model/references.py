@@ -9,7 +9,7 @@ from meshproxy.model import balance, breaker, health, onward, routes, spoken
 from meshproxy.model.address import CLIENT, Address, Named
 from meshproxy.model.bridge import bridge_problems
 from meshproxy.model.config import Cluster, Config
-from meshproxy.model.fitting import Known
+from meshproxy.model.fitting import Known, forwarding_problems
 from meshproxy.model.item import Item
 from meshproxy.model.limits import MOST_BY_KEY
 from meshproxy.model.loops import loops
@@ -17,7 +17,9 @@ from meshproxy.model.mqtt import MqttPolicy, mqtt_problems
 from meshproxy.model.mqtt_upstream import upstream_mqtt_problems
 from meshproxy.model.routes import RouteTable
 from meshproxy.model.tls import client_problems
-from meshproxy.schema.shapes import Path
+from meshproxy.model.tunnels import Tunnel
+from meshproxy.model.ways import way_problems
+from meshproxy.schema.shapes import Names, Path
 
 
 def route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
@@ -26,6 +28,9 @@ def route_problems(tables: Iterable[Item], known: Known) -> Iterator[Problem]:
         for path, message in routes.problems(table):
             yield item.problem(path, message)
         for index, rule in enumerate(table.rules):
+            if rule.connect is not None:
+                for message in forwarding_problems(rule.connect.cluster, "http", known):
+                    yield item.problem(("rules", index, "connect", "cluster"), message)
             for below, cluster in rule.clusters:
                 if cluster not in known.by_name:
                     hint = known.names.nearest(cluster)
@@ -55,6 +60,37 @@ def policy_problems(policies: Iterable[Item], known: Known) -> Iterator[Problem]
             elif of_connections := onward.of_connections(found):
                 message = f"cluster `{cluster}` {of_connections}, which is for chains of `protocol` tcp or tls"
                 yield item.problem(path, message)
+
+
+def tunnel_problems(
+    tunnels: Sequence[Item], listeners: Sequence[Item], clusters: Iterable[Item], config: Config
+) -> Iterator[Problem]:
+    by_name: dict[str, Tunnel] = {item.value.name: item.value for item in tunnels}
+    names = Names(by_name)
+    listening = {item.value.name for item in listeners}
+    led_to = {item.value.listener for item in tunnels}
+    for item in tunnels:
+        for path, message in way_problems(item.value, listening):
+            yield item.problem(path, message)
+        if item.value.through is None and config.workers != 1:
+            yield item.problem((), f"tunnel `{item.value.name}` needs `workers: 1`: its session is in one process")
+    for item in listeners:
+        if not item.value.listen and item.value.name not in led_to:
+            yield item.problem(("listen",), "`listen` is empty, and no tunnel leads to this listener")
+    for item in clusters:
+        cluster: Cluster = item.value
+        said = [(("via",), cluster.via), *((("endpoints", at, "via"), e.via) for at, e in enumerate(cluster.members))]
+        for below, name in said:
+            if name is not None and name not in by_name:
+                yield item.problem(below, f"no tunnel `{name}`{names.nearest(name)}")
+        used = [by_name[name] for name in cluster.tunnels if name in by_name]
+        if cluster.lane is not None and not any(cluster.lane in tunnel.lanes for tunnel in used):
+            known = ", ".join(lane for tunnel in used for lane in tunnel.lanes) or "no tunnel"
+            yield item.problem(("lane",), f"`lane` {cluster.lane} is no class of its tunnels, which have {known}")
+        if cluster.via is not None and cluster.source is not None:
+            yield item.problem(("source",), "`source` is of no use with `via`: connections are made elsewhere")
+        if cluster.via in by_name and by_name[cluster.via].through is None and cluster.tls is not None:
+            yield item.problem(("tls",), "`tls` cannot be spoken through a tunnel: the other end may, to its endpoints")
 
 
 def priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Problem]:

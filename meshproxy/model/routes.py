@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from meshproxy.model import retry
+from meshproxy.model import forward, retry
 from meshproxy.model.authorize import Admission, admission_problems
 from meshproxy.model.balance import Labels, NoSubset
 from meshproxy.model.filters import (
@@ -29,6 +29,7 @@ from meshproxy.model.filters import (
     cors_problems,
     fault_problems,
 )
+from meshproxy.model.forward import Forward
 from meshproxy.model.limits import By, Count, Redis, RouteBandwidth
 from meshproxy.model.matching import (
     EVERYTHING,
@@ -77,6 +78,8 @@ NOT_TO_CHANGE = frozenset(
 )
 """Header fields of one hop, or that say where a message ends or goes: the proxy's own affair."""
 WITHOUT_BODY = frozenset({204, 205, 304})
+FOR_TUNNELS = frozenset({"access", "claim", "extension", "fault", "rate_limit"})
+"""Filters that have to do with who asks, and when."""
 
 # Kinds --------------------------------------------------------------------------------------------
 
@@ -269,7 +272,7 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect` and `reply`."""
+    """Requests, and what becomes of them: exactly one of `cluster`, `split`, `redirect`, `reply` and `connect`."""
 
     name: Annotated[Name | None, "its name in metrics; absent: the table's and its place, such as `web/0`"] = None
     match: Annotated[RouteMatch, "which requests; empty: all of them"] = EVERYTHING
@@ -281,6 +284,9 @@ class Rule:
     fallback: Annotated[Fallback | None, "who answers when nobody can be reached, or no answer comes"] = None
     redirect: Annotated[Redirect | None, "the client is sent elsewhere"] = None
     reply: Annotated[Reply | None, "the proxy answers"] = None
+    connect: Annotated[
+        Forward | None, "for CONNECT, and nothing else: a tunnel to where the client says; see docs/forward-proxy.md"
+    ] = None
     rewrite: Annotated[Rewrite, "what the upstream is asked for instead"] = NO_REWRITE
     request_headers: Annotated[HeaderEdit, "changes on the way to the upstream"] = NO_EDIT
     response_headers: Annotated[HeaderEdit, "changes on the way to the client"] = NO_EDIT
@@ -396,10 +402,10 @@ def _shared_problems(table: RouteTable) -> Found:
 
 
 def _rule_problems(rule: Rule) -> Found:
-    outcomes = [name for name in ("cluster", "split", "redirect", "reply") if getattr(rule, name)]
+    outcomes = [name for name in ("cluster", "split", "redirect", "reply", "connect") if getattr(rule, name)]
     if len(outcomes) != 1:
         said = " and ".join(outcomes) or "none"
-        yield (), f"the rule must say exactly one of cluster, split, redirect, reply, not {said}"
+        yield (), f"the rule must say exactly one of cluster, split, redirect, reply, connect, not {said}"
     yield from below("match", match_problems(rule.match))
     # There may be ten thousand rules, and most say little: only what is said is looked at.
     if rule.split or rule.split_by is not None:
@@ -412,6 +418,9 @@ def _rule_problems(rule: Rule) -> Found:
         yield from _filter_problems(rule)
     if rule.redirect and not (rule.redirect.path or rule.redirect.host or rule.redirect.scheme):
         yield ("redirect",), "`redirect` leads back to the same place: it needs a `path`, a `host` or a `scheme`"
+    if rule.connect is not None:
+        yield from below("connect", forward.problems(rule.connect))
+        yield from _connect_problems(rule)
     if rule.reply:
         yield from below("reply", reply_problems(rule.reply))
     forwards = bool(rule.cluster or rule.split)
@@ -462,6 +471,19 @@ def _filter_problems(rule: Rule) -> Found:
         if each.kind in PROBLEMS:
             for path, message in PROBLEMS[each.kind](getattr(each, each.kind)):
                 yield ("filters", index, each.kind, *path), message
+
+
+def _connect_problems(rule: Rule) -> Found:
+    """A tunnel has no path, no query and no body, and no answer to change."""
+    for key in ("path", "grpc", "query"):
+        if getattr(rule.match, key):
+            yield ("match", key), f"`{key}` is of no use with `connect`: CONNECT has a host and a port, and no path"
+    if rule.response_headers != NO_EDIT:
+        yield ("response_headers",), "`response_headers` is of no use with `connect`: what a tunnel carries is not read"
+    for index, each in enumerate(rule.filters):
+        if each.kind not in FOR_TUNNELS:
+            known = ", ".join(sorted(FOR_TUNNELS))
+            yield ("filters", index), f"`{each.kind}` is of no use with `connect`: filters for tunnels are {known}"
 
 
 def _rate_problems(rate: RequestRate) -> Found:

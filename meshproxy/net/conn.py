@@ -55,8 +55,8 @@ NO_BYTES = bytes(struct.calcsize("i"))
 
 
 # Why a connection is not read, as a set of bits
-_NOT_STARTED, _PEER_FULL, _ENDED, FAILED, CLOSED, _NOT_YET, SLOWED, OWING = 1, 2, 4, 8, 16, 32, 64, 128
-_OVER = _ENDED | CLOSED
+NOT_STARTED, _PEER_FULL, ENDED, FAILED, CLOSED, NOT_YET, SLOWED, OWING = 1, 2, 4, 8, 16, 32, 64, 128
+_OVER = ENDED | CLOSED
 
 
 class Handler(Protocol):
@@ -132,15 +132,18 @@ class Conn:
     """Whether bytes may go by inside the kernel: not so where they are counted on their way, or deciphered."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
-        self._loop = loop
         self.sock = sock
         self.fd = sock.fileno()
+        self._begin(loop)
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self.handler: Handler = NOBODY
         self._alarm: Alarm | None = None
 
         # Reading
         self.received = 0
-        self._paused = _NOT_STARTED
+        self._paused = NOT_STARTED
         self._reader: Callable[[], None] = self._read_to_taker
         self._read_size = SMALL_READ
         self._take: Callable[[bytes], None] = NOBODY
@@ -176,7 +179,7 @@ class Conn:
         return False
 
     def start(self) -> None:
-        self._resume(_NOT_STARTED | _NOT_YET)
+        self._resume(NOT_STARTED | NOT_YET)
 
     def look(self) -> None:
         """Read what is there; what comes later is read after `start`, or when a second is over.
@@ -185,19 +188,19 @@ class Conn:
         know of them.
         """
         if self._paused:
-            self._paused = self._paused & ~_NOT_STARTED | _NOT_YET
+            self._paused = self._paused & ~NOT_STARTED | NOT_YET
         self._reader()
 
     def come_of_age(self) -> None:
-        self._resume(_NOT_YET)
+        self._resume(NOT_YET)
 
     def stop(self) -> None:
         """Leave what comes next in the kernel until `start`."""
-        self._pause(_NOT_STARTED)
+        self._pause(NOT_STARTED)
 
     def unread_end(self) -> None:
         """The peer's end was heard by one who hands the connection on: the next one hears of it too, once it reads."""
-        self._resume(_ENDED)
+        self._resume(ENDED)
 
     def hold(self) -> None:
         """Whom this feeds is full."""
@@ -246,6 +249,11 @@ class Conn:
         self.sent += size
         if size < len(data):
             self._await_room(memoryview(data)[size:])
+
+    def await_room(self) -> None:
+        """As if it were full, until the kernel has sent most of what it has."""
+        if self._backlog is None and not self._write_over:
+            self._await_room()
 
     def end(self) -> None:
         """Write no more; the peer is told once everything before is out."""
@@ -408,7 +416,7 @@ class Conn:
         return size
 
     def _read_end(self) -> None:
-        self._pause(_ENDED)
+        self._pause(ENDED)
         if not self._paused & FAILED:
             self.handler.on_end(self)
             self._lost_if_over()
@@ -487,7 +495,7 @@ class Conn:
     def _shut(self) -> None:
         if self._write_over:
             return
-        if not self._paused & _ENDED:
+        if not self._paused & ENDED:
             try:
                 self.sock.shutdown(socket.SHUT_WR)
             except OSError as error:
@@ -522,10 +530,10 @@ class Conn:
         self._lost(error)
 
     def _lost_if_over(self) -> None:
-        if self._write_over and self._paused & _ENDED and not self._paused & CLOSED:
+        if self._write_over and self._paused & ENDED and not self._paused & CLOSED:
             self._lost(None)
 
     def _lost(self, error: OSError | None) -> None:
-        self._pause(_ENDED)
+        self._pause(ENDED)
         if not self._paused & CLOSED:
             self.handler.on_lost(self, error)

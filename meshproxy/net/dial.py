@@ -32,6 +32,9 @@ class Dialling(Protocol):
     def cancel(self) -> None: ...
 
 
+Begin = Callable[[Callable[[Outcome], None]], Dialling]
+"""Makes an attempt, and says whom to tell what becomes of it."""
+
 MADE = {0, errno.EISCONN}
 PENDING = {errno.EINPROGRESS, errno.EALREADY}
 OURS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}

@@ -68,12 +68,13 @@ def securely(
     name: str,
 ) -> Connect:
     """The context says what is believed, and whether the certificate must have this name."""
+    plain = plainly(loop, clock, within)
 
     def connect(address: Address, done: Callable[[Outcome], None]) -> Dialling:
         def session(_: bytes) -> Session:
             return Session(context, name=name)
 
-        return TlsDial(loop, clock, deadlines, address, within, done, session, lambda _: None)
+        return TlsDial(deadlines, partial(plain, address), within, done, session, lambda _: None)
 
     return connect
 

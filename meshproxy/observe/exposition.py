@@ -144,6 +144,7 @@ def _objects(snapshot: Mapping[str, Any]) -> dict[str, Objects]:
         "own": leaves(snapshot["uplinks"]),
         "spool": leaves(snapshot["spools"], 2),
         "sink": leaves(snapshot["sinks"]),
+        "tunnel": leaves(snapshot["tunnels"]),
         "bridge": leaves(bridges),
         "uplink": _nested(bridges, "sides"),
         "doubt": [((*names, word), doubt) for names, held in endpoints for word, doubt in held["doubts"].items()],

@@ -516,6 +516,26 @@ class BridgeStats(Counters):
         self.sides = {side: UplinkStats() for side in SIDES}
 
 
+class TunnelStats(Counters):
+    """What one tunnel carries."""
+
+    __slots__ = (
+        "attached_total", "kept_bytes", "links", "lost_total", "opened", "received_bytes_total", "reset_total",
+        "sent_bytes_total", "streams",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.links = 0
+        self.streams = 0
+        self.kept_bytes = 0
+        self.attached_total = 0
+        self.lost_total = 0
+        self.opened = {"here": 0, "there": 0}
+        self.reset_total = 0
+        self.received_bytes_total = 0
+        self.sent_bytes_total = 0
+
+
 class HealthStats(Counters):
     """What is known of the endpoints of one cluster, for all workers."""
 
@@ -628,7 +648,7 @@ class WorkerStats(Counters):
 class Stats(Counters):
     """The root: everything one worker counts, by name."""
 
-    __slots__ = ("bridges", "clusters", "edges", "listeners", "sinks", "spools", "uplinks", "worker")
+    __slots__ = ("bridges", "clusters", "edges", "listeners", "sinks", "spools", "tunnels", "uplinks", "worker")
 
     def __init__(self) -> None:
         self.worker = WorkerStats()
@@ -643,11 +663,13 @@ class Stats(Counters):
         """By listener, cluster, source and endpoint: who talks to whom."""
         self.sinks: dict[str, SinkStats] = {}
         """By name: where logs and traces go."""
+        self.tunnels: dict[str, TunnelStats] = {}
 
     def in_steps(self) -> Generator[None, None, dict[str, Any]]:
         """The snapshot, part by part: of thousands of endpoints it takes a while."""
         named: dict[str, dict[str, Any]] = {
-            "listeners": {}, "clusters": {}, "bridges": {}, "uplinks": {}, "spools": {}, "edges": {}, "sinks": {}
+            "listeners": {}, "clusters": {}, "bridges": {}, "uplinks": {}, "spools": {}, "edges": {}, "sinks": {},
+            "tunnels": {},
         }  # fmt: skip
         for kind, found in named.items():
             for name, counted in list(getattr(self, kind).items()):

@@ -36,15 +36,18 @@ from meshproxy.plan.doors import Share as Share
 from meshproxy.plan.doors import acceptor
 from meshproxy.plan.doors import places as places
 from meshproxy.plan.filters import request_rates
+from meshproxy.plan.forward import forwarding
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.introducing import introduction_of, to_clients
 from meshproxy.plan.mqtt import mqtt_service
 from meshproxy.plan.observers import Observers
+from meshproxy.plan.quic import quic_doors
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.telling import Telling
 from meshproxy.plan.tls import needs_hello, securing
+from meshproxy.plan.tunnels import Tunnels
 from meshproxy.plan.udp import udp_doors
 from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.auto import AutoService, Looks
@@ -53,6 +56,7 @@ from meshproxy.relay.expecting import expecting
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.onward import Onward
 from meshproxy.relay.rated import Rated
+from meshproxy.relay.socks5 import Socks5Service
 from meshproxy.relay.tcp import TcpService
 from meshproxy.wire.beginning import is_http
 from meshproxy.wire.mqtt import looks_like_connect
@@ -76,6 +80,7 @@ class Snapshot:
     """By the name of a cluster."""
     bridges: tuple[Span, ...]
     """Of this worker."""
+    tunnels: Tunnels
 
 
 def terms(config: model.Config) -> dict[str, Terms]:
@@ -97,7 +102,7 @@ def terms(config: model.Config) -> dict[str, Terms]:
             found[key] = SharedTerms(flow, rate.redis)
         elif rate.by is None:
             found[key] = flow
-    for cluster in config.clusters:
+    for cluster in config.reached:
         bounds = cluster.breaker
         found[connections_of("cluster", cluster.name)] = StockTerms(bounds.max_connections)
         if bounds.max_requests is not None:
@@ -132,6 +137,8 @@ def _led_to(said: model.Listener, tables: Mapping[str, model.RouteTable]) -> fro
     """The clusters that what comes to a listener may go on to."""
     rules = [rule for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules]
     straight = {chain.cluster for chain in said.outcomes if chain.cluster}
+    straight |= {rule.connect.cluster for rule in rules if rule.connect is not None}
+    straight |= {chain.socks5.cluster for chain in said.outcomes if chain.socks5 is not None}
     return frozenset(straight.union(name for rule in rules for _, name in rule.clusters))
 
 
@@ -146,9 +153,10 @@ def compile_config(
     clusters: dict[str, Group] = {}
     named: dict[str, list[Group]] = {}
     introduction = introduction_of(config, rim)
+    tunnels = Tunnels.of(config, claims, rim)
     made = rim.abroad.made if any(listener.transparent for listener in config.listeners) else None
-    for part in config.clusters:
-        clusters[part.name] = _group(part, claims, rim, config.node, introduction, made)
+    for part in config.reached:
+        clusters[part.name] = _group(part, claims, rim, config.node, introduction, made, tunnels)
         for name in part.names:
             named.setdefault(name, []).append(clusters[part.name])
         yield
@@ -158,10 +166,10 @@ def compile_config(
     observers = Observers.of(config, claims, rim)
     for said in config.listeners:
         listeners.append(
-            (yield from _listener(said, config, clusters, tables, policies, claims, rim, share, observers))
+            (yield from _listener(said, config, clusters, tables, policies, claims, rim, share, observers, tunnels))
         )
         yield
-    return Snapshot(config, tuple(listeners), named, clusters, spans(config, clusters, claims, rim))
+    return Snapshot(config, tuple(listeners), named, clusters, spans(config, clusters, claims, rim), tunnels)
 
 
 def _group(
@@ -171,10 +179,11 @@ def _group(
     node: model.Node,
     introduction: Introduction | None,
     made: Callable[[str, socket.socket], None] | None,
+    tunnels: Tunnels,
 ) -> Group:
     key = connections_of("cluster", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
-    return Group(said, limit, claims, rim, node, introduction, made)
+    return Group(said, limit, claims, rim, node, introduction, made, tunnels)
 
 
 def _listener(
@@ -187,6 +196,7 @@ def _listener(
     rim: Rim,
     share: Share,
     observers: Observers,
+    tunnels: Tunnels,
 ) -> Generator[None, None, Listener]:
     key = connections_of("listener", said.name)
     limit = claims.claim(("limit", key), lambda: rim.limits.stock(key))
@@ -197,9 +207,13 @@ def _listener(
     if said.protocol == "udp":
         rate = _rate(said, claims, rim)
         return Listener(said, udp_doors(said, state, clusters, claims, rim, share, observers, rate))
+    if said.protocol == "quic":
+        return Listener(said, quic_doors(said, tunnels.gate(state, rim, HANDSHAKE_WITHIN), claims, rim, share))
     if said.protocol == "dns":
         return Listener(said, dns_doors(said, config, state, claims, rim, share, _rate(said, claims, rim)))
-    doors = yield from _tcp_doors(said, config, state, clusters, tables, policies, claims, rim, share, observers)
+    doors = yield from _tcp_doors(
+        said, config, state, clusters, tables, policies, claims, rim, share, observers, tunnels
+    )
     return Listener(said, doors)
 
 
@@ -214,6 +228,7 @@ def _tcp_doors(
     rim: Rim,
     share: Share,
     observers: Observers,
+    tunnels: Tunnels,
 ) -> Generator[None, None, tuple[Door, ...]]:
     trust_domain = config.node.trust_domain
     introduction = introduction_of(config, rim)
@@ -223,12 +238,14 @@ def _tcp_doors(
     acceptors = [acceptor(place, claims, rim, share) for place in places(said)]
     listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
+    forward = forwarding(config, said.name, listening, clusters, claims, rim)
+
     def by_routes(chain: model.Chain) -> Generator[None, None, Service]:
         assert chain.routes is not None
         table = tables[chain.routes]
         inner = yield from http_service(
             said, chain, table, clusters, state, claims, rim, config.overload, trust_domain, observers,
-            to_clients(introduction, chain),
+            to_clients(introduction, chain), forward,
         )  # fmt: skip
         goes_on = any(clusters[name].config.original for rule in table.rules for _, name in rule.clusters)
         return Onward(inner, state, listening) if goes_on else inner
@@ -238,6 +255,12 @@ def _tcp_doors(
         group = clusters[chain.cluster]
         inner = _tcp_service(group, chain.timeouts, state, rim, telling)
         return Onward(inner, state, listening) if group.config.original else inner
+
+    def by_request(chain: model.Chain) -> Service:
+        assert chain.socks5 is not None
+        inner = _tcp_service(clusters[chain.socks5.cluster], chain.timeouts, state, rim, telling)
+        within = chain.timeouts.handshake or HANDSHAKE_WITHIN
+        return Socks5Service(rim.http, forward(chain.socks5, f"listeners.{said.name}.socks5"), inner, within)
 
     def by_policy(chain: model.Chain) -> Generator[None, None, Service]:
         return (yield from mqtt_service(
@@ -260,8 +283,12 @@ def _tcp_doors(
             inner = yield from by_beginning(chain)
         elif chain.protocol == "mqtt":
             inner = yield from by_policy(chain)
+        elif chain.protocol == "tunnel":
+            inner = tunnels.gate(state, rim, said.timeouts.handshake or HANDSHAKE_WITHIN)
         elif chain.routes:
             inner = yield from by_routes(chain)
+        elif chain.socks5 is not None:
+            inner = by_request(chain)
         else:
             inner = by_cluster(chain)
         if chain.authorize is not None:
@@ -292,21 +319,25 @@ def _tcp_doors(
         partial(rim.abroad.back, _led_to(said, tables)) if said.transparent else None,
     )
 
+    def put_in_force() -> None:
+        state.entry = entry
+        telling.use()
+        for open_too in opening:
+            open_too()
+        state.clusters = clusters
+
     def door(live: Acceptor) -> Door:
         accept = entry.accept_redirected if said.transparent else partial(entry.accept, live.port)
         shed = partial(entry.shed, live.port)
 
         def open_it() -> None:
-            state.entry = entry
-            telling.use()
-            for open_too in opening:
-                open_too()
-            state.clusters = clusters
+            put_in_force()
             live.serve(accept, entry.accept_failed)
 
         return Door(live, open_it, None if urgent else lambda: live.serve(shed, entry.accept_failed))
 
-    return tuple(map(door, acceptors))
+    opening.append(tunnels.serving(said.name, entry.accept_stream))
+    return tuple(map(door, acceptors)) or (Door(None, put_in_force),)
 
 
 def _rule(chain: model.Chain, service: Service, virtual: Virtual) -> Rule:

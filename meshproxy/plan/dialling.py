@@ -31,6 +31,7 @@ from meshproxy.observe.log import Log
 from meshproxy.plan.refusals import of_endpoint
 from meshproxy.plan.tls import Papers, client_context_of
 from meshproxy.relay.live import Kept
+from meshproxy.schema.shapes import Path
 
 MOST_SESSIONS = 1024
 """Kept to be resumed, of those with one cluster."""
@@ -84,27 +85,31 @@ def dialling(
     seats: Seats,
     count: Told,
     offered: Offer = NOTHING,
+    via: DialTo | None = None,
+    where: Path | None = None,
 ) -> DialTo:
     """`seats` are who is in it now; `count` hears of each handshake that goes well.
 
-    `offered` by ALPN, where TLS is spoken and the cluster does not say it itself.
+    `offered` by ALPN, where TLS is spoken and the cluster does not say it itself; `via`: the way to them, if that is
+    not the direct one, within the same timeout; `where` what is said of TLS stands, if not in a cluster.
     """
     loop, clock = reach.loop, reach.clock
     made = None if reach.made is None else partial(reach.made, said.name)
     foreign = said.source == CLIENT
     # Nobody's address, until it is known for whom.
     way = Way(said.keepalive, "" if foreign else said.source, foreign, made=made)
+
+    def dial_plain(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+        return Dial(loop, clock, address, timeout, done, way if client is None else way.of(client))
+
+    reached = dial_plain if via is None else via
     if said.tls is None:
-
-        def dial_plain(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
-            return Dial(loop, clock, address, timeout, done, way if client is None else way.of(client))
-
-        return dial_plain
+        return reached
     if offered.protocols and not said.tls.alpn:
         said = replace(said, tls=replace(said.tls, alpn=offered.protocols))
     assert said.tls is not None
     only = offered.only
-    assured = _Assured(said, said.tls, reach, claims)
+    assured = _Assured(said, said.tls, reach, claims, where or ("clusters", said.name, "tls"))
     tell = of_endpoint(reach.log, said.name)
 
     def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
@@ -122,8 +127,9 @@ def dialling(
             done(outcome)
 
         session = partial(assured.session, address, name, bool(names))
-        leaving = way if client is None else way.of(client)
-        return TlsDial(loop, clock, reach.deadlines, address, timeout, told, session, check, leaving)
+        return TlsDial(
+            reach.deadlines, lambda plain: reached(address, plain, client), timeout, told, session, check
+        )
 
     return dial
 
@@ -141,16 +147,16 @@ class _Assured:
 
     __slots__ = ("_clock", "_known", "_said", "_trust_domain")
 
-    def __init__(self, cluster: model.Cluster, said: ClientTls, reach: Reach, claims: Claims) -> None:
+    def __init__(
+        self, cluster: model.Cluster, said: ClientTls, reach: Reach, claims: Claims, where: Path
+    ) -> None:
         self._said = said
         self._clock = reach.clock
         self._trust_domain = reach.trust_domain
 
         def known(*, named: bool) -> _Known:
-            context, digest = client_context_of(
-                ("clusters", cluster.name, "tls"), said, reach.papers, claims, named=named
-            )
-            found: _Known = claims.claim(("sessions", cluster.name, digest), lambda: Kept(_Known(context))).value
+            context, digest = client_context_of(where, said, reach.papers, claims, named=named)
+            found: _Known = claims.claim(("sessions", *where[:2], digest), lambda: Kept(_Known(context))).value
             return found
 
         named = {not said.names}

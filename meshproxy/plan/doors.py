@@ -23,7 +23,8 @@ KINDS = {"udp": socket.SOCK_DGRAM, "tcp": socket.SOCK_STREAM}
 class Door:
     """A bound socket and what serves behind it in one generation."""
 
-    live: Acceptor | DatagramDoor
+    live: Acceptor | DatagramDoor | None
+    """None: only tunnels lead here."""
     open: Callable[[], None]
     shed: Callable[[], None] | None = None
     """Let nobody in, until it is opened again; None where everybody is let in."""

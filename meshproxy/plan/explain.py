@@ -85,6 +85,8 @@ class Explainer:
         self._turn = Lock()
         self._table: RouteTable | None = None
         self._domain = ""
+        self._connects = False
+        """Whether of its rules those for CONNECT were compiled, or all others."""
         self._routers: Routers[Named]
 
     def __call__(self, config: Config, question: Question) -> Row:
@@ -105,24 +107,26 @@ class Explainer:
         try:
             head = request_codec(*place.reading).reader().feed(data)
             assert head is not None, "it ends where a head ends"
-            path = normaliser(place.reading.http.path)(head.target.partition(b"?")[0])
+            connects = head.method == b"CONNECT"
+            path = b"/" if connects else normaliser(place.reading.http.path)(head.target.partition(b"?")[0])
         except Malformed as fault:
             return {**found, "answer": f"{fault.status} {fault.reason}", "rules": []}
         except Irregular as why:
             return {**found, "answer": f"400 {why.reason}", "rules": []}
         found["host"], found["path"] = _shown(head.authority.text), _shown(path)
-        if head.method == b"CONNECT":
-            return {**found, "answer": f"{NO_CONNECT.status} {NO_CONNECT.reason}", "rules": []}
         return {**found, **self._decision(place.table, path, head, identity, domain)}
 
     def _decision(self, table: RouteTable, path: bytes, head: RequestHead, identity: str, domain: str) -> Row:
         with self._turn:
-            if self._table is not table or self._domain != domain:
-                rules = ((rule.match, (name, rule)) for name, rule in table.named())
+            connects = head.method == b"CONNECT"
+            if self._table is not table or (self._domain, self._connects) != (domain, connects):
+                named = [(name, rule) for name, rule in table.named() if (rule.connect is not None) is connects]
+                rules = ((rule.match, (name, rule)) for name, rule in named)
                 self._routers = Routers(rules, domain, written=table.order == "written")
-                self._table, self._domain = table, domain
+                self._table, self._domain, self._connects = table, domain, connects
             verdicts = self._routers[identity].explain(head.authority.text, path, head.method, head)
-        winner, answer, entries = None, f"{NO_ROUTE.status} {NO_ROUTE.reason}", None
+        nothing = NO_CONNECT if connects else NO_ROUTE
+        winner, answer, entries = None, f"{nothing.status} {nothing.reason}", None
         rows = []
         for verdict in verdicts:
             name, rule = verdict.route.outcome

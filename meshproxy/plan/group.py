@@ -15,7 +15,7 @@ from random import random
 
 from meshproxy import model
 from meshproxy.cluster.balance import Means, Pick, Seat, balanced, key_of, listening, part_of, until_next
-from meshproxy.cluster.cluster import Cluster, ClusterState, Reuse
+from meshproxy.cluster.cluster import Cluster, ClusterState, DialTo, Reuse
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.heed import together
 from meshproxy.cluster.original import ORIGINAL, Original
@@ -28,10 +28,12 @@ from meshproxy.model.address import Named
 from meshproxy.observe.metrics import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
-from meshproxy.plan.dialling import Reach, demands_of, dialling
+from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling
 from meshproxy.plan.introducing import to_endpoints
 from meshproxy.plan.many import many
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.through import through
+from meshproxy.plan.tunnels import Tunnels, server_of, tunnelled
 from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
 
@@ -88,9 +90,10 @@ class Group:
         node: model.Node,
         introduction: Introduction | None,
         made: Callable[[str, socket.socket], None] | None,
+        tunnels: Tunnels,
     ) -> None:
         """`node` is who the proxy is, and where; `introduction` is for those who have proved who they are; `made`
-        hears of each connection."""
+        hears of each connection; `tunnels` are those by which some may be made."""
         self.config = said
         self._demands = demands_of(said, node.trust_domain, rim.papers)
         self._state = claims.claim(
@@ -108,7 +111,15 @@ class Group:
             rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, node.trust_domain,
             made,
         )  # fmt: skip
-        dial = partial(dialling, said, said.connect_timeout, reach, claims, lambda: self._members.seats, self._shaken)
+        dial: Callable[..., DialTo] = partial(
+            dialling, said, said.connect_timeout, reach, claims, lambda: self._members.seats, self._shaken
+        )
+        if said.tunnels:
+            ways = {name: partial(_as_it_is, way) for name, way in tunnels.dials(said).items()}
+            for proxy in tunnels.proxies(said):
+                via = through(proxy, said.name, said.connect_timeout, reach, claims, partial(server_of, proxy, rim))
+                ways[proxy.name] = partial(dial, via=via)
+            dial = partial(tunnelled, said.via, ways, lambda: self._members.seats, dial)
         self.cluster = Cluster(
             said.name,
             self._state.stats,
@@ -231,6 +242,10 @@ class Group:
         return (self.config.name, self.config.source, self.config.http.version, self._demands)
 
 
+def _as_it_is(way: DialTo, offered: Offer = NOTHING) -> DialTo:  # noqa: ARG001 - within a tunnel nothing is offered
+    return way
+
+
 def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
     """Who is in it.
 
@@ -241,7 +256,7 @@ def seats(said: model.Cluster, known: Known) -> dict[Address, Seat]:
         for address in addresses(endpoint, known):
             host = endpoint.address.host if isinstance(endpoint.address, Named) else ""
             seat = found.get(address) or Seat(
-                0, endpoint.zone, endpoint.priority, endpoint.labels, host, endpoint.identity
+                0, endpoint.zone, endpoint.priority, endpoint.labels, host, endpoint.identity, endpoint.via or said.via
             )
             found[address] = replace(seat, weight=seat.weight + endpoint.weight)
     return found

@@ -24,11 +24,13 @@ from meshproxy.core.template import Names, template
 from meshproxy.errors import Failure
 from meshproxy.filters import authorize
 from meshproxy.filters.max_body import smallest
+from meshproxy.model.matching import RouteMatch
 from meshproxy.model.routes import variables
 from meshproxy.observe.metrics import MirrorStats
 from meshproxy.plan.answer import edited, fixed
 from meshproxy.plan.codec import engines, request_codec, request_limits, requests
 from meshproxy.plan.filters import compile_filters
+from meshproxy.plan.forward import MakeForwarder
 from meshproxy.plan.group import Group
 from meshproxy.plan.observers import Observers
 from meshproxy.plan.refusals import of_identity
@@ -39,6 +41,7 @@ from meshproxy.relay.http.buffered import Buffered
 from meshproxy.relay.http.failures import NO_ROUTE
 from meshproxy.relay.http.fallback import Elsewhere, Instead
 from meshproxy.relay.http.filtered import Filtered
+from meshproxy.relay.http.forwarding import Forwarded, told
 from meshproxy.relay.http.grpc import counting
 from meshproxy.relay.http.handling import (
     NO_EDIT,
@@ -61,6 +64,7 @@ from meshproxy.relay.http.mirror import Mirror, original_over
 from meshproxy.relay.http.priority import Gated, Room
 from meshproxy.relay.http.service import Front, FrontOf, HttpService
 from meshproxy.relay.live import Kept, ListenerState, OfRoute
+from meshproxy.relay.origin import Origin
 from meshproxy.wire.h1 import Limits, encode
 
 
@@ -76,8 +80,12 @@ def http_service(
     trust_domain: str,
     observers: Observers,
     introduction: Introduction | None,
+    forward: MakeForwarder,
 ) -> Generator[None, None, HttpService]:
-    """In steps, for a table may be large.  `introduction` is for clients who prove who they are, if any do."""
+    """In steps, for a table may be large.
+
+    `introduction` is for clients who prove who they are, if any do; `forward` for those who name where they want to go.
+    """
 
     telling = Telling(said.name, state, claims, rim, observers)
     tell = telling.of
@@ -117,6 +125,14 @@ def http_service(
         def split() -> Draw:
             return compile_split(rule, table.name, share_of, who, rim)
 
+        if rule.connect is not None:
+            where = f"routes.{table.name}.rules[{place}].connect"
+            only = Share(clusters[rule.connect.cluster].cluster, tell(name, rule.connect.cluster))
+            handling: Handling = Forwarded(
+                only=only, forwarder=forward(rule.connect, where), patience=_patience(rule, patience),
+                pipeline=pipeline, fallback=told, tunnels=True, listener=said.name, route=name,
+            )  # fmt: skip
+            return in_front(rule, name, handling, room)
         shares = rule.shares
         handling = _handling(rule, shares, name, said.name, share_of, split, patience, tell, pipeline, mirror)
         most = smallest(each.buffer.request for each in rule.filters if each.buffer is not None)
@@ -126,8 +142,12 @@ def http_service(
             handling = Buffered(inner=handling, tell=tell(name, ""), most=most, **seen)
         if any(clusters[share.cluster].config.sticky for share in shares):
             handling = replace(handling, response=_with_cookie(handling.response), answers_plainly=False)
+        return in_front(rule, name, handling, room)
+
+    def in_front(rule: model.Rule, name: str, handling: Handling, room: Room | None) -> Handling:
+        """Behind what is asked before it."""
         handling = replace(handling, tracer=observers.tracer, timed=telling.times)
-        if pipeline.request:
+        if handling.pipeline.request:
             handling = Filtered(
                 inner=handling, tell=tell(name, ""), **common(handling) | {"limits": _limits(rule, said.http)}
             )
@@ -138,11 +158,14 @@ def http_service(
             refused_from=CONNECTIONS if room is None else LOW, room=room, **common(handling),
         )
 
-    handlings = []
+    handlings: list[tuple[RouteMatch, Handling]] = []
+    tunnels: list[tuple[RouteMatch, Handling]] = []
     for place, (name, rule) in enumerate(table.named()):
-        handlings.append((rule.match, compiled(place, name, rule)))
+        (handlings if rule.connect is None else tunnels).append((rule.match, compiled(place, name, rule)))
         yield
-    routers = yield from Routers.in_steps(handlings, trust_domain, written=table.order == "written")
+    written = table.order == "written"
+    routers = yield from Routers.in_steps(handlings, trust_domain, written=written)
+    of_connect = yield from Routers.in_steps(tunnels, trust_domain, written=written)
     regular = normaliser(said.http.path)
     begun = engines(said)
     kind = Front if introduction is None else partial(Meeting, introduction)
@@ -150,18 +173,23 @@ def http_service(
     networks = (peer for peer in forwarded.trusted if peer != "unix")
 
     def front(without: frozenset[bytes]) -> FrontOf:
-        def made(router: Router[Handling]) -> Front:
+        def made(router: Router[Handling], to_tunnels: Router[Handling]) -> Front:
             return kind(
                 request_codec(said.http, said.codec, without),
                 requests(said.http, without) if begun is not None else None,
-                router, regular, refusing, answering,
+                router, to_tunnels, regular, refusing, answering,
             )  # fmt: skip
 
-        if routers.only is not None:
-            only = made(routers.only)
+        if routers.only is not None and of_connect.only is not None:
+            only = made(routers.only, of_connect.only)
             return lambda _: only
         known = lru_cache(MOST_ROUTERS)(made)
-        return lambda origin: known(routers[origin.identity or ""])
+
+        def of_client(origin: Origin) -> Front:
+            who = origin.identity or ""
+            return known(routers[who], of_connect[who])
+
+        return of_client
 
     identity = Identity(forwarded)
     others = front(CLAIMS)
@@ -179,7 +207,9 @@ def http_service(
         head=timeouts.head or inf,
         idle=timeouts.idle or inf,
         lifetime=timeouts.lifetime or inf,
-        shortest=min(timeouts.idle or inf, patience.first, *(each.patience.first for _, each in handlings)),
+        shortest=min(
+            timeouts.idle or inf, patience.first, *(each.patience.first for _, each in (*handlings, *tunnels))
+        ),
     )
 
 
@@ -195,13 +225,7 @@ def _handling(
     pipeline: Pipeline,
     mirror: Mirror | None,
 ) -> Handling:
-    timeouts = rule.timeouts
-    patience = default
-    if timeouts.idle is not None or timeouts.request is not None:
-        patience = Patience.of(
-            default.idle if timeouts.idle is None else timeouts.idle or inf,
-            default.total if timeouts.request is None else timeouts.request or inf,
-        )
+    patience = _patience(rule, default)
     names = Names(listener, name)
     response = _edit(rule.response_headers, names)
 
@@ -239,6 +263,16 @@ def _handling(
         listener=listener,
         route=name,
         as_is=new_path is None and not (request.without or request.lines or request.last),
+    )
+
+
+def _patience(rule: model.Rule, default: Patience) -> Patience:
+    timeouts = rule.timeouts
+    if timeouts.idle is None and timeouts.request is None:
+        return default
+    return Patience.of(
+        default.idle if timeouts.idle is None else timeouts.idle or inf,
+        default.total if timeouts.request is None else timeouts.request or inf,
     )
 
 

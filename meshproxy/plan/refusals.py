@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from meshproxy.model import Address
+from meshproxy.net.through.faults import ProxyRefused
 from meshproxy.net.tls import Broken
 from meshproxy.observe.log import Log
 from meshproxy.relay.origin import Origin
@@ -49,5 +50,15 @@ def of_endpoint(log: Log, cluster: str) -> Callable[[Address, Broken], None]:
     def tell(address: Address, why: Broken) -> None:
         said = {"cluster": cluster, "endpoint": address, "why": why.strerror}
         log.limited(f"endpoint {cluster} {address} {why.word}", EVERY, "warning", "handshake-failed", **said)
+
+    return tell
+
+
+def of_proxy(log: Log, cluster: str, tunnel: str) -> Callable[[Address, ProxyRefused], None]:
+    """It does not connect to an endpoint for us; its own words are not told, for they may be anybody's."""
+
+    def tell(address: Address, why: ProxyRefused) -> None:
+        said = {"cluster": cluster, "endpoint": address, "tunnel": tunnel, "why": why.strerror}
+        log.limited(f"proxy {tunnel} {address} {why.why}", EVERY, "warning", "proxy-refused", **said)
 
     return tell

@@ -18,6 +18,7 @@ from meshproxy.core.table import Claims
 from meshproxy.observe.telling import Edges, Hear, Teller
 from meshproxy.plan.observers import Observers
 from meshproxy.plan.rim import Rim
+from meshproxy.relay.http.opening import ESTABLISHED
 from meshproxy.relay.http.tunnel import SWITCHED
 from meshproxy.relay.live import ListenerState, OfAnswers, OfEdges
 
@@ -73,7 +74,7 @@ def logged(inner: Tell, hears: Sequence[Hear]) -> Tell:
 
     def tell(x: Exchange, status: int, flags: str, seconds: float) -> None:
         inner(x, status, flags, seconds)
-        if status == SWITCHED:
+        if status == SWITCHED or x.response is ESTABLISHED:
             return
         x.end(status, flags, seconds)
         hear(x)

@@ -103,15 +103,8 @@ def _certified(
     papers = rim.papers
     required = said.client == "required" and said.client_ca is not None
     refusal = 0 if said.without_certificate == "alert" else int(said.without_certificate)
-    terms = Terms(
-        Pair(_text(said.certificate, papers), _text(said.key, papers)),
-        _text_or_none(said.client_ca, papers),
-        _text_or_none(said.crl, papers),
-        said.min_version,
-        said.ciphers,
-        said.alpn or alpn,
-    )
-    with _told_at(where, {"ca": "client_ca"}):
+    terms = server_terms(said, alpn, papers)
+    with told_at(where, {"ca": "client_ca"}):
         at_once = required and not refusal
         admission = claims.claim(
             ("admission", listener, said.drain, digest(terms, at_once)),
@@ -119,6 +112,18 @@ def _certified(
         )
     names, identity = _own(_text(said.certificate, papers))
     return said.sni or names, Certified(admission, identity, required, refusal, said.identity == "cn")
+
+
+def server_terms(said: ServerTls, alpn: tuple[str, ...], papers: Papers) -> Terms:
+    """`alpn`, unless it says something else."""
+    return Terms(
+        Pair(_text(said.certificate, papers), _text(said.key, papers)),
+        _text_or_none(said.client_ca, papers),
+        _text_or_none(said.crl, papers),
+        said.min_version,
+        said.ciphers,
+        said.alpn or alpn,
+    )
 
 
 def _own(pem: str) -> tuple[tuple[str, ...], str]:
@@ -150,7 +155,7 @@ def client_context_of(
     """And its digest; `where` it is said."""
     terms = client_terms(said, papers)
     chain, named = said.verify != "off", named and said.verify == "name"
-    with _told_at(path_text(where), {}):
+    with told_at(path_text(where), {}):
         known = digest(terms, chain, named)
         context = claims.claim(("tls", known), lambda: Kept(client_context(terms, chain=chain, named=named))).value
     return context, known
@@ -181,7 +186,8 @@ def digest(terms: Terms, *more: object) -> str:
 
 
 @contextmanager
-def _told_at(where: str, names: Mapping[str, str]) -> Iterator[None]:
+def told_at(where: str, names: Mapping[str, str]) -> Iterator[None]:
+    """What cannot be used is a problem there; `names` are the keys whose names differ."""
     try:
         yield
     except Unusable as why:

@@ -18,6 +18,7 @@ from meshproxy.relay.expecting import Expect
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.origin import Origin
 from meshproxy.relay.turned import REFUSED
+from meshproxy.wire.mux.metadata import Purpose
 
 
 class Service(Protocol):
@@ -134,6 +135,14 @@ class Entry:
         connect = self.connect
         conn = connect(sock)
         origin = Origin(_source(peer), port, destination)
+        if self.state.limit.take():
+            self._within_limit(conn, origin, True)
+        else:
+            self.state.limit.ask(partial(self._within_limit, conn, origin))
+
+    def accept_stream(self, conn: Conn, purpose: Purpose) -> None:
+        """Of a tunnel: where it goes and who began it is what the other end says, which is trusted with that."""
+        origin = Origin(purpose.source, purpose.to[1], purpose.to)
         if self.state.limit.take():
             self._within_limit(conn, origin, True)
         else:

@@ -112,10 +112,13 @@ class Joined(ABC):
         if self._lifespan is not None:
             self._lifespan.stop()
         conns = (self._down,) if self._up is None else (self._down, self._up)
-        orderly = reason in ORDERLY and not any(conn.full for conn in conns)
+        orderly = self._is_orderly(reason) and not any(conn.full for conn in conns)
         for conn in conns:
             conn.close() if orderly else conn.abort()
         self._finished(reason)
+
+    def _is_orderly(self, reason: str) -> bool:
+        return reason in ORDERLY
 
     @abstractmethod
     def _finished(self, reason: str) -> None:

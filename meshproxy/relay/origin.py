@@ -17,8 +17,8 @@ class Origin:
     """Who connected to which port, as far as there are addresses, and what was read to find that out."""
 
     __slots__ = (
-        "_address", "_goal", "_kept", "_local", "begins", "conn", "destination", "early", "hello", "peer", "plain",
-        "port", "source", "spoken", "told", "who",
+        "_address", "_goal", "_kept", "_local", "begins", "conn", "destination", "early", "hello", "led", "peer",
+        "plain", "port", "source", "spoken", "told", "who",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +28,8 @@ class Origin:
         self.port = port
         self.destination = destination
         """Told by a PROXY header, or by the kernel; else the connection's own local address is meant."""
+        self.led: tuple[Endpoint, ...] = ()
+        """Where the client wants to go, if it says that itself: addresses, in their order."""
         self.early = early
         self.conn: Conn | None = None
         """Once it is let in."""
@@ -59,6 +61,10 @@ class Origin:
     def client(self) -> str | None:
         """The address of who connected; None for a unix socket."""
         return self.source[0] if self.source is not None else None
+
+    def elsewhere(self, tried: int) -> Endpoint | None:
+        """Where else it is led, where so many have failed."""
+        return self.led[tried] if tried < len(self.led) else None
 
     def called(self) -> None:
         """All is known of who it is."""

@@ -82,7 +82,7 @@ class UdpService:
 
     def _may_open(self) -> bool:
         stats, limit, rate = self.state.stats, self.state.limit, self._rate
-        if not _taken(limit):
+        if not limit.take_at_once():
             stats.rejected["limit"] += 1
             return False
         if rate is not None and not rate.take():
@@ -91,14 +91,6 @@ class UdpService:
             stats.rejected["rate_limit"] += 1
             return False
         return True
-
-
-def _taken(limit: Stock) -> bool:
-    """Without waiting; if there is none here, the next one may find what was asked for."""
-    if limit.take():
-        return True
-    limit.ask(lambda granted: limit.give() if granted else None)
-    return False
 
 
 class UdpSession:
@@ -133,7 +125,7 @@ class UdpSession:
     def open(self) -> bool:
         service = self._service
         limit = service.cluster.limit
-        if not _taken(limit):
+        if not limit.take_at_once():
             service.cluster.stats.overflow_total += 1
             service.state.stats.rejected["limit"] += 1
             self._turn_away(OVERFLOW)

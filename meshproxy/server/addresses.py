@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -104,14 +103,9 @@ class Addresses:
             watch.stop()
 
     def resolver(self, servers: Servers) -> Resolves:
-        from meshproxy.discovery.dns import Resolver, Settings, system
+        from meshproxy.discovery.dns import of_system
 
-        try:
-            settings = system()
-        except (OSError, ValueError) as error:
-            self._log.error("system-names-not-read", error=error)
-            settings = Settings()
-        return Resolver(self._loop, self._clock, replace(settings, servers=servers or settings.servers))
+        return of_system(self._loop, self._clock, self._log, servers)
 
     def _watch(self, names: Iterable[str]) -> dict[str, Watch]:
         if self._next is None:

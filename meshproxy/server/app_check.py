@@ -80,8 +80,12 @@ class Looks:
     def _dial(self, check: AppCheck, done: Callable[[Outcome], None]) -> Dialling:
         loop, clock, target, timeout = self._loop, self._clock, check.target, check.timeout
         way = Way(keepalive=False, source=check.source)
-        if check.http is None or check.http.scheme == "http":
+
+        def plain(done: Callable[[Outcome], None]) -> Dialling:
             return Dial(loop, clock, target, timeout, done, way)
+
+        if check.http is None or check.http.scheme == "http":
+            return plain(done)
         if self._trusting is None:
             self._trusting = client_context(Terms(), chain=False)
         context, host = self._trusting, check.http.host
@@ -90,7 +94,7 @@ class Looks:
             # An address is no name to ask for; some servers know by it whom they are to be.
             return Session(context, name=None if host is None or host.startswith("[") else host.partition(":")[0])
 
-        return TlsDial(loop, clock, self._deadlines, target, timeout, done, session, _believe, way)
+        return TlsDial(self._deadlines, plain, timeout, done, session, _believe)
 
 
 def _believe(_conn: TlsConn) -> None:

@@ -168,7 +168,9 @@ class Checks:
         for check, cluster in checked.items():
             found = seats(cluster, self._names)
             self._seats[check] = {looked_at(cluster, address): seat for address, seat in found.items()}
-            wanted |= {check + str(address): (check, cluster, address) for address in found}
+            # Who is behind a tunnel is looked at by the proxy there.
+            direct = [address for address, seat in found.items() if seat.via is None]
+            wanted |= {check + str(address): (check, cluster, address) for address in direct}
         return wanted
 
     def _check(self, checked: Mapping[str, Cluster], watches: Mapping[str, Watch]) -> None:

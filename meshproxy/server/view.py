@@ -151,7 +151,7 @@ class View:
                 self._reloader.config.node.zone,
                 self._fleet.fitness.rows(said),
             )
-            for said in self._reloader.config.clusters
+            for said in self._reloader.config.reached
             if said.name in stats
         ]
 

@@ -131,6 +131,7 @@ class Worker:
         self.show_connections()
         for door in self._doors:
             door.open()
+        snapshot.tunnels.begin()
         self._shedding.use(snapshot.config)
         said = snapshot.config.metrics
         self.watch.use(said.slow, said.keep)
@@ -234,6 +235,8 @@ class Worker:
         for state in tuple(self._guests.states):
             yield from state.account()
         yield from self._http.account()
+        if self.current is not None:
+            self.current.tunnels.account()
 
     def measure_lag(self) -> None:
         """From now on, again and again."""
@@ -268,7 +271,8 @@ class Worker:
 
     def close_doors(self) -> None:
         for door in self._doors:
-            door.live.close()
+            if door.live is not None:
+                door.live.close()
 
     def _halt_bridges(self) -> None:
         for span in self.current.bridges if self.current is not None else ():

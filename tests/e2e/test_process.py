@@ -160,7 +160,7 @@ BAD: dict[str, tuple[bytes, str]] = {
         "127.0.0.1:7",
     ),
     "unknown cluster": (b"listeners: [{name: a, listen: '127.0.0.1:0', protocol: tcp, cluster: who}]", "who"),
-    "reserved": (b"tunnels: {}", "tunnels"),
+    "reserved": (b"listeners: [{name: a, listen: '127.0.0.1:0', protocol: redis}]", "redis"),
     "alias bomb": (BOMB.encode(), ""),
     "duplicate keys": (b"node: {zone: a}\nnode: {zone: b}", "node"),
     "not UTF-8": (b"node: {zone: '\xff'}", "UTF-8"),

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from meshproxy.model import Address
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.net.dial import Way
+from meshproxy.net.dial import Dial, Outcome, Way
 from meshproxy.net.tls import Broken, Session, TlsConn, TlsDial, secure
 from meshproxy.net.tls import session as module
 from meshproxy.net.tls.conn import MOST_OWED
@@ -387,9 +387,10 @@ def test_a_dial_leaves_nothing_for_the_collector(run: Run, contexts: Contexts, c
             return Session(contexts[1], name="books.shop" if outcome == "made" else "toys.shop")
 
         async def attempt() -> None:
-            dial = TlsDial(
-                loop, clock, deadlines, address, 5.0, told.append, make, lambda _: None, Way(keepalive=False)
-            )
+            def plain(done: Callable[[Outcome], None]) -> Dial:
+                return Dial(loop, clock, address, 5.0, done, Way(keepalive=False))
+
+            dial = TlsDial(deadlines, plain, 5.0, told.append, make, lambda _: None)
             at_once = dial.begin()
             if outcome == "no session":
                 assert isinstance(at_once, Broken)

@@ -32,6 +32,7 @@ from meshproxy.observe.metrics import (
     SpoolStats,
     Stats,
     TopicStats,
+    TunnelStats,
     UplinkStats,
 )
 from meshproxy.observe.rendering import expose
@@ -75,6 +76,8 @@ def busy_stats() -> Stats:
     mqtt.topics["telemetry"] = TopicStats()
     stats.bridges["site"] = BridgeStats()
     stats.bridges["site"].sides["local"].lost["reset"] += 1
+    stats.tunnels["centre"] = TunnelStats()
+    stats.tunnels["centre"].opened["here"] += 4
     stats.uplinks["brokers"] = UplinkStats()
     stats.uplinks["brokers"].lost["reset"] += 1
     stats.spools["plant"] = {"brokers": SpoolStats()}

@@ -234,7 +234,7 @@ def test_system_files_that_cannot_be_read_are_told_of(
         raise PermissionError(13, "Permission denied", "/etc/resolv.conf")
 
     async def scenario() -> None:
-        monkeypatch.setattr("meshproxy.discovery.dns.system", unreadable)
+        monkeypatch.setattr("meshproxy.discovery.dns.resolver.system", unreadable)
         lines: list[str] = []
         found = Addresses(asyncio.get_running_loop(), clock, ProcessStats("test"), Log(lines.append))
         found.resolver(())

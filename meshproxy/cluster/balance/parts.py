@@ -35,6 +35,8 @@ class Seat:
     """The name by which it is known, if it has one."""
     identity: str | None = None
     """Who it must prove to be."""
+    via: str | None = None
+    """The tunnel through which it is reached."""
 
 
 ALL = 1 - 1e-9

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from meshproxy.discovery.dns.exchange import ask
-from meshproxy.discovery.dns.settings import Settings, candidates
+from meshproxy.discovery.dns.settings import Settings, candidates, system
+from meshproxy.model import Address
 from meshproxy.net.clock import Clock
+from meshproxy.observe.log import Log
 from meshproxy.wire.dns import AAAA, NO_ERROR, NO_SUCH_NAME, RCODES, A, Found, Malformed, Name, Reply, found
 
 MOST_QUESTIONS = 64
@@ -28,7 +30,7 @@ class Answer:
     """The version of IP of which no server would say whether there are addresses."""
 
 
-class ResolveError(Exception):
+class ResolveError(LookupError):
     """No address to be had, and why.  That a name has none is `certain` for so many seconds."""
 
     def __init__(self, message: str, certain: float = 0) -> None:
@@ -101,6 +103,18 @@ def _from_hosts(name: str, known: Iterable[str]) -> Answer:
     if not addresses:
         raise ResolveError(f"{name}: it has no usable address in the hosts file")
     return Answer(addresses, math.inf)
+
+
+def of_system(
+    loop: asyncio.AbstractEventLoop, clock: Clock, log: Log, servers: tuple[Address, ...]
+) -> Resolver:
+    """As the system says, but for the servers, if any are said.  Of its files one may be long: call it in a thread."""
+    try:
+        settings = system()
+    except (OSError, ValueError) as error:
+        log.error("system-names-not-read", error=error)
+        settings = Settings()
+    return Resolver(loop, clock, replace(settings, servers=servers or settings.servers))
 
 
 def in_order(addresses: Iterable[str]) -> tuple[str, ...]:

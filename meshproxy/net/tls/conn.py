@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from meshproxy.net.above import Above
 from meshproxy.net.conn import CLOSED, OWING, SMALL_READ, Conn
 from meshproxy.net.shaped import ShapedConn
 from meshproxy.net.tls.faults import Broken
@@ -121,10 +122,14 @@ class TlsConn(Conn):
     def close(self) -> None:
         if not self._paused & CLOSED:
             if not (self._ending or self._write_over or self.full):
-                with suppress(OSError):
-                    os.write(self.fd, self.session.goodbye())
+                self._say_goodbye()
             self.session.over()
         super().close()
+
+    def _say_goodbye(self) -> None:
+        """As far as that is possible at once."""
+        with suppress(OSError):
+            os.write(self.fd, self.session.goodbye())
 
     def abort(self) -> None:
         self._write_over = True  # no word of an end
@@ -180,9 +185,31 @@ class _Shaped(TlsConn, ShapedConn):
         ShapedConn.write(self, enciphered)
 
 
+class _Over(TlsConn, Above):
+    """On another connection that is no bare socket: TLS in TLS, or in a stream."""
+
+    __slots__ = ("__weakref__", "session")
+
+    def __init__(self, plain: Conn, session: Session) -> None:
+        Above.__init__(self, plain)
+        self.session = session
+
+    def room(self) -> None:
+        super().room()
+        self._resume(OWING)
+
+    def _send(self, enciphered: bytes) -> None:
+        Above.write(self, enciphered)
+
+    def _say_goodbye(self) -> None:
+        self._send(self.session.goodbye())
+
+
 def secure(plain: Conn, session: Session) -> TlsConn:
     """The same connection, on which this session goes on."""
-    return _Shaped(plain, session) if isinstance(plain, ShapedConn) else _Fast(plain, session)
+    if plain.spliceable:
+        return _Fast(plain, session)
+    return _Shaped(plain, session) if type(plain) is ShapedConn else _Over(plain, session)
 
 
 def chosen(conn: Conn) -> str | None:

@@ -1,16 +1,13 @@
-"""Open a connection and speak TLS on it: like `net.dial.Dial`, and both within its timeout."""
+"""Open a connection, in whatever way, and speak TLS on it: both within a timeout, which that way keeps as well."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
 
-from meshproxy.model import Address
-from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.net.dial import ALIVE, Dial, Outcome, Way
+from meshproxy.net.dial import Begin, Dialling, Outcome
 from meshproxy.net.tls.conn import TlsConn
 from meshproxy.net.tls.faults import Broken
 from meshproxy.net.tls.handshake import Handshake, Make
@@ -21,24 +18,21 @@ class TlsDial:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
-        clock: Clock,
         deadlines: Deadlines,
-        address: Address,
+        dial: Begin,
         timeout: float,
         done: Callable[[Outcome], None],
         make: Make,
         check: Callable[[TlsConn], None],
-        way: Way = ALIVE,
     ) -> None:
         """`make` gives a session, `check` looks at one that is established; both may raise `Broken`."""
         self._deadlines = deadlines
         self._make = make
         self._check = check
         self._done = done
-        self._until = clock.now() + timeout
+        self._until = deadlines.now() + timeout
         self._handshake: Handshake | None = None
-        self._dial: Dial | None = Dial(loop, clock, address, timeout, self._dialled, way)
+        self._dial: Dialling | None = dial(self._dialled)
 
     def begin(self) -> Outcome | None:
         assert self._dial is not None, "it begins once"

@@ -64,9 +64,14 @@ class Late(Broken, TimeoutError):
         super().__init__("timeout")
 
 
+def distrusted(code: int, detail: str, alert: bytes = b"") -> Broken:
+    """A certificate, by OpenSSL's number for what is wrong with it."""
+    return Broken(_CERTIFICATE.get(code, "invalid"), detail, alert)
+
+
 def broken(error: ssl.SSLError, alert: bytes) -> Broken:
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Broken(_CERTIFICATE.get(error.verify_code, "invalid"), error.verify_message, alert)
+        return distrusted(error.verify_code, error.verify_message, alert)
     reason = error.reason or ""
     word = _REASONS.get(reason) or ("alert" if "_ALERT_" in reason else "protocol")
     return Broken(word, reason.lower().replace("_", " "), alert)

@@ -29,6 +29,7 @@ from meshproxy.relay.http import failures, grpc
 from meshproxy.relay.http.connecting import connect
 from meshproxy.relay.http.filtered import Waiting
 from meshproxy.relay.http.handling import NOTHING
+from meshproxy.relay.http.opening import Opening
 from meshproxy.relay.http.serving import Serving
 from meshproxy.relay.http.upstream import Switching
 from meshproxy.relay.origin import Origin
@@ -92,6 +93,9 @@ class Attempts(Serving):
         x.endpoint = endpoint
         if handling.timed:
             x.asked = self._site.now()
+        if handling.tunnels:
+            Opening(self._site, self, x, endpoint, b"").begin()
+            return
         data = self._message(x, endpoint)
         if handling.mirror is not None and not x.attempts:
             x.copy = handling.mirror.copy(x, data)

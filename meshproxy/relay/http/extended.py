@@ -1,7 +1,8 @@
-"""A stream of HTTP/2 whose client would go on in another protocol (RFC 8441): a WebSocket, as a rule.
+"""A stream of HTTP/2 whose client would go on in another protocol (RFC 8441), a WebSocket as a rule, or in any.
 
     CONNECT with `:protocol` -> a GET with an offer, as of HTTP/1.1 -> 101 -> 200, and what follows is a tunnel
                                                                     -> a refusal: an answer like any other
+    CONNECT -> a connection to where it says -> 200, and what follows is a tunnel
 
 To the client any 2xx says that the protocol has changed.  So it is said where an endpoint has agreed, and nowhere else.
 """
@@ -70,7 +71,7 @@ class Extended(Stream):
         super().reply(x, reply)
 
     def switch(self, x: Exchange, head: ResponseHead, data: bytes, upstream: Switching) -> None:
-        key = x.request.get(b"sec-websocket-key")
+        key = x.request.get(b"sec-websocket-key") if x.request.upgrade is not None else None
         if key is not None and head.get(_ACCEPT) != accepts(key):
             raise Malformed(Reason.WRONG_ACCEPT)
         self._x = None

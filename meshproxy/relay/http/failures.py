@@ -7,6 +7,8 @@ from meshproxy.errors import Failure
 # Before anything was sent
 NO_ROUTE = Failure("no_route", 404, "NR")
 NO_CONNECT = Failure("connect_refused", 405, "NR")
+BAD_TARGET = Failure("bad_target", 400, "DPE")
+"""Of CONNECT: nobody's address."""
 NO_TRACE = Failure("trace_refused", 405, "NR")
 OVERFLOW = Failure("overflow", 503, "UO")
 BAD_UPGRADE = Failure("bad_upgrade", 400, "DPE")

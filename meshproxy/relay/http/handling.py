@@ -119,6 +119,8 @@ class Handling(ABC):
     """Who tells endpoints of traces, and records some."""
     timed: bool = False
     """Whether somebody wants to know when an endpoint was asked."""
+    tunnels: bool = False
+    """Whether an endpoint gets what the client sends, and no request."""
     as_is: bool = False
     """Whether an upstream is asked with the request's own target and fields."""
 

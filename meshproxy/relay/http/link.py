@@ -18,9 +18,9 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
+from meshproxy.net.flushing import Flushing
 from meshproxy.relay.http.carried import Carried
 from meshproxy.relay.http.failures import UPSTREAM_LOST, UPSTREAM_MALFORMED
-from meshproxy.relay.http.flushing import Flushing
 from meshproxy.relay.http.offered import Offered, refusal
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.http.upstream import Asker
@@ -42,13 +42,14 @@ class Link(Flushing):
     __slots__ = (
         "_asked", "_awaiting", "_beat", "_cluster", "_doom", "_feeding", "_heard", "_lease", "_leaving", "_most_idle",
         "_of_endpoint", "_pooled", "_refuses", "_stats", "_too_old", "_unit", "_uses", "carries", "deadline",
-        "endpoint", "faulty", "headed", "many", "out", "reads", "settled_once",
+        "endpoint", "faulty", "headed", "many", "out", "reads", "settled_once", "site",
     )  # fmt: skip
 
     def __init__(
         self, site: Site, cluster: Cluster, many: Many, endpoint: Endpoint, conn: Conn, unit: Stock
     ) -> None:
-        super().__init__(site, conn)
+        super().__init__(site.loop, conn)
+        self.site = site
         self.many = many
         self.endpoint = endpoint
         self._cluster = cluster

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT, Cluster
+from meshproxy.cluster.cluster import CONNECT_FAILED, CONNECT_TIMEOUT, Cluster, DialTo
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
@@ -55,9 +55,8 @@ class Making(ABC):
             self._failed(OVERFLOW)
 
     def _begin_dial(self) -> None:
-        cluster = self._cluster
         self._since = self._site.now()
-        dial_to = cluster.dial if cluster.many is None else cluster.many.dial
+        dial_to = self._dial_to
         dial = dial_to(self._endpoint.address, self._dialled)
         outcome = dial.begin()
         if outcome is None:
@@ -65,6 +64,11 @@ class Making(ABC):
             self._endpoint.dialling += 1
         else:
             self._dialled(outcome)
+
+    @property
+    def _dial_to(self) -> DialTo:
+        many = self._cluster.many
+        return self._cluster.dial if many is None else many.dial
 
     def _dialled(self, outcome: Outcome) -> None:
         if self._dial is not None:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from meshproxy.core.reply import of_failure
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Conn
+from meshproxy.net.flushing import Flushing
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.extended import Extended
-from meshproxy.relay.http.flushing import Flushing
 from meshproxy.relay.http.stream import Stream
 from meshproxy.relay.http.tunnel import StreamTunnel
 from meshproxy.relay.origin import Origin
@@ -41,11 +41,12 @@ class Multiplexed(Flushing):
 
     __slots__ = (
         "_entry", "_fresh", "_leaving", "_lingered", "_parts_at", "_streams", "_too_old", "deadline", "front", "origin",
-        "said", "service", "tunnels",
+        "said", "service", "site", "tunnels",
     )  # fmt: skip
 
     def __init__(self, service: HttpService, engines: Engines, conn: Conn, origin: Origin) -> None:
-        super().__init__(service.site, conn)
+        super().__init__(service.site.loop, conn)
+        self.site = service.site
         self.origin = origin
         self._streams: set[Stream] = set()
         self._fresh: list[Stream] = []
@@ -109,7 +110,7 @@ class Multiplexed(Flushing):
             if fault.status != BAD_REQUEST:
                 return self._refuse(stream, fault, last)
             raise StreamFault(Code.PROTOCOL_ERROR, h2.Reason.MALFORMED) from None
-        kind = Stream if head.upgrade is None else Extended
+        kind = Stream if head.upgrade is None and head.method != b"CONNECT" else Extended
         opened = kind(self, stream, head, last)
         self._streams.add(opened)
         self._fresh.append(opened)

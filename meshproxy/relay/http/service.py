@@ -29,7 +29,7 @@ Decision = tuple[Handling, bytes, bytes]
 """What becomes of a request, its path made regular, and the beginning of the head that an upstream would get."""
 
 
-HOP_LIMITED = frozenset((b"CONNECT", b"OPTIONS", b"TRACE"))
+HOP_LIMITED = frozenset((b"OPTIONS", b"TRACE"))
 
 _limit = re.compile(rb"[0-9]{1,9}").fullmatch
 
@@ -64,6 +64,7 @@ class Front:
         "_options",
         "_refusing",
         "_regular",
+        "_tunnel",
         "codec",
         "requests",
     )
@@ -73,6 +74,7 @@ class Front:
         codec: RequestCodec,
         requests: Requests | None,
         router: Router[Handling],
+        tunnels: Router[Handling],
         regular: Normalise,
         refusing: Callable[[Failure], Refusing],
         answering: Callable[[Reply], Answering],
@@ -82,6 +84,8 @@ class Front:
         self.requests = requests
         """How those of HTTP/2 are read."""
         self._find = router.find
+        self._tunnel = tunnels.find
+        """Of CONNECT: no other rule is for that, and no other request is for these rules."""
         self._regular = regular
         self._refusing = refusing
         self._no_route = refusing(NO_ROUTE)
@@ -91,14 +95,16 @@ class Front:
         self._options = answering(Reply(204))
 
     def decide(self, head: RequestHead) -> Decision:
+        if b"grpc-timeout" in head.shape.positions and not grpc.in_time(head):
+            return self._no_timeout, head.target, b""
+        if head.method == b"CONNECT":
+            return self._connect(head), head.target, b""
         sent, mark, query = head.target.partition(b"?")
         try:
             regular = self._regular
             path = regular(sent)
         except Irregular as why:
             return self._refusing(Failure(why.reason, 400, "DPE")), sent, b""
-        if b"grpc-timeout" in head.shape.positions and not grpc.in_time(head):
-            return self._no_timeout, path, b""
         limited = head.method in HOP_LIMITED
         if limited:
             last = self._at_the_end(head)
@@ -115,10 +121,16 @@ class Front:
         opening = handling.opening(head, path, target)
         return handling, path, _one_less(head, opening) if limited else opening
 
+    def _connect(self, head: RequestHead) -> Handling:
+        """To a protocol that nobody speaks here it has a path (RFC 8441), and that is no tunnel."""
+        route = None
+        if head.authority.port is not None and head.target[:1] != b"/":
+            find = self._tunnel
+            route = find(head.authority.text, b"/", head.method, head)
+        return self._no_connect if route is None else route.outcome
+
     def _at_the_end(self, head: RequestHead) -> Handling | None:
-        """CONNECT is not for us, and what may not be forwarded any more ends here (RFC 9110 7.6.2)."""
-        if head.method == b"CONNECT":
-            return self._no_connect
+        """What may not be forwarded any more ends here (RFC 9110 7.6.2)."""
         if _hops(head) == 0:
             return self._options if head.method == b"OPTIONS" else self._no_trace
         return None

@@ -1,4 +1,4 @@
-"""What a client and an endpoint become when the protocol changes: whatever one sends, the other gets.
+"""What a client and an endpoint become when the protocol changes, or there is none: what one sends, the other gets.
 
 The exchange that was before is counted when the protocol changes.  The logs are told of it at the end of the tunnel,
 with all its bytes and all its time; so it is kept until then, if there is a log.
@@ -66,7 +66,7 @@ class Tunnel(Joined):
         if failure is not None:
             x.failure = failure
             flags = f"{flags},{failure.flag}" if flags else failure.flag
-        x.end(SWITCHED, flags, self._site.now() - x.started)
+        x.end(x.status, flags, self._site.now() - x.started)
         x.received, x.sent = self._received, self._sent
         self._state.told.tell(x)
 

@@ -182,7 +182,7 @@ class Requests:
         self, form: RequestForm, values: Values, whole: list[bytes], text: bytes, addressed: Authority, expects: bool
     ) -> RequestHead:
         """For a tunnel, or for a stream that is to become another protocol (RFC 8441)."""
-        upgrade = None
+        target, upgrade = text, None
         if form.path < 0:
             if addressed.port is None:
                 raise Malformed(Reason.WRONG_TARGET_FORM)
@@ -192,9 +192,9 @@ class Requests:
             target = self._targeted(form, values, b"GET")
             upgrade = values[form.protocol].lower()
         if upgrade not in self.upgrades:
-            # One that is not admitted is a tunnel like any other
+            # One that is not admitted has its path as its target: that is how it is told from a tunnel
             return RequestHead(
-                b"", form.shape, whole, None, 1, NO_BODY, True, b"CONNECT", text, addressed, None, NOTHING, expects
+                b"", form.shape, whole, None, 1, NO_BODY, True, b"CONNECT", target, addressed, None, NOTHING, expects
             )
         names, added = form.shape.names, [b"Connection: Upgrade", b"Upgrade: " + upgrade]
         if upgrade == b"websocket":

@@ -135,9 +135,9 @@ class TestOtherProtocols:
         got = head(*but(WEBSOCKET, (b":protocol", b"Chat")), last=False, codec=codec)
         assert got.plain == b"GET /x?y=1 HTTP/1.1\r\nHost: a.example\r\nConnection: Upgrade\r\nUpgrade: chat\r\n"
 
-    def test_one_that_is_not_admitted_is_a_connect(self) -> None:
+    def test_one_that_is_not_admitted_is_a_connect_to_a_path(self) -> None:
         got = head(*but(WEBSOCKET, (b":protocol", b"connect-udp")), last=False)
-        assert (got.method, got.target, got.upgrade) == (b"CONNECT", b"a.example", None)
+        assert (got.method, got.target, got.upgrade) == (b"CONNECT", b"/x?y=1", None)
 
     @pytest.mark.parametrize("fields", [CONNECT, WEBSOCKET])
     def test_an_interim_answer_is_awaited(self, fields: list[Pair]) -> None:

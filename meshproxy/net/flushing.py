@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from meshproxy.net.conn import SMALL_READ, Conn
-from meshproxy.relay.http.site import Site
 from meshproxy.wire.h2 import Engine
 
 
 class Flushing:
-    __slots__ = ("_flushing", "conn", "engine", "site")
+    __slots__ = ("_flushing", "conn", "engine", "loop")
 
     engine: Engine
 
-    def __init__(self, site: Site, conn: Conn) -> None:
-        self.site = site
+    def __init__(self, loop: asyncio.AbstractEventLoop, conn: Conn) -> None:
+        self.loop = loop
         self.conn = conn
         self._flushing = False
         """Whether what there is will be written when the loop turns next."""
@@ -37,7 +38,7 @@ class Flushing:
     def flush_soon(self) -> None:
         if not self._flushing:
             self._flushing = True
-            self.site.loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = False

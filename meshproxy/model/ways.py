@@ -1,0 +1,83 @@
+"""What does not fit together in a tunnel: it is dialled, or accepted, or made by a proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from meshproxy.model.address import Address
+from meshproxy.model.matching import Found
+from meshproxy.model.tls import client_problems
+from meshproxy.model.tunnels import Tunnel
+
+LONGEST_CREDENTIAL = 255
+"""Bytes, as SOCKS5 has them."""
+
+OF_SESSIONS = {"transport": "tcp", "mode": "standby", "resume": 60.0, "streams": 1000, "classes": (), "listener": None}
+"""What only another meshproxy understands, and what it is where nobody has said it."""
+
+OF_CONNECTIONS = {"links": 1, "dead": 15.0}
+"""What connections have that several streams share."""
+
+
+def way_problems(said: Tunnel, listeners: Collection[str]) -> Found:
+    match [key for key in ("dial", "accept", "through") if getattr(said, key)]:
+        case ["dial"]:
+            if said.tls is None or said.tls.certificate is None:
+                yield ("tls",), "`tls` with `certificate` and `key` is needed: both ends of a tunnel prove who they are"
+            yield from _of_no_proxy(said)
+            if said.transport != "tcp":
+                yield from _of_quic(said)
+        case ["accept"]:
+            if said.tls is not None:
+                yield ("tls",), "`tls` stands on the listener that accepts"
+            if said.transport != "tcp":
+                yield ("transport",), "`transport` is for who dials: a listener of `protocol` tunnel or quic says it"
+            yield from _of_no_proxy(said)
+        case ["through"]:
+            yield from _through(said)
+        case _:
+            yield (), f"tunnel `{said.name}` needs one of `dial`, `accept` and `through`"
+    if said.listener is not None and said.listener not in listeners:
+        yield ("listener",), f"no listener `{said.listener}`"
+    if said.tls is not None:
+        for path, words in client_problems(said.tls):
+            yield ("tls", *path), words
+
+
+def _of_quic(said: Tunnel) -> Found:
+    tls = said.tls
+    if tls is not None and not (tls.ca and tls.names and tls.verify == "name"):
+        yield ("tls",), f"`transport: {said.transport}` needs `tls` with `ca` and `names`"
+    for index, where in enumerate(said.dial):
+        if isinstance(where, Address) and where.kind == "unix":
+            yield ("dial", index), f"`transport: {said.transport}` cannot go to a unix socket"
+
+
+def _of_no_proxy(said: Tunnel) -> Found:
+    for key in ("server", "user", "password"):
+        if getattr(said, key) is not None:
+            yield (key,), f"`{key}` is for `through`: this leads to another meshproxy"
+
+
+def _through(said: Tunnel) -> Found:
+    for key, default in (OF_SESSIONS if said.through == "h2" else OF_SESSIONS | OF_CONNECTIONS).items():
+        if getattr(said, key) != default:
+            yield (key,), f"`{key}` is of no use with `through: {said.through}`"
+    if said.server is None:
+        yield ("server",), "`through` needs `server`"
+    elif said.tls is not None and said.tls.nameless(said.server, None):
+        yield ("tls",), "`tls` needs `sni` or `names` where `server` is a unix socket"
+    if (said.user is None) != (said.password is None):
+        missing, there = ("password", "user") if said.password is None else ("user", "password")
+        yield (there,), f"`{there}` needs `{missing}`"
+    if said.user is not None and said.through != "socks5" and ":" in said.user:
+        yield ("user",), "`user` must not have a colon with CONNECT: what follows it would be the password"
+    if said.through == "socks5":
+        yield from _sayable(said)
+
+
+def _sayable(said: Tunnel) -> Found:
+    password = None if said.password is None else said.password.text
+    for key, value in (("user", said.user), ("password", password)):
+        if value is not None and not 0 < len(value.encode()) <= LONGEST_CREDENTIAL:
+            yield (key,), f"`{key}` must have 1 to {LONGEST_CREDENTIAL} bytes with `through: socks5`"

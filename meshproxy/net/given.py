@@ -1,0 +1,124 @@
+"""A connection without a descriptor: what comes is given to it, and waits here until it is read.
+
+Whoever has what carries it says what comes (`came`), that there is room again (`room`), and that it has failed
+(`_failed`); a subclass says how it is held back, and how it writes and ends.  To all others it is a `Conn`.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable
+
+from meshproxy.net.conn import ENDED, FAILED, LARGE_READ, Conn, Flow
+from meshproxy.net.splice import Pipes
+
+
+class Given(Conn):
+    __slots__ = ("_came", "_last")
+
+    spliceable = False
+
+    def _begin_given(self, early: bytes = b"") -> None:
+        """`early` is read before anything else."""
+        self._came: deque[bytes] = deque((early,) if early else ())
+        self._last = False
+        """Whether nothing comes behind these."""
+
+    # From whoever has what carries it
+
+    def came(self, data: bytes, last: bool) -> None:
+        if data:
+            self._came.append(data)
+        self._last = self._last or last
+        self._read_on()
+
+    def full_now(self) -> None:
+        if not self.full:
+            self.full = True
+            if self.fed_by is not None:
+                self.fed_by.hold()
+
+    def room(self) -> None:
+        self.full = False
+        if self.fed_by is not None:
+            self.fed_by.release()
+        if self._ending:
+            self._shut()
+
+    @abstractmethod
+    def _hold_back(self) -> None:
+        """What comes is not taken for now."""
+
+    @abstractmethod
+    def _let_come(self) -> None:
+        """All that had come has been taken; said again and again."""
+
+    # Reading
+
+    def look(self) -> None:
+        """No loop is spared anything by waiting."""
+        self.start()
+
+    def pour(self, flow: Flow, sink: Conn, pipes: Pipes) -> None:
+        """Nothing moves in the kernel."""
+
+    def _pause(self, reason: int) -> None:
+        if not self._paused:
+            self._hold_back()
+        self._paused |= reason
+
+    def _resume(self, reason: int) -> None:
+        if self._paused & reason:
+            self._paused &= ~reason
+            self._loop.call_soon(self._read_on)
+
+    def _read_by(self, reader: Callable[[], None]) -> None:
+        self._reader = reader
+        self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        while not self._paused and (self._came or self._last):
+            self._reader()
+        if not self._paused:
+            self._let_come()
+
+    def _read_to_taker(self) -> None:
+        if data := self._read():
+            self._take(data)
+
+    def _read(self) -> bytes:
+        came = self._came
+        if not came:
+            if self._last and not self._paused & ENDED:
+                self._read_end()
+            return b""
+        data = came.popleft()
+        while came and len(data) + len(came[0]) <= LARGE_READ:
+            data += came.popleft()
+        self.received += len(data)
+        return data
+
+    # Writing
+
+    def end(self) -> None:
+        self._ending = True
+        if not self.full:
+            self._shut()
+
+    def await_room(self) -> None:
+        """There is no kernel that has anything of it."""
+
+    # The end
+
+    def _listen_for_failure(self) -> None:
+        """It is told."""
+
+    def _failed(self, error: OSError) -> None:
+        """What had come before is still read, as much as is taken at once."""
+        self._write_over = True
+        self._last = False
+        self._paused |= FAILED
+        while self._paused == FAILED and self._came:
+            self._reader()
+        self._lost(error)

@@ -1,0 +1,1 @@
+"""Connections through proxies that make them for us, each in the language that the proxy speaks."""

@@ -1,0 +1,240 @@
+"""Tunnels, compiled: what is live of them, how clusters dial through them, and who serves their streams.
+
+    tunnels = Tunnels(config, claims, rim)
+    tunnels.dials(cluster)              # a DialTo for each tunnel that it uses
+    tunnels.gate(listener, state)       # the service of a listener that accepts them
+    tunnels.serve("edges", serve)       # the streams of all that lead to this listener; said when it is put in force
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from meshproxy import model
+from meshproxy.cluster.cluster import DialTo
+from meshproxy.core.table import Claims
+from meshproxy.model import Address
+from meshproxy.model.address import Named
+from meshproxy.model.tls import full_identity
+from meshproxy.net.dial import Dialling, Outcome
+from meshproxy.net.mux.conn import StreamConn
+from meshproxy.observe.metrics import TunnelStats
+from meshproxy.plan.dialling import NOTHING, Offer, Reach, Seats, demands_of, dialling
+from meshproxy.plan.quic import quic_dial, racing
+from meshproxy.plan.rim import Rim
+from meshproxy.relay.live import ListenerState
+from meshproxy.relay.mux.dialler import Dial, Dialler
+from meshproxy.relay.mux.gate import Accepted, Gate
+from meshproxy.relay.mux.tunnel import Serve, Tunnel, Way
+from meshproxy.wire.mux.classes import Class
+from meshproxy.wire.mux.frames import Reason
+from meshproxy.wire.mux.metadata import Purpose
+from meshproxy.wire.mux.session import Role, Terms
+
+CONNECT_WITHIN = 5.0
+PINGS_PER_DEATH = 3
+
+
+class Live:
+    """A tunnel to another meshproxy, and what keeps it."""
+
+    def __init__(self, tunnel: Tunnel, dialler: Dialler | None, rim: Rim) -> None:
+        self.tunnel = tunnel
+        self._dialler = dialler
+        self._clock = rim.clock
+        self._stats = rim.stats.tunnels
+        self._every = tunnel.way.dead / PINGS_PER_DEATH
+        self._begun = False
+        self._timer = rim.clock.after(self._every, self._ping)
+
+    def begin(self, dial: Dial | None) -> None:
+        """It is put in force, with what we show from now on."""
+        if self._dialler is not None and dial is not None:
+            self._dialler.dial = dial
+        if not self._begun:
+            self._begun = True
+            if self._dialler is not None:
+                self._dialler.begin()
+
+    def retire(self, grace: float) -> None:
+        if self._dialler is not None:
+            self._dialler.halt()
+        self._timer.cancel()
+        self._timer = self._clock.after(grace, self.tunnel.close)
+        if self._stats.get(self.tunnel.way.name) is self.tunnel.stats:
+            del self._stats[self.tunnel.way.name]
+
+    def _ping(self) -> None:
+        self._timer = self._clock.after(self._every, self._ping)
+        self.tunnel.ping()
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnels:
+    config: model.Config
+    by_name: Mapping[str, Live]
+    diallings: Mapping[str, Dial]
+    """How each is dialled that this end dials."""
+
+    @classmethod
+    def of(cls, config: model.Config, claims: Claims, rim: Rim) -> Tunnels:
+        diallings = {said.name: _dial(said, config, claims, rim) for said in config.tunnels if said.dial}
+        lives = {
+            said.name: _live(said, diallings.get(said.name), config, claims, rim)
+            for said in config.tunnels
+            if said.through is None
+        }
+        return cls(config, lives, diallings)
+
+    def dials(self, cluster: model.Cluster) -> dict[str, DialTo]:
+        """By the name of each tunnel to another meshproxy that it uses."""
+        return {said.name: self._dial(said, cluster) for said in self._used(cluster) if said.through is None}
+
+    def proxies(self, cluster: model.Cluster) -> list[model.Tunnel]:
+        """That make connections for it."""
+        return [said for said in self._used(cluster) if said.through is not None]
+
+    def _used(self, cluster: model.Cluster) -> Iterator[model.Tunnel]:
+        return (said for said in self.config.tunnels if said.name in cluster.tunnels)
+
+    def _dial(self, said: model.Tunnel, cluster: model.Cluster) -> DialTo:
+        live = self.by_name[said.name]
+        lane = said.lanes.get(cluster.lane or "", 0)
+
+        def dial(address: Address, _done: Callable[[Outcome], None], _client: str | None = None, /) -> Dialling:
+            return _Opening(live.tunnel, address, lane)
+
+        return dial
+
+    def account(self) -> None:
+        for live in self.by_name.values():
+            live.tunnel.account()
+
+    def gate(self, state: ListenerState, rim: Rim, within: float) -> Gate:
+        trust_domain = self.config.node.trust_domain
+        accepted = {
+            said.name: Accepted(
+                self.by_name[said.name].tunnel, frozenset(full_identity(each, trust_domain) for each in said.accept)
+            )
+            for said in self.config.tunnels
+            if said.accept is not None
+        }
+        return Gate(state, rim.clock, accepted, within)
+
+    def serving(self, listener: str, serve: Serve) -> Callable[[], None]:
+        """Has streams served there that lead to this listener, once it is put in force."""
+        leading = [self.by_name[said.name].tunnel for said in self.config.tunnels if said.listener == listener]
+
+        def begin() -> None:
+            for tunnel in leading:
+                tunnel.serve = serve
+
+        return begin
+
+    def begin(self) -> None:
+        """They are in force; streams that nobody serves are refused."""
+        for said in self.config.tunnels:
+            live = self.by_name.get(said.name)
+            if live is not None:
+                if said.listener is None:
+                    live.tunnel.serve = refuse
+                live.begin(self.diallings.get(said.name))
+
+
+def tunnelled(
+    via: str | None,
+    ways: Mapping[str, Callable[..., DialTo]],
+    seats: Seats,
+    direct: Callable[..., DialTo],
+    offered: Offer = NOTHING,
+) -> DialTo:
+    """Each endpoint by the tunnel that it, or its cluster, has; those without one directly."""
+    straight = direct(offered=offered)
+    through = {name: way(offered=offered) for name, way in ways.items()}
+
+    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+        seat = seats().get(address)
+        name = seat.via if seat is not None else via
+        way = through[name] if name is not None else straight
+        return way(address, done, client)
+
+    return dial
+
+
+def refuse(conn: StreamConn, _purpose: Purpose) -> None:
+    conn.refuse(Reason.REFUSED)
+
+
+class _Opening:
+    """An attempt that is over when it begins: nobody waits for the other end."""
+
+    __slots__ = ("_address", "_lane", "_tunnel")
+
+    def __init__(self, tunnel: Tunnel, address: Address, lane: int) -> None:
+        self._tunnel = tunnel
+        self._address = address
+        self._lane = lane
+
+    def begin(self) -> Outcome:
+        address = self._address
+        conn = self._tunnel.open(Purpose((address.host, address.port)), self._lane)
+        if conn is None:
+            return OSError(errno.ENETUNREACH, f"tunnel {self._tunnel.way.name}: {os.strerror(errno.ENETUNREACH)}")
+        return conn
+
+    def cancel(self) -> None:
+        """There is nothing under way."""
+
+
+def _dial(said: model.Tunnel, config: model.Config, claims: Claims, rim: Rim) -> Dial:
+    reach = Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, config.node.trust_domain)
+    where = ("tunnels", said.name, "tls")
+    by_tcp: Dial = dialling(_other(said), CONNECT_WITHIN, reach, claims, dict, lambda _: None, where=where)
+    if said.transport == "tcp":
+        return by_tcp
+    by_quic = quic_dial(said, reach, CONNECT_WITHIN)
+    return by_quic if said.transport == "quic" else racing(by_quic, by_tcp)
+
+
+def _other(said: model.Tunnel) -> model.Cluster:
+    """Who is at the other end, as an endpoint."""
+    return model.Cluster(f"tunnel/{said.name}", tls=said.tls)
+
+
+def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: Claims, rim: Rim) -> Live:
+    classes = tuple(
+        Class(each.name, each.tier, each.weight, each.rate) for each in said.classes
+    ) or (Class("default"),)
+    role = Role.ACCEPTS if said.accept is not None else Role.DIALS
+    way = Way(said.name, role, Terms(streams=said.streams, classes=classes), said.resume, said.dead, said.mode)
+
+    def make() -> Live:
+        stats = rim.stats.tunnels[said.name] = TunnelStats()
+        tunnel = Tunnel(rim.loop, rim.clock, way, refuse, stats)
+        dialler = None
+        if dial is not None:
+            dialler = Dialler(rim.clock, tunnel, dial, lambda: _addresses(said.dial, rim), said.links)
+        return Live(tunnel, dialler, rim)
+
+    demands = demands_of(_other(said), config.node.trust_domain, rim.papers)
+    return claims.claim(("tunnel", way, said.dial, said.transport, said.links, demands), make)
+
+
+def server_of(said: model.Tunnel, rim: Rim) -> Address | None:
+    """Where the proxy is now."""
+    assert said.server is not None
+    return next(iter(_addresses((said.server,), rim)), None)
+
+
+def _addresses(several: Iterable[Address | Named], rim: Rim) -> list[Address]:
+    found = []
+    for where in several:
+        if isinstance(where, Named):
+            hosts = rim.known.get(where.host, ())
+            found += [Address("ipv6" if ":" in host else "ipv4", host, where.port) for host in hosts]
+        else:
+            found.append(where)
+    return found

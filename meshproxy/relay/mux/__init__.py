@@ -1,0 +1,1 @@
+"""Tunnels: many streams over a few connections that may be lost."""

@@ -1,0 +1,304 @@
+"""A tunnel: one session, the connections that carry it now, and its streams as connections.
+
+    tunnel.open(purpose, "bulk")        # a StreamConn, or None: there is no room for another
+    tunnel.attach(carrier, hello)       # a connection of it is there
+
+While no connection carries it its streams wait, for as long as that may take; then they fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from hmac import compare_digest
+from math import inf
+from typing import Literal
+
+from meshproxy.net.clock import Clock, Timer
+from meshproxy.net.mux.conn import StreamConn
+from meshproxy.observe.metrics import TunnelStats
+from meshproxy.relay.mux.carrier import Carries
+from meshproxy.wire.mux.frames import Fault, Reason
+from meshproxy.wire.mux.hello import Hello
+from meshproxy.wire.mux.metadata import Purpose, read_purpose
+from meshproxy.wire.mux.session import Role, Session, Terms
+
+TELLS_WITHIN = 0.02
+"""Seconds after which the other end hears of what it need not hear of at once."""
+MOST_UNREAD = 1 << 20
+"""Bytes of a stream that nobody reads any more, before it is reset."""
+
+CHANGES_FOR = 1.5
+"""So much faster another connection must be to be used instead."""
+NOTHING: frozenset[int] = frozenset()
+
+Serve = Callable[[StreamConn, Purpose], None]
+"""Takes a stream that the other end has opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What is said of a tunnel at both ends alike, whoever dials."""
+
+    name: str
+    role: Role
+    terms: Terms
+    resume: float
+    """Seconds that streams live without a connection."""
+    dead: float
+    """Seconds of silence after which a connection is given up."""
+    mode: Literal["standby", "bonded", "classes"] = "standby"
+    """What several connections carry."""
+
+
+class Tunnel:
+    """Live: it outlives its connections, and reloads that say the same of it."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, clock: Clock, way: Way, serve: Serve, stats: TunnelStats
+    ) -> None:
+        self._loop = loop
+        self.stats = stats
+        self._before = (0, 0)
+        """Bytes of the session that are counted."""
+        self._clock = clock
+        self.way = way
+        self.serve = serve
+        self.session: Session | None = None
+        self._id = self._secret = ""
+        self._streams: dict[int, StreamConn] = {}
+        self._fresh: dict[StreamConn, None] = {}
+        """For whom something has come, until all of it is there that came at once."""
+        self._unread: dict[int, int] = {}
+        """Of streams that are closed here: how much has come since."""
+        self.carriers: list[Carries] = []
+        self._flush_soon = False
+        self._tells: Timer | None = None
+        self._ends: Timer | None = None
+        self._waits: Timer | None = None
+        self._pings = 0
+        self.on_change: Callable[[], None] = lambda: None
+        """A connection has come or gone."""
+
+    @property
+    def streams(self) -> Collection[int]:
+        """Those that are not over."""
+        return self.session.streams if self.session is not None else ()
+
+    # Streams
+
+    def open(self, purpose: Purpose, klass: int = 0) -> StreamConn | None:
+        session = self.session
+        if session is None:
+            return None
+        number = session.open(bytes(purpose), klass)
+        if number is None:
+            return None
+        conn = self._streams[number] = StreamConn(self._loop, session, number, purpose.to)
+        self.stats.opened["here"] += 1
+        return conn
+
+    def opened(self, stream: int, metadata: bytes) -> None:
+        purpose = read_purpose(metadata)
+        assert self.session is not None
+        conn = self._streams[stream] = StreamConn(self._loop, self.session, stream, purpose.to)
+        self.stats.opened["there"] += 1
+        # Whoever serves it may write at once, while a frame is being read.
+        self._loop.call_soon(self._serve, stream, conn, purpose)
+
+    def _serve(self, stream: int, conn: StreamConn, purpose: Purpose) -> None:
+        if self._streams.get(stream) is conn:
+            serve = self.serve
+            serve(conn, purpose)
+
+    def came(self, stream: int, data: bytes, last: bool) -> None:
+        conn = self._streams.get(stream)
+        if conn is not None and not conn.closed:
+            conn.came(data, last)
+            self._fresh[conn] = None
+        else:
+            self._throw_away(stream, len(data))
+        if last:
+            self._unread.pop(stream, None)
+
+    def _throw_away(self, stream: int, size: int) -> None:
+        assert self.session is not None
+        self._streams.pop(stream, None)
+        unread = self._unread[stream] = self._unread.get(stream, 0) + size
+        if unread > MOST_UNREAD:
+            del self._unread[stream]
+            self.session.reset(stream, Reason.CANCELLED)
+        else:
+            self.session.taken(stream, size)
+
+    def reset(self, stream: int, reason: int) -> None:
+        self.stats.reset_total += 1
+        self._unread.pop(stream, None)
+        conn = self._streams.pop(stream, None)
+        if conn is not None and not conn.closed:
+            conn.reset(reason)
+
+    def room(self, stream: int) -> None:
+        conn = self._streams.get(stream)
+        if conn is not None and not conn.closed:
+            conn.room()
+
+    def datagram(self, flow: int, data: bytes) -> None:
+        """Nobody asks for any yet."""
+
+    # Connections
+
+    def hello(self) -> Hello:
+        """What this end says on a new connection."""
+        terms = self.way.terms
+        return Hello(self.way.name, self._id, self._secret, terms.streams, terms.window)
+
+    def attach(self, carrier: Carries, said: Hello) -> None:
+        """What the other end has said: the same session goes on, or another one begins.  Raises Fault."""
+        if self.way.role is Role.ACCEPTS:
+            if said.session and not self._is_ours(said):
+                raise Fault(Reason.IDENTITY, "that session is not here")
+            if not said.session:
+                self._begin_anew(secrets.token_hex(16), secrets.token_hex(32), said)
+            carrier.say(self.hello())
+        elif not said.session:
+            raise Fault(Reason.OUT_OF_STATE, "no session was given")
+        elif not self._is_ours(said):
+            self._begin_anew(said.session, said.secret, said)
+        assert self.session is not None
+        if self._ends is not None:
+            self._ends.cancel()
+            self._ends = None
+        self.carriers.append(carrier)
+        self.stats.attached_total += 1
+        carrier.belongs_to(self, self.session.attach())
+        self._share_out()
+        self.wake()
+        self.on_change()
+
+    def greeted(self, carrier: Carries, hello: Hello) -> None:
+        """By the other end of a connection that this one has made."""
+        self.attach(carrier, hello)
+
+    def gone(self, carrier: Carries, why: Fault | OSError | None) -> None:
+        if carrier not in self.carriers:
+            self.on_change()
+            return
+        self.carriers.remove(carrier)
+        self.stats.lost_total += 1
+        assert self.session is not None
+        assert carrier.link is not None
+        self.session.detach(carrier.link)
+        if isinstance(why, Fault):
+            # What one end takes for a fault is one on every connection.
+            self._end(why.reason)
+        elif not self.carriers and self._streams:
+            self._ends = self._clock.after(self.way.resume, lambda: self._end(Reason.EXPIRED))
+        self._share_out()
+        self._tell()
+        self.wake()
+        self.on_change()
+
+    def heard(self, carrier: Carries) -> None:
+        fresh, self._fresh = self._fresh, {}
+        for conn in fresh:
+            conn.read_on()
+        if self._tells is None:
+            self._tells = self._clock.after(TELLS_WITHIN, self._tell)
+
+    def account(self) -> None:
+        """What is counted only when somebody looks."""
+        stats, session = self.stats, self.session
+        stats.links = len(self.carriers)
+        stats.streams = len(self.streams)
+        stats.kept_bytes = session.kept if session is not None else 0
+        if session is not None:
+            written, received = self._before
+            stats.sent_bytes_total += session.written - written
+            stats.received_bytes_total += session.received - received
+            self._before = session.written, session.received
+
+    def wake(self) -> None:
+        if not self._flush_soon:
+            self._flush_soon = True
+            self._loop.call_soon(self._flush)
+
+    def ping(self) -> None:
+        """Now and then: who does not answer is gone."""
+        now = self._clock.now()
+        for carrier in tuple(self.carriers):
+            if now - carrier.heard_at > self.way.dead:
+                carrier.lost()
+            elif carrier.link is not None:
+                self._pings += 1
+                carrier.link.ping(self._pings, now)
+        self._share_out()
+        self.wake()
+
+    def _share_out(self) -> None:
+        """What each connection carries; what is on its way on one that carries no more still arrives."""
+        links = [carrier.link for carrier in self.carriers if carrier.link is not None]
+        mode, classes = self.way.mode, range(len(self.way.terms.classes))
+        if mode == "standby" and links:
+            # One that is a little faster is not worth the change.
+            best = min(links, key=lambda link: (link.rtt or inf) * (1.0 if link.carries is None else CHANGES_FOR))
+            for link in links:
+                link.carries = None if link is best else NOTHING
+        elif mode == "classes":
+            for place, link in enumerate(links):
+                link.carries = {each for each in classes if min(each, len(links) - 1) == place}
+
+    def close(self, reason: Reason = Reason.LEAVING) -> None:
+        for carrier in tuple(self.carriers):
+            carrier.close(Fault(reason, "it is closed"))
+        self._end(reason)
+
+    def _flush(self) -> None:
+        self._flush_soon = False
+        for carrier in tuple(self.carriers):
+            carrier.flush()
+        if self.session is not None and self._waits is None:
+            wait = self.session.wait()
+            if wait is not None:
+                self._waits = self._clock.after(wait, self._waited)
+
+    def _waited(self) -> None:
+        self._waits = None
+        self._flush()
+
+    def _tell(self) -> None:
+        if self._tells is not None:
+            self._tells.cancel()
+            self._tells = None
+        if self.session is not None:
+            self.session.tell()
+            self._flush()
+
+    def _is_ours(self, said: Hello) -> bool:
+        return bool(self._id) and said.session == self._id and compare_digest(said.secret, self._secret)
+
+    def _begin_anew(self, session: str, secret: str, said: Hello) -> None:
+        self._end(Reason.EXPIRED)
+        self._id, self._secret = session, secret
+        peer = Terms(streams=said.streams, window=said.window)
+        self.session = Session(self.way.role, self.way.terms, self, self._clock.now, peer)
+
+    def _end(self, reason: Reason) -> None:
+        """All that was begun has failed."""
+        if self._ends is not None:
+            self._ends.cancel()
+            self._ends = None
+        self.account()
+        self._before = (0, 0)
+        streams, self._streams = self._streams, {}
+        self._unread.clear()
+        self._id = self._secret = ""
+        self.session = None
+        for carrier in tuple(self.carriers):
+            self.carriers.remove(carrier)
+            carrier.close()
+        for conn in streams.values():
+            if not conn.closed:
+                conn.reset(reason)

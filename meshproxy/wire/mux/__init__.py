@@ -1,0 +1,1 @@
+"""The protocol of tunnels, without a socket: frames, streams, sessions."""

@@ -1,0 +1,111 @@
+"""What goes over a link of a tunnel: frames with one head for all kinds, and a hello before them.
+
+    kind 1 | flags 1 | length 2 | stream 4 | value 8 | length bytes
+
+    HELLO     the first on a link, and only that; the bytes are a `Hello`
+    OPEN      a stream begins: its opener takes `value` bytes for now; the bytes are what it is for
+    DATA      bytes of a stream, of which the first is the `value`th; END: nothing comes after them
+    ACK       `value` bytes have come, and as many as the 8 bytes behind may come in all; END: and that was all
+    RESET     a stream ends for the reason `value`, both ways
+    GONE      nothing is known any more of a stream that was
+    DATAGRAM  a datagram of the flow `stream`
+    PING      to be answered by a PONG with the same `value`
+    SYNCED    all that had come before this link was there has been acknowledged
+    CLOSE     the tunnel ends for the reason `value`; the bytes are words for people
+
+Every byte of a stream has its place, so that a frame may come twice, or by another link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import IntEnum
+from struct import Struct
+
+HEAD = Struct("!BBHIQ")
+SIZE = HEAD.size
+LIMIT = Struct("!Q")
+LARGEST = 0xFFFF
+"""Bytes behind a head."""
+END = 1
+"""The only flag."""
+
+
+class Kind(IntEnum):
+    HELLO = 1
+    OPEN = 2
+    DATA = 3
+    ACK = 4
+    RESET = 5
+    GONE = 6
+    DATAGRAM = 7
+    PING = 8
+    PONG = 9
+    SYNCED = 10
+    CLOSE = 11
+
+
+class Reason(IntEnum):
+    """Why a stream was reset, or a tunnel closed."""
+
+    NONE = 0
+    CANCELLED = 1
+    REFUSED = 2
+    UNREACHABLE = 3
+    FORBIDDEN = 4
+    OVERFLOW = 5
+    EXPIRED = 6
+    MALFORMED = 7
+    OUT_OF_STATE = 8
+    WINDOW = 9
+    TOO_MANY = 10
+    IDENTITY = 11
+    VERSION = 12
+    LEAVING = 13
+
+
+class Fault(Exception):
+    """The peer does not keep to the protocol: the tunnel closes for this reason."""
+
+    def __init__(self, reason: Reason, words: str) -> None:
+        super().__init__(words)
+        self.reason = reason
+
+
+Take = Callable[[int, int, int, int, bytes], None]
+"""A frame: its kind, flags, stream, value and bytes."""
+
+_EMPTY = frozenset((Kind.RESET, Kind.GONE, Kind.PING, Kind.PONG, Kind.SYNCED))
+"""Kinds without bytes."""
+_KINDS = frozenset(Kind)
+
+
+def frame(kind: int, stream: int, value: int, data: bytes = b"", flags: int = 0) -> bytes:
+    return HEAD.pack(kind, flags, len(data), stream, value) + data
+
+
+class Frames:
+    """Reads frames from bytes as they come."""
+
+    __slots__ = ("_kept", "_take")
+
+    def __init__(self, take: Take) -> None:
+        self._kept = b""
+        self._take = take
+
+    def feed(self, data: bytes) -> None:
+        """Raises Fault."""
+        if self._kept:
+            data = self._kept + data
+        take, unpack = self._take, HEAD.unpack_from
+        at, size = 0, len(data)
+        while size - at >= SIZE:
+            kind, flags, length, stream, value = unpack(data, at)
+            if kind not in _KINDS or flags > END or (length and kind in _EMPTY):
+                raise Fault(Reason.MALFORMED, f"no frame begins with kind {kind}, flags {flags}, length {length}")
+            end = at + SIZE + length
+            if end > size:
+                break
+            take(kind, flags, stream, value, data[at + SIZE : end])
+            at = end
+        self._kept = data[at:]

@@ -1,0 +1,60 @@
+"""Which frames of a link wait for which others, where the connection has several sequences of bytes.
+
+    lanes = Lanes(64)
+    for lane, data in lanes.sort(b"".join(link.pull(16384))): ...
+
+Lane 0 is for what is not of the bytes of a stream, in its order.  A stream keeps to one of the others from its first
+frame to its last, the one that the fewest share; so what opens it comes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from meshproxy.wire.mux.frames import END, HEAD, SIZE, Kind
+
+CONTROL = 0
+_OF_STREAMS = frozenset((Kind.OPEN, Kind.DATA))
+_LAST = frozenset((Kind.RESET, Kind.GONE))
+
+
+class Lanes:
+    __slots__ = ("_of", "_users")
+
+    def __init__(self, count: int) -> None:
+        """`count` beside that for control."""
+        self._users = [0] * count
+        self._of: dict[int, int] = {}
+
+    def sort(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        """Whole frames, each with its lane; datagrams are told by `is_datagram`."""
+        at = 0
+        while at < len(data):
+            kind, flags, length, stream, _ = HEAD.unpack_from(data, at)
+            end = at + SIZE + length
+            lane = CONTROL
+            if kind in _OF_STREAMS:
+                lane = self._lane(stream)
+                if kind == Kind.DATA and flags & END:
+                    self._free(stream)
+            elif kind in _LAST:
+                self._free(stream)
+            yield lane, data[at:end]
+            at = end
+
+    def _lane(self, stream: int) -> int:
+        lane = self._of.get(stream)
+        if lane is None:
+            users = self._users
+            lane = self._of[stream] = users.index(min(users))
+            users[lane] += 1
+        return lane + 1
+
+    def _free(self, stream: int) -> None:
+        lane = self._of.pop(stream, None)
+        if lane is not None:
+            self._users[lane] -= 1
+
+
+def is_datagram(frame: bytes) -> bool:
+    return frame[0] == Kind.DATAGRAM

@@ -1,0 +1,58 @@
+"""What a stream is for, as its opener says it: where it goes, and for whom.
+
+    bytes(Purpose(("10.1.0.5", 80), ("10.2.0.9", 41234), "shop/books"))
+    read_purpose(data)                  # raises Fault
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from meshproxy.wire.mux.frames import Fault, Reason
+
+LONGEST_HOST = 253
+LONGEST_IDENTITY = 1024
+
+Where = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Purpose:
+    to: Where
+    source: Where | None = None
+    """Who has connected at the other end of the tunnel."""
+    identity: str = ""
+    """Who that has proved to be there."""
+    trace: str = ""
+    """A `traceparent`."""
+
+    def __bytes__(self) -> bytes:
+        said = {"to": self.to, "from": self.source, "identity": self.identity, "trace": self.trace}
+        return json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":")).encode()
+
+
+def read_purpose(data: bytes) -> Purpose:
+    try:
+        said: Any = json.loads(data)
+        source = said.get("from")
+        found = Purpose(
+            _where(said["to"]), _where(source) if source is not None else None, said.get("identity", ""),
+            said.get("trace", ""),
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise Fault(Reason.MALFORMED, "a stream does not say what it is for") from None
+    for text, most in ((found.identity, LONGEST_IDENTITY), (found.trace, 64)):
+        if not isinstance(text, str) or len(text) > most or not text.isprintable():
+            raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
+    return found
+
+
+def _where(said: Any) -> Where:
+    host, port = said
+    if not isinstance(host, str) or not 0 < len(host) <= LONGEST_HOST or not host.isprintable() or " " in host:
+        raise ValueError
+    if type(port) is not int or not 0 < port < 65536:
+        raise ValueError
+    return host, port

@@ -1,0 +1,529 @@
+"""One end of a tunnel: streams that outlive the links that carry them.
+
+    session = Session(Role.DIALS, Terms(), handler, now)
+    link = session.attach()                 # a connection is there; `link.feed` what comes, send what `link.pull` gives
+    stream = session.open(b"metadata")
+    session.put(stream, b"GET ...")         # False: enough for now; `handler.room` tells when there is room
+    session.detach(link)                    # it is lost: what was on it is sent again by the next one
+
+Nothing here knows of sockets.  Whoever has a link pulls when it can send, as little as it can: what goes first is
+decided at the last moment.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+from meshproxy.wire.mux.classes import Class, Classes
+from meshproxy.wire.mux.frames import END, HEAD, LARGEST, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.stream import Receiving, Sending
+
+LAST_STREAM = 0x7FFFFFFF
+MOST_ANSWERS = 64 * 1024
+"""Bytes that a peer may make us say which it does not take."""
+LARGEST_METADATA = 4096
+
+
+class Role(IntEnum):
+    """Who opens a stream is told by whether its number is odd."""
+
+    DIALS = 1
+    ACCEPTS = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What one end takes."""
+
+    streams: int = 1000
+    """Of the other end, at a time."""
+    window: int = 16 * 1024
+    """Bytes of a stream that may come before somebody takes them, at first."""
+    widest: int = 1024 * 1024
+    """The same, for who takes them fast."""
+    budget: int = 16 * 1024 * 1024
+    """Bytes for all windows together; and for all that is kept to be sent again."""
+    frame: int = 16 * 1024
+    """Bytes of one DATA frame at most."""
+    classes: tuple[Class, ...] = (Class("default"),)
+
+
+class Closed(Fault):
+    """The other end has closed the tunnel, for a reason that it says."""
+
+    def __init__(self, reason: int) -> None:
+        known = Reason(reason) if reason in _REASONS else Reason.NONE
+        super().__init__(known, f"the other end has closed it: {known.name.lower()}")
+
+
+_REASONS = frozenset(Reason)
+
+
+class Handler(Protocol):
+    """Who uses a session."""
+
+    def opened(self, stream: int, metadata: bytes) -> None: ...
+
+    def came(self, stream: int, data: bytes, last: bool) -> None:
+        """Whoever has done with the bytes says so by `taken`."""
+
+    def reset(self, stream: int, reason: int) -> None: ...
+
+    def room(self, stream: int) -> None:
+        """More may be put."""
+
+    def datagram(self, flow: int, data: bytes) -> None: ...
+
+    def wake(self) -> None:
+        """There is something to pull."""
+
+
+class Stream:
+    __slots__ = (
+        "announced", "klass", "link", "links", "metadata", "number", "queued", "receiving", "sending", "stuck",
+        "unsure",
+    )  # fmt: skip
+
+    def __init__(self, number: int, klass: int, sending: Sending, receiving: Receiving, metadata: bytes | None) -> None:
+        self.number = number
+        self.klass = klass
+        self.sending = sending
+        self.receiving = receiving
+        self.metadata = metadata
+        """What it is for, as long as the peer may not know of it; None: it does."""
+        self.announced = metadata is None
+        """Whether that was sent."""
+        self.link: Link | None = None
+        """That has carried it last."""
+        self.links: set[Link] = set()
+        """On which there may be something that is not acknowledged."""
+        self.queued = False
+        self.stuck = False
+        """Whether who writes to it waits for room."""
+        self.unsure = False
+        """Whether it has yet to be heard how much of it has come."""
+
+    @property
+    def ready(self) -> bool:
+        return not self.unsure and (not self.announced or self.sending.ready)
+
+    @property
+    def over(self) -> bool:
+        return self.sending.end_acked and self.receiving.whole
+
+
+class Link:
+    """One connection that carries a session."""
+
+    __slots__ = ("_frames", "_session", "carries", "rtt", "said", "said_size", "waits")
+
+    def __init__(self, session: Session, carries: Collection[int] | None) -> None:
+        self._session = session
+        self._frames = Frames(self._take)
+        self.carries = carries
+        """The classes; None: all."""
+        self.said: deque[bytes] = deque()
+        """What goes before all streams."""
+        self.said_size = 0
+        self.waits: dict[int, float] = {}
+        """When each PING was sent."""
+        self.rtt: float | None = None
+        """Seconds, smoothed."""
+
+    def feed(self, data: bytes) -> None:
+        """Raises Fault."""
+        self._frames.feed(data)
+
+    def lane(self) -> Frames:
+        """Where other frames come that wait for none of those that are fed here, nor for those of another lane."""
+        return Frames(self._take)
+
+    def pull(self, most: int) -> list[bytes]:
+        """What to send now; nothing, if there is nothing or nobody may."""
+        return self._session.pull(self, most)
+
+    def say(self, data: bytes) -> None:
+        self.said.append(data)
+        self.said_size += len(data)
+        if self.said_size > MOST_ANSWERS:
+            raise Fault(Reason.OVERFLOW, "answers are not taken")
+
+    def ping(self, number: int, now: float) -> None:
+        self.waits[number] = now
+        self.say(frame(Kind.PING, 0, number))
+
+    def pong(self, number: int, now: float) -> None:
+        sent = self.waits.pop(number, None)
+        if sent is None:
+            raise Fault(Reason.OUT_OF_STATE, "a pong to no ping")
+        self.rtt = now - sent if self.rtt is None else self.rtt + (now - sent - self.rtt) / 8
+
+    def _take(self, kind: int, flags: int, stream: int, value: int, data: bytes) -> None:
+        self._session.take(self, kind, flags, stream, value, data)
+
+
+class Session:
+    def __init__(self, role: Role, terms: Terms, handler: Handler, now: Callable[[], float], peer: Terms) -> None:
+        """`peer` is what the other end has said that it takes."""
+        self._terms = terms
+        self._peer = peer
+        self._handler = handler
+        self._now = now
+        self._streams: dict[int, Stream] = {}
+        self._resets: dict[int, int] = {}
+        """Streams of which the peer has not said yet that it knows nothing any more, with the reason."""
+        self._next = 1 if role is Role.DIALS else 2
+        self._highest = 0 if role is Role.DIALS else -1
+        """Of the peer's streams."""
+        self._skipped: set[int] = set()
+        """Those below it that have not been opened yet: who comes first on the link is opened first."""
+        self._theirs = 0
+        """Open ones."""
+        self._granted = 0
+        """Bytes of all windows."""
+        self._kept = 0
+        self._links: list[Link] = []
+        self._classes = Classes(terms.classes, now)
+        self.written = self.received = 0
+        """Bytes of streams."""
+        self._untold: set[int] = set()
+        """Streams of which the peer has something to hear, though it can wait."""
+
+    # For who uses it
+
+    def open(self, metadata: bytes, klass: int = 0) -> int | None:
+        """None: the peer takes no more of them now."""
+        ours = len(self._streams) - self._theirs
+        if ours >= self._peer.streams or self._next > LAST_STREAM:
+            return None
+        number = self._next
+        self._next += 2
+        self._begin(number, klass, metadata)
+        return number
+
+    def put(self, number: int, data: bytes) -> bool:
+        """False: enough for now."""
+        stream = self._streams[number]
+        self.written += len(data)
+        stream.sending.put(data)
+        self._kept += len(data)
+        self._queue(stream)
+        stream.stuck = self._full(stream)
+        return not stream.stuck
+
+    def end(self, number: int) -> None:
+        stream = self._streams[number]
+        stream.sending.ended = True
+        self._queue(stream)
+
+    def taken(self, number: int, size: int) -> None:
+        """Somebody has done with so many bytes of a stream."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            receiving = stream.receiving
+            receiving.consumed(size)
+            self._granted += receiving.widen(self._terms.widest, self._terms.budget - self._granted)
+            self._progress(stream)
+
+    def reset(self, number: int, reason: Reason) -> None:
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._forget(stream)
+            self._resets[number] = reason
+            if self._links:
+                self._links[0].say(frame(Kind.RESET, number, reason))
+                self._handler.wake()
+
+    def send_datagram(self, flow: int, data: bytes) -> bool:
+        """False: it is lost, for nobody takes it now."""
+        link = self._links[0] if self._links else None
+        if link is None or link.said_size + len(data) > MOST_ANSWERS // 2 or len(data) > LARGEST:
+            return False
+        link.say(frame(Kind.DATAGRAM, flow, 0, data))
+        self._handler.wake()
+        return True
+
+    @property
+    def streams(self) -> Collection[int]:
+        return self._streams.keys()
+
+    @property
+    def kept(self) -> int:
+        return self._kept
+
+    def tell(self) -> None:
+        """What can wait has waited; call this now and then."""
+        for number in tuple(self._untold):
+            stream = self._streams.get(number)
+            if stream is not None:
+                self._acknowledge(stream)
+        self._untold.clear()
+
+    def wait(self) -> float | None:
+        """Seconds until somebody may send who may not now; None: nobody is held back."""
+        return self._classes.wait()
+
+    # Links
+
+    def attach(self, carries: Collection[int] | None = None) -> Link:
+        link = Link(self, carries)
+        self._links.append(link)
+        for number, reason in self._resets.items():
+            link.said.append(frame(Kind.RESET, number, reason))
+        for stream in self._streams.values():
+            if stream.announced:
+                link.said.append(acknowledgement(stream))
+        link.said.append(frame(Kind.SYNCED, 0, 0))
+        link.said_size = 0
+        return link
+
+    def detach(self, link: Link) -> None:
+        """What it carried may be lost."""
+        self._links.remove(link)
+        alone = not self._links
+        for stream in self._streams.values():
+            if link in stream.links or alone:
+                stream.links.discard(link)
+                stream.link = None
+                stream.announced = stream.metadata is None
+                # Of one of which the peer knows it is going to say how much it has, before it is sent again.
+                stream.unsure = alone and stream.announced
+                stream.sending.again()
+                self._queue(stream)
+        # An acknowledgement, or a reset, may have been lost with it as well; a new link begins with all of them.
+        if self._links:
+            self._untold.update(stream.number for stream in self._streams.values() if stream.announced)
+            for number, reason in self._resets.items():
+                self._links[0].say(frame(Kind.RESET, number, reason))
+
+    def pull(self, link: Link, most: int) -> list[bytes]:
+        found: list[bytes] = []
+        size = 0
+        said = link.said
+        while said and size < most:
+            found.append(said.popleft())
+            size += len(found[-1])
+            link.said_size = max(link.said_size - len(found[-1]), 0)
+        while size < most:
+            turn = self._classes.next(link.carries)
+            if turn is None:
+                break
+            klass, number = turn
+            stream = self._streams.get(number)
+            if stream is None:
+                continue
+            stream.queued = False
+            if not stream.ready:
+                continue
+            if stream.metadata is not None and stream.link not in (None, link):
+                # Nothing may come before the frame that opens it: that is on its way by another link.
+                self._queue(stream)
+                break
+            before = size
+            if stream.link is not link:
+                stream.link = link
+                stream.links.add(link)
+            if not stream.announced:
+                assert stream.metadata is not None
+                stream.announced = True
+                found.append(frame(Kind.OPEN, number, stream.receiving.limit, stream.metadata))
+                size += len(found[-1])
+            if stream.sending.ready:
+                # Where nobody waits behind it, nobody is held up by a long one.
+                alone = not self._classes.waiting
+                offset, data, last = stream.sending.next(LARGEST if alone else self._terms.frame)
+                found += (HEAD.pack(Kind.DATA, last, len(data), number, offset), data)
+                size += SIZE + len(data)
+            self._classes.sent(klass, size - before)
+            self._queue(stream)
+        return found
+
+    # What comes
+
+    def take(self, link: Link, kind: int, flags: int, number: int, value: int, data: bytes) -> None:
+        """A frame.  Raises Fault."""
+        if kind == Kind.DATA:
+            self._data(link, number, value, data, bool(flags))
+        elif kind == Kind.ACK:
+            self._acked(number, value, data, bool(flags))
+        elif kind == Kind.OPEN:
+            self._opened(link, number, value, data)
+        elif kind == Kind.RESET:
+            self._reset(link, number, value)
+        elif kind == Kind.GONE:
+            self._gone(number)
+        elif kind == Kind.DATAGRAM:
+            self._handler.datagram(number, data)
+        elif kind == Kind.PING:
+            link.say(frame(Kind.PONG, 0, value))
+            self._handler.wake()
+        elif kind == Kind.PONG:
+            link.pong(value, self._now())
+        elif kind == Kind.SYNCED:
+            self._synced()
+        elif kind == Kind.CLOSE:
+            raise Closed(value)
+        else:
+            raise Fault(Reason.OUT_OF_STATE, f"a frame of kind {kind} comes where none may")
+
+    def _opened(self, link: Link, number: int, limit: int, metadata: bytes) -> None:
+        if not self._is_theirs(number) or number == 0 or number > LAST_STREAM:
+            raise Fault(Reason.OUT_OF_STATE, f"stream {number} is not for the peer to open")
+        if number <= self._highest and number not in self._skipped:
+            if number not in self._streams:
+                link.say(frame(Kind.GONE, number, 0))
+            return
+        if len(metadata) > LARGEST_METADATA:
+            raise Fault(Reason.MALFORMED, "a stream says too much of what it is for")
+        self._known(number)
+        # Twice as many: what has ended may be known to the one end before the other, above all where a link was lost.
+        if self._theirs >= 2 * self._terms.streams:
+            self._resets[number] = Reason.TOO_MANY
+            if len(self._resets) > self._terms.streams:
+                raise Fault(Reason.TOO_MANY, "streams are opened that were refused")
+            link.say(frame(Kind.RESET, number, Reason.TOO_MANY))
+            self._handler.wake()
+            return
+        self._theirs += 1
+        stream = self._begin(number, 0, None, limit)
+        self._untold.add(stream.number)
+        self._handler.opened(number, metadata)
+
+    def _data(self, link: Link, number: int, offset: int, data: bytes, last: bool) -> None:
+        stream = self._streams.get(number)
+        if stream is None:
+            self._unknown(link, number)
+            return
+        receiving = stream.receiving
+        whole = receiving.whole
+        new = receiving.take(offset, data, last)
+        ended = receiving.whole and not whole
+        if receiving.whole:
+            self._acknowledge(stream)
+        else:
+            # Whoever takes it makes room, of which the other end hears at once.
+            self._untold.add(number)
+        if new or ended:
+            self.received += len(new)
+            self._handler.came(number, new, ended)
+
+    def _acked(self, number: int, offset: int, data: bytes, last: bool) -> None:
+        if len(data) != LIMIT.size:
+            raise Fault(Reason.MALFORMED, "an acknowledgement says no limit")
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        stream.metadata, stream.announced = None, True
+        (limit,) = LIMIT.unpack(data)
+        self._kept -= stream.sending.acknowledged(offset, limit, last)
+        if stream.over:
+            self._forget(stream)
+            return
+        if stream.sending.acked == stream.sending.sent and len(stream.links) > 1:
+            stream.links = {stream.link} if stream.link is not None else set()
+        self._queue(stream)
+        if stream.stuck and not self._full(stream):
+            stream.stuck = False
+            self._handler.room(number)
+
+    def _reset(self, link: Link, number: int, reason: int) -> None:
+        if number in self._resets:
+            del self._resets[number]
+        else:
+            stream = self._streams.get(number)
+            if stream is not None:
+                self._forget(stream)
+                self._handler.reset(number, reason)
+            elif self._is_theirs(number) and (number > self._highest or number in self._skipped):
+                self._known(number)  # it is over before it was opened
+        link.say(frame(Kind.GONE, number, 0))
+        self._handler.wake()
+
+    def _gone(self, number: int) -> None:
+        self._resets.pop(number, None)
+        stream = self._streams.get(number)
+        if stream is None:
+            return
+        self._forget(stream)
+        # Who has all of it, and knows that we have all of theirs, forgets it.
+        if not (stream.sending.ended and stream.receiving.whole):
+            self._handler.reset(number, Reason.EXPIRED)
+
+    def _synced(self) -> None:
+        for stream in self._streams.values():
+            if stream.unsure:
+                stream.unsure = False
+                self._queue(stream)
+
+    def _unknown(self, link: Link, number: int) -> None:
+        unheard = number > self._highest or number in self._skipped if self._is_theirs(number) else number >= self._next
+        if unheard:
+            raise Fault(Reason.OUT_OF_STATE, f"stream {number} was not opened")
+        link.say(frame(Kind.GONE, number, 0))
+        self._handler.wake()
+
+    def _known(self, number: int) -> None:
+        """Of a stream of the peer's, from now on."""
+        if number in self._skipped:
+            self._skipped.remove(number)
+            return
+        between = range(self._highest + 2, number, 2)
+        if len(self._skipped) + len(between) > self._terms.streams:
+            raise Fault(Reason.TOO_MANY, "too many streams are left out")
+        self._skipped.update(between)
+        self._highest = number
+
+    # Streams
+
+    def _is_theirs(self, number: int) -> bool:
+        return number % 2 != self._next % 2
+
+    def _begin(self, number: int, klass: int, metadata: bytes | None, limit: int | None = None) -> Stream:
+        window = self._terms.window
+        self._granted += window
+        sending = Sending(self._peer.window if limit is None else limit)
+        stream = self._streams[number] = Stream(number, klass, sending, Receiving(window), metadata)
+        self._queue(stream)
+        return stream
+
+    def _forget(self, stream: Stream) -> None:
+        del self._streams[stream.number]
+        self._theirs -= self._is_theirs(stream.number)
+        self._granted -= stream.receiving.window
+        self._kept -= stream.sending.kept
+
+    def _queue(self, stream: Stream) -> None:
+        if stream.ready and not stream.queued:
+            stream.queued = True
+            self._classes.add(stream.klass, stream.number)
+            self._handler.wake()
+
+    def _full(self, stream: Stream) -> bool:
+        return stream.sending.kept >= self._terms.widest or self._kept >= self._terms.budget
+
+    def _progress(self, stream: Stream) -> None:
+        """The peer hears of it at once, if it may be waiting."""
+        if stream.receiving.owed:
+            self._acknowledge(stream)
+        else:
+            self._untold.add(stream.number)
+
+    def _acknowledge(self, stream: Stream) -> None:
+        """On the link that has carried it, or any."""
+        self._untold.discard(stream.number)
+        if self._links:
+            link = stream.link if stream.link in self._links else self._links[0]
+            assert link is not None
+            link.say(acknowledgement(stream))
+            self._handler.wake()
+        if stream.over:
+            self._forget(stream)
+
+
+def acknowledgement(stream: Stream) -> bytes:
+    received, limit, whole = stream.receiving.tells()
+    return frame(Kind.ACK, stream.number, received, LIMIT.pack(limit), END if whole else 0)

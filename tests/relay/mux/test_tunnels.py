@@ -1,0 +1,124 @@
+"""Two proxies and a tunnel between them, from the configuration to the last byte."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from meshproxy.net.clock import LoopClock
+from tests.conftest import World
+from tests.pki import Ca
+from tests.relay.conversation import heard
+from tests.relay.test_tls_listener import inline
+
+ONE_LOOP = True
+"""What is shown here is the same on both."""
+
+Upstream = Callable[..., Any]
+Run = Callable[[Coroutine[Any, Any, None]], None]
+GET = b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def centre(ca: Ca, **clusters: Any) -> dict[str, Any]:
+    """It accepts the tunnel of an edge, and serves its streams; and it has one through it."""
+    pair = ca.issue("shop/centre")
+    tls = {**inline(pair), "client_ca": ca.root.read_text()}
+    listeners = [
+        {"name": "tunnels", "listen": "127.0.0.1:0", "protocol": "tunnel", "tls": tls},
+        {
+            "name": "edges", "listen": [], "protocol": "tcp", "transparent": True, "cluster": "there",
+            "chains": [{"match": {"ports": [80]}, "protocol": "http", "routes": "web"}],
+        },
+        {"name": "back", "listen": "127.0.0.2:0", "protocol": "tcp", "cluster": "edge"},
+    ]  # fmt: skip
+    return {
+        "listeners": listeners,
+        "routes": {"web": [{"reply": {"body": "centre"}}]},
+        "clusters": {"there": {"original": True}, "edge": {"endpoints": ["127.0.0.1:1"], "via": "edge-7"}, **clusters},
+        "tunnels": {"edge-7": {"accept": ["shop/edge-7"], "listener": "edges"}},
+    }
+
+
+def edge(ca: Ca, address: str, identity: str = "shop/edge-7", **clusters: Any) -> dict[str, Any]:
+    pair = ca.issue(identity)
+    tls = {**inline(pair), "ca": ca.root.read_text(), "names": ["shop/centre"]}
+    return {
+        "listeners": [
+            {"name": "in", "listen": "127.0.0.1:0", "protocol": "tcp", "cluster": "far"},
+            {"name": "web", "listen": "127.0.0.2:0", "protocol": "tcp", "cluster": "web"},
+            {"name": "own", "listen": [], "protocol": "tcp", "cluster": "app"},
+        ],
+        "clusters": {**clusters, "web": {"endpoints": ["10.9.9.9:80"], "via": "edge-7", "lane": "fast"}},
+        "tunnels": {
+            "edge-7": {
+                "dial": address, "tls": tls, "listener": "own", "classes": {"bulk": {"tier": 1}, "fast": {"tier": 0}},
+            }
+        },
+    }  # fmt: skip
+
+
+def tunnel_of(w: World) -> Any:
+    snapshot = w.worker.current
+    assert snapshot is not None
+    (live,) = snapshot.tunnels.by_name.values()
+    return live.tunnel
+
+
+@pytest.mark.parametrize("identity", ["shop/edge-7", "shop/thief"])
+def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, identity: str) -> None:
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, up, app = World(clock), World(clock), upstream(), upstream()
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        there = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        await near.apply(edge(ca, f"{host}:{port}", identity, **there))
+        if identity != "shop/edge-7":
+            await far.until(lambda: far.stats.listeners["tunnels"].closed["error"] >= 1)
+            with pytest.raises(ConnectionResetError):
+                await (await near.connect()).recv()
+            return
+        await near.until(lambda: tunnel_of(near).carriers)
+        peer = await near.connect()
+        await peer.send(b"hello")
+        behind = await up.accept()
+        await heard(behind, b"hello")
+        await behind.send(b"and back")
+        await heard(peer, b"and back")
+        peer.end()
+        assert not await behind.recv()
+        web = await near.connect("web")
+        await web.send(GET)
+        assert (await web.recv()).endswith(b"centre")
+        back = await far.connect("back")
+        await back.send(b"to the edge")
+        await heard(await app.accept(), b"to the edge")
+
+    run(scenario())
+
+
+def test_a_site_falls_back_to_another_one_and_returns(run: Run, upstream: Upstream, ca: Ca) -> None:
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, there = World(clock), World(clock), upstream()
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        with socket.socket() as here:
+            here.setblocking(False)
+            here.bind(("127.0.0.1", 0))
+            address = "{}:{}".format(*here.getsockname())
+            cluster = {"endpoints": [address, {"address": there.address, "priority": 1, "via": "edge-7"}]}
+            await near.apply(edge(ca, f"{host}:{port}", far=cluster, app={"endpoints": [there.address]}))
+            await near.until(lambda: tunnel_of(near).carriers)
+            await (await near.connect()).send(b"far")
+            await heard(await there.accept(), b"far")
+            here.listen()
+            await near.connect()
+            (await asyncio.get_running_loop().sock_accept(here))[0].close()
+
+    run(scenario())

@@ -1,0 +1,96 @@
+"""What is told of tunnels that make no sense."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from meshproxy.dialects import read
+from meshproxy.errors import Invalid
+from meshproxy.model import Address, combine
+from meshproxy.model.tls import ClientTls
+from meshproxy.model.tunnels import Tunnel
+from meshproxy.model.ways import way_problems
+from meshproxy.schema.kinds import Secret
+
+SERVER = Address("ipv4", "10.0.0.9", 1080)
+LOCAL = Address("unix", path="/run/x")
+
+
+def told(kind: Any, **said: Any) -> list[str]:
+    return [words for _, words in way_problems(Tunnel("out", through=kind, **{"server": SERVER, **said}), {"web"})]
+
+
+@pytest.mark.parametrize("kind", ["connect", "h2", "socks5"])
+def test_what_makes_sense(kind: str) -> None:
+    assert told(kind) == []
+    assert told(kind, user="edge", password=Secret.of("a:b"), tls=ClientTls()) == []
+    assert told(kind, server=LOCAL) == []
+    assert told("h2", links=4, dead=5.0) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "words"),
+    [
+        ("connect", {"server": None}, "`through` needs `server`"),
+        ("connect", {"dial": (SERVER,)}, "needs one of `dial`, `accept` and `through`"),
+        ("socks5", {"links": 2}, "`links` is of no use with `through: socks5`"),
+        ("h2", {"resume": 5.0}, "`resume` is of no use with `through: h2`"),
+        ("h2", {"listener": "web"}, "`listener` is of no use"),
+        (None, {"dial": (SERVER,), "server": None}, "`tls` with `certificate` and `key` is needed"),
+        (None, {"accept": (("shop", "edge"),), "server": None, "tls": ClientTls()}, "`tls` stands on the listener"),
+        (None, {"accept": (("shop", "edge"),)}, "`server` is for `through`"),
+        ("h2", {"user": "edge"}, "`user` needs `password`"),
+        ("h2", {"password": Secret.of("x")}, "`password` needs `user`"),
+        ("h2", {"user": "a:b", "password": Secret.of("x")}, "must not have a colon"),
+        ("socks5", {"user": "a" * 256, "password": Secret.of("x")}, "`user` must have 1 to 255 bytes"),
+        ("socks5", {"user": "a", "password": Secret.of("ü" * 128)}, "`password` must have 1 to 255 bytes"),
+        ("h2", {"server": LOCAL, "tls": ClientTls()}, "needs `sni` or `names`"),
+        ("h2", {"tls": ClientTls(certificate="a.pem")}, "`certificate` needs `key`"),
+    ],
+)
+def test_what_does_not(kind: str, said: dict[str, Any], words: str) -> None:
+    (problem,) = told(kind, **said)
+    assert words in problem
+
+
+TLS: dict[str, Any] = {"certificate": "edge.pem", "key": "edge.key", "ca": "ca.pem", "names": ["shop/centre"]}
+EDGE: dict[str, Any] = {
+    "listeners": [{"name": "in", "listen": "127.0.0.1:80", "protocol": "tcp", "cluster": "far"}],
+    "clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre"}},
+    "tunnels": {"centre": {"dial": "10.0.0.1:8443", "tls": TLS}},
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"workers": 2}, "tunnel `centre` needs `workers: 1`"),
+        ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "center"}}}, "no tunnel `center`"),
+        ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre", "lane": "bulk"}}}, "`lane` bulk is no"),
+        ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre", "tls": {}}}}, "cannot be spoken through"),
+        ({"listeners": [{"name": "own", "listen": [], "protocol": "tcp", "cluster": "far"}]}, "no tunnel leads to"),
+        ({"tunnels": {"centre": {"dial": "10.0.0.1:8443", "tls": TLS, "listener": "on"}}}, "no listener `on`"),
+        (
+            {"listeners": [{"name": "in", "listen": "127.0.0.1:80", "protocol": "quic"}]},
+            "`protocol` quic needs `tls` with `client_ca`",
+        ),
+        (
+            {"tunnels": {"centre": {"dial": "10.0.0.1:1", "transport": "quic", "tls": {**TLS, "names": []}}}},
+            "`transport: quic` needs `tls` with `ca` and `names`",
+        ),
+        (
+            {"tunnels": {"centre": {"dial": "unix:/run/x", "transport": "race", "tls": TLS}}},
+            "cannot go to a unix socket",
+        ),
+        ({"tunnels": {"centre": {"accept": ["shop/edge"], "transport": "quic"}}}, "`transport` is for who dials"),
+        ({"tunnels": {"centre": {"dial": "10.0.0.1:8443"}}}, "both ends of a tunnel prove who they are"),
+    ],
+)
+def test_what_does_not_fit_with_the_rest(said: dict[str, Any], words: str) -> None:
+    assert combine([read(json.dumps(EDGE).encode(), "edge", {})]).tunnels
+    with pytest.raises(Invalid, match=re.escape(words)):
+        combine([read(json.dumps({**EDGE, **said}).encode(), "edge", {})])
