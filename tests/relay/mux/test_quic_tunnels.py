@@ -73,7 +73,9 @@ def test_of_two_ways_the_one_that_is_there_is_taken(
         near, far, up = World(clock), World(clock), upstream()
         await far.apply(quic_centre(ca) if served == "quic" else centre(ca))
         host, port = far.address("quic" if served == "quic" else "tunnels")
-        there = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}}
+        there: dict[str, Any] = {
+            "far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}
+        }  # fmt: skip
         await near.apply(by("race", edge(ca, f"{host}:{port}", **there)))
         await near.until(lambda: tunnel_of(near).carriers)
         assert [type(each) for each in tunnel_of(near).carriers] == [kind]
@@ -93,7 +95,9 @@ def test_a_stream_goes_on_where_its_listener_of_quic_is_closed_and_opened_again(
         said = quic_centre(ca)
         await far.apply(said)
         host, port = far.address("quic")
-        there = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}}
+        there: dict[str, Any] = {
+            "far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}
+        }  # fmt: skip
         await near.apply(by("quic", edge(ca, f"{host}:{port}", **there)))
         await near.until(lambda: tunnel_of(near).carriers)
         peer = await near.connect()
