@@ -22,9 +22,11 @@ class _Below:
 
     def take(self, data: bytes) -> None:
         self._above.came(data, False)
+        self._above.read_on()
 
     def on_end(self, conn: Conn) -> None:
         self._above.came(b"", True)
+        self._above.read_on()
 
     def on_lost(self, conn: Conn, error: OSError | None) -> None:
         self._above.lower_lost(error)

@@ -1,12 +1,12 @@
 """A connection without a descriptor: what comes is given to it, and waits here until it is read.
 
-Whoever has what carries it says what comes (`came`), that there is room again (`room`), and that it has failed
-(`_failed`); a subclass says how it is held back, and how it writes and ends.  To all others it is a `Conn`.
+Whoever has what carries it says what comes (`came`), that nothing more comes just now (`read_on`), that there is room
+again (`room`), and that it has failed (`_failed`); a subclass says how it is held back, and how it writes and ends.  To
+all others it is a `Conn`.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 
@@ -31,7 +31,12 @@ class Given(Conn):
         if data:
             self._came.append(data)
         self._last = self._last or last
-        self._read_on()
+
+    def read_on(self) -> None:
+        while not self._paused and (self._came or self._last):
+            self._reader()
+        if not self._paused:
+            self._let_come()
 
     def full_now(self) -> None:
         if not self.full:
@@ -46,13 +51,14 @@ class Given(Conn):
         if self._ending:
             self._shut()
 
-    @abstractmethod
     def _hold_back(self) -> None:
         """What comes is not taken for now."""
 
-    @abstractmethod
     def _let_come(self) -> None:
         """All that had come has been taken; said again and again."""
+
+    def _took(self, size: int) -> None:
+        """So many bytes have been read."""
 
     # Reading
 
@@ -71,17 +77,11 @@ class Given(Conn):
     def _resume(self, reason: int) -> None:
         if self._paused & reason:
             self._paused &= ~reason
-            self._loop.call_soon(self._read_on)
+            self._loop.call_soon(self.read_on)
 
     def _read_by(self, reader: Callable[[], None]) -> None:
         self._reader = reader
-        self._loop.call_soon(self._read_on)
-
-    def _read_on(self) -> None:
-        while not self._paused and (self._came or self._last):
-            self._reader()
-        if not self._paused:
-            self._let_come()
+        self._loop.call_soon(self.read_on)
 
     def _read_to_taker(self) -> None:
         if data := self._read():
@@ -94,9 +94,14 @@ class Given(Conn):
                 self._read_end()
             return b""
         data = came.popleft()
-        while came and len(data) + len(came[0]) <= LARGE_READ:
-            data += came.popleft()
+        if came:
+            pieces, size = [data], len(data)
+            while came and size + len(came[0]) <= LARGE_READ:
+                pieces.append(came.popleft())
+                size += len(pieces[-1])
+            data = b"".join(pieces)
         self.received += len(data)
+        self._took(len(data))
         return data
 
     # Writing

@@ -1,9 +1,9 @@
 """Tunnels, compiled: what is live of them, how clusters dial through them, and who serves their streams.
 
-    tunnels = Tunnels(config, claims, rim)
-    tunnels.dials(cluster)              # a DialTo for each tunnel that it uses
-    tunnels.gate(listener, state)       # the service of a listener that accepts them
-    tunnels.serve("edges", serve)       # the streams of all that lead to this listener; said when it is put in force
+    tunnels = Tunnels.of(config, claims, rim)
+    tunnels.dials(cluster)                  # a DialTo for each tunnel that it uses
+    tunnels.gate(state, rim, within)        # the service of a listener that accepts them
+    tunnels.serving("edges", serve)         # has streams that lead to this listener served, once it is in force
 """
 
 from __future__ import annotations

@@ -15,11 +15,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections import deque
-from collections.abc import Callable
 
-from meshproxy.net.conn import CLOSED, ENDED, FAILED, LARGE_READ, NOT_STARTED, NOT_YET, Conn, Flow
-from meshproxy.net.splice import Pipes
+from meshproxy.net.conn import CLOSED, NOT_STARTED, NOT_YET
+from meshproxy.net.given import Given
 from meshproxy.wire.mux.frames import Reason
 from meshproxy.wire.mux.session import Session
 
@@ -37,43 +35,25 @@ def as_error(reason: int) -> OSError:
     return OSError(code, os.strerror(code))
 
 
-class StreamConn(Conn):
-    __slots__ = ("_came", "_destination", "_last", "_number", "_session")
-
-    spliceable = False
+class StreamConn(Given):
+    __slots__ = ("_destination", "_number", "_session")
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, session: Session, number: int, destination: tuple[str, int] | None
     ) -> None:
         """`destination` is where the stream is made to."""
         self._begin(loop)
+        self._begin_given()
         self._session: Session | None = session
         """None: the stream is over."""
         self._number = number
         self._destination = destination
-        self._came: deque[bytes] = deque()
-        self._last = False
-        """Whether nothing comes behind these."""
 
     @property
     def local(self) -> tuple[str, int] | None:
         return self._destination
 
     # From who has the session
-
-    def came(self, data: bytes, last: bool) -> None:
-        if data:
-            self._came.append(data)
-        self._last = self._last or last
-
-    def read_on(self) -> None:
-        while not self._paused and (self._came or self._last):
-            self._reader()
-
-    def room(self) -> None:
-        self.full = False
-        if self.fed_by is not None:
-            self.fed_by.release()
 
     def reset(self, reason: int) -> None:
         self._session = None
@@ -87,46 +67,9 @@ class StreamConn(Conn):
         if self._came or self._last:
             self._reader()
 
-    def pour(self, flow: Flow, sink: Conn, pipes: Pipes) -> None:
-        """Nothing moves in the kernel."""
-
-    def _pause(self, reason: int) -> None:
-        self._paused |= reason
-
-    def _resume(self, reason: int) -> None:
-        if self._paused & reason:
-            self._paused &= ~reason
-            self._read_soon()
-
-    def _read_by(self, reader: Callable[[], None]) -> None:
-        self._reader = reader
-        self._read_soon()
-
-    def _read_soon(self) -> None:
-        if not self._paused and (self._came or self._last):
-            self._loop.call_soon(self.read_on)
-
-    def _read_to_taker(self) -> None:
-        if data := self._read():
-            self._take(data)
-
-    def _read(self) -> bytes:
-        came = self._came
-        if not came:
-            if self._last and not self._paused & ENDED:
-                self._read_end()
-            return b""
-        data = came.popleft()
-        if came:
-            pieces, size = [data], len(data)
-            while came and size + len(came[0]) <= LARGE_READ:
-                pieces.append(came.popleft())
-                size += len(pieces[-1])
-            data = b"".join(pieces)
-        self.received += len(data)
+    def _took(self, size: int) -> None:
         if self._session is not None:
-            self._session.taken(self._number, len(data))
-        return data
+            self._session.taken(self._number, size)
 
     # Writing
 
@@ -135,10 +78,13 @@ class StreamConn(Conn):
         if session is None or self._write_over or not data:
             return
         self.sent += len(data)
-        if not session.put(self._number, data) and not self.full:
-            self.full = True
-            if self.fed_by is not None:
-                self.fed_by.hold()
+        if not session.put(self._number, data):
+            self.full_now()
+
+    def end(self) -> None:
+        """At once: its place is behind what was written."""
+        self._ending = True
+        self._shut()
 
     def _shut(self) -> None:
         if self._write_over:
@@ -175,15 +121,3 @@ class StreamConn(Conn):
         self._session = None
         self._came.clear()
         self._forget_all()
-
-    def _listen_for_failure(self) -> None:
-        """The session tells of it."""
-
-    def _failed(self, error: OSError) -> None:
-        """What had come before is still read, as much as is taken at once."""
-        self._write_over = True
-        self._last = False
-        self._paused |= FAILED
-        while self._paused == FAILED and self._came:
-            self._reader()
-        self._lost(error)

@@ -52,6 +52,7 @@ class _Ear:
 
     def taken(self, data: bytes, last: bool) -> None:
         self._stream.came(data, last)
+        self._stream.read_on()
 
     def trailed(self, block: Block) -> None:
         """Nothing but DATA is part of it (RFC 9113 8.5)."""
@@ -224,6 +225,7 @@ class StreamDial:
         stream = Stream(carrier, self._number, self._destination)
         if last:
             stream.came(b"", True)
+            stream.read_on()
         self._done(stream)
 
     def taken(self, data: bytes, last: bool) -> None:
