@@ -11,6 +11,7 @@ remembered moves with it: five minutes stay five minutes.
 from __future__ import annotations
 
 import json
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from itertools import count
@@ -195,9 +196,9 @@ class _Mark:
         self.names = names
         self.turn = 0
 
+    @abstractmethod
     def grown(self, counted: Any) -> Grown | None:
         """Since then; None: it has not."""
-        raise NotImplementedError
 
 
 class _OfPlace(_Mark):

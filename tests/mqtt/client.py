@@ -10,6 +10,7 @@ What they send and get they write down in an `Account`.  Both versions, and a se
 from __future__ import annotations
 
 import asyncio
+from abc import abstractmethod
 from contextlib import suppress
 from itertools import cycle
 from typing import Self, cast
@@ -161,11 +162,13 @@ class Client:
         if self._line is not None:
             self._line.send(packet)
 
+    @abstractmethod
     def begin(self, answer: Connack) -> None:
-        raise NotImplementedError
+        """A session goes on, or a new one begins."""
 
+    @abstractmethod
     def take(self, packet: Packet) -> None:
-        raise NotImplementedError
+        """Whatever comes but answers."""
 
 
 class Flight:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from abc import abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
@@ -138,12 +139,13 @@ class Waiting:
             self._cancel_timer()
             self._stop()
 
+    @abstractmethod
     def _send(self) -> None:
-        raise NotImplementedError
+        """Begin with what waits."""
 
+    @abstractmethod
     def _stop(self) -> None:
         """Let go of everything, and `_drop` what is not under way any more."""
-        raise NotImplementedError
 
     # What it says of a batch
 
