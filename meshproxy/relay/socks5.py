@@ -30,14 +30,15 @@ from meshproxy.relay.origin import Origin
 from meshproxy.relay.tcp import TcpRelay, TcpService
 from meshproxy.relay.turned import REFUSED
 from meshproxy.wire import socks5_server as socks
+from meshproxy.wire.socks5 import Code, Command, Malformed, Method
 
 _OF_ERRORS = {
-    errno.ECONNREFUSED: socks.REFUSED,
-    errno.ENETUNREACH: socks.NETWORK_UNREACHABLE,
-    errno.EHOSTUNREACH: socks.HOST_UNREACHABLE,
-    errno.ETIMEDOUT: socks.HOST_UNREACHABLE,
+    errno.ECONNREFUSED: Code.REFUSED,
+    errno.ENETUNREACH: Code.NO_NETWORK,
+    errno.EHOSTUNREACH: Code.UNREACHABLE,
+    errno.ETIMEDOUT: Code.UNREACHABLE,
 }
-_OF_FAILURES = {NOT_ALLOWED: socks.NOT_ALLOWED, LOOP: socks.NOT_ALLOWED, NO_NAME: socks.HOST_UNREACHABLE}
+_OF_FAILURES = {NOT_ALLOWED: Code.FORBIDDEN, LOOP: Code.FORBIDDEN, NO_NAME: Code.UNREACHABLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ class Asking(Arrival):
             return 0
         methods, length = heard
         asks = self._service.forwarder.authenticator is not None
-        method = socks.PASSWORD if asks else socks.NO_AUTHENTICATION
+        method = Method.PASSWORD if asks else Method.NOTHING
         if method not in methods:
-            self._turn_away(socks.chosen(socks.NONE_OF_THESE), UNPROVEN if asks else REFUSED["protocol"])
+            self._turn_away(socks.chosen(Method.NONE_OF_THESE), UNPROVEN if asks else REFUSED["protocol"])
             return length
         self._conn.write(socks.chosen(method))
         self._step = Asking._logged_in if asks else Asking._requested
@@ -126,23 +127,23 @@ class Asking(Arrival):
             if heard is None:
                 return 0
             said, length = heard
-            if said.command != socks.CONNECT:
-                raise socks.Malformed("not CONNECT", socks.COMMAND_NOT_SUPPORTED)
+            if said.command != Command.CONNECT:
+                raise Malformed("not CONNECT", Code.UNKNOWN_COMMAND)
             target = read(said.host, said.port)
-        except socks.Malformed as fault:
+        except Malformed as fault:
             if fault.code is None:
                 raise
             self._turn_away(socks.answer(fault.code), REFUSED["protocol"])
             return len(data)
         except Refused:
-            self._turn_away(socks.answer(socks.NOT_ALLOWED), NOT_ALLOWED)
+            self._turn_away(socks.answer(Code.FORBIDDEN), NOT_ALLOWED)
             return len(data)
         self._wait(self._service.forwarder.lead(self._origin, target), self._led)
         return length
 
     def _led(self, answer: Answer) -> None:
         if isinstance(answer, Failure):
-            self._turn_away(socks.answer(_OF_FAILURES.get(answer, socks.FAILED)), answer)
+            self._turn_away(socks.answer(_OF_FAILURES.get(answer, Code.FAILED)), answer)
             return
         origin = self._origin
         origin.early = self._buffer
@@ -203,11 +204,11 @@ class SocksRelay(TcpRelay):
         super()._dialled(outcome)
 
     def _join(self, up: Side, pipes: Pipes | None, to_up: bytes = b"", to_down: bytes = b"") -> None:
-        super()._join(up, pipes, to_up, socks.answer(socks.SUCCEEDED) + to_down)
+        super()._join(up, pipes, to_up, socks.answer(Code.DONE) + to_down)
 
     def _finish(self, reason: str) -> None:
         if self._up is None and reason in ("connect", "error"):
-            self._down.write(socks.answer(_OF_ERRORS.get(self._errno, socks.FAILED)))
+            self._down.write(socks.answer(_OF_ERRORS.get(self._errno, Code.FAILED)))
         super()._finish(reason)
 
     def _is_orderly(self, reason: str) -> bool:

@@ -64,6 +64,11 @@ class Code(IntEnum):
 class Malformed(ValueError):
     """These bytes are not what may stand here, whatever follows."""
 
+    def __init__(self, message: str, code: Code | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """For an answer to a request; None: there is nobody to answer who would understand it."""
+
 
 # Addresses, which requests and replies have alike ------------------------------------------------------
 
@@ -84,26 +89,40 @@ def address(host: Host, port: int) -> bytes:
 
 def read_address(data: bytes, at: int) -> tuple[Destination, int] | None:
     """An address that begins there, and where it ends; None: more is needed.  Raises Malformed."""
+    if data[at : at + 2] == bytes((Kind.NAME, 0)):
+        raise Malformed("a name of no bytes")
+    found = span(data, at)
+    if found is None:
+        return None
+    kind, raw, port, end = found
+    return ((_name(raw) if kind == Kind.NAME else ip_text(raw)), port), end
+
+
+def span(data: bytes, at: int) -> tuple[Kind, bytes, int, int] | None:
+    """The kind of an address that begins there, its bytes, its port, and where it ends; None: more is needed.
+
+    Raises Malformed.
+    """
     if len(data) < at + 2:
         return None
-    kind, start = data[at], at + 1
-    if kind == Kind.IPV4:
-        size = 4
-    elif kind == Kind.IPV6:
-        size = 16
-    elif kind == Kind.NAME:
-        size, start = data[start], start + 1
-        if not size:
-            raise Malformed("a name of no bytes")
-    else:
-        raise Malformed(f"no kind of address is {kind}")
+    start = at + 1
+    match data[at]:
+        case Kind.IPV4:
+            size = 4
+        case Kind.IPV6:
+            size = 16
+        case Kind.NAME:
+            size, start = data[start], start + 1
+        case kind:
+            raise Malformed(f"no kind of address is {kind}", Code.UNKNOWN_ADDRESS)
     end = start + size + 2
     if len(data) < end:
         return None
-    raw, port = data[start : start + size], int.from_bytes(data[end - 2 : end])
-    if kind == Kind.NAME:
-        return (_name(raw), port), end
-    return (str(IPv4Address(raw) if kind == Kind.IPV4 else IPv6Address(raw)), port), end
+    return Kind(data[at]), data[start : end - 2], int.from_bytes(data[end - 2 : end]), end
+
+
+def ip_text(packed: bytes) -> str:
+    return str(IPv4Address(packed) if len(packed) == 4 else IPv6Address(packed))
 
 
 def _name(raw: bytes) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from meshproxy.wire import socks5_server as socks
-from meshproxy.wire.socks5_server import CONNECT, Login, Malformed, Request
+from meshproxy.wire.socks5 import Code, Command, Malformed
+from meshproxy.wire.socks5_server import Login, Request
 
 Reader = Callable[[bytes], Any]
 
@@ -21,11 +22,11 @@ MESSAGES: list[tuple[Reader, bytes, object]] = [
     (socks.login, b"\x01\x05alice\x06secret", Login("alice", b"secret")),
     (socks.login, b"\x01\x00\x00", Login("", b"")),
     (socks.login, b"\x01\xff" + b"a" * 255 + b"\xff" + b"b" * 255, Login("a" * 255, b"b" * 255)),
-    (socks.request, b"\x05\x01\x00\x01\x0a\x00\x00\x01\x01\xbb", Request(CONNECT, "10.0.0.1", 443)),
-    (socks.request, b"\x05\x01\x00\x03\x07db.shop\x15\x38", Request(CONNECT, "db.shop", 5432)),
-    (socks.request, b"\x05\x01\x00\x04" + b"\0" * 15 + b"\x01\0\x50", Request(CONNECT, "::1", 80)),
-    (socks.request, b"\x05\x02\x00\x01\0\0\0\0\0\0", Request(socks.BIND, "0.0.0.0", 0)),
-    (socks.request, b"\x05\x03\x00\x03\x00\0\0", Request(socks.UDP_ASSOCIATE, "", 0)),
+    (socks.request, b"\x05\x01\x00\x01\x0a\x00\x00\x01\x01\xbb", Request(Command.CONNECT, "10.0.0.1", 443)),
+    (socks.request, b"\x05\x01\x00\x03\x07db.shop\x15\x38", Request(Command.CONNECT, "db.shop", 5432)),
+    (socks.request, b"\x05\x01\x00\x04" + b"\0" * 15 + b"\x01\0\x50", Request(Command.CONNECT, "::1", 80)),
+    (socks.request, b"\x05\x02\x00\x01\0\0\0\0\0\0", Request(Command.BIND, "0.0.0.0", 0)),
+    (socks.request, b"\x05\x03\x00\x03\x00\0\0", Request(Command.UDP, "", 0)),
 ]
 
 
@@ -45,9 +46,9 @@ def test_a_message_whole_and_in_pieces(read: Reader, message: bytes, said: objec
         (socks.login, b"\x05\x01", None),
         (socks.login, b"\x01\x01\xff\x00", None),
         (socks.request, b"\x04", None),
-        (socks.request, b"\x05\x01\x01", socks.FAILED),
-        (socks.request, b"\x05\x01\x00\x02\x00", socks.KIND_NOT_SUPPORTED),
-        (socks.request, b"\x05\x01\x00\x03\x01\xff\x00\x50", socks.FAILED),
+        (socks.request, b"\x05\x01\x01", Code.FAILED),
+        (socks.request, b"\x05\x01\x00\x02\x00", Code.UNKNOWN_ADDRESS),
+        (socks.request, b"\x05\x01\x00\x03\x01\xff\x00\x50", Code.FAILED),
     ],
 )
 def test_what_is_none(read: Reader, message: bytes, code: int | None) -> None:
