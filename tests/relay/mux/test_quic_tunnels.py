@@ -14,7 +14,7 @@ from meshproxy.relay.mux.quic import QuicCarrier
 from tests.conftest import World
 from tests.pki import Ca
 from tests.relay.conversation import heard
-from tests.relay.mux.test_tunnels import centre, edge, tunnel_of
+from tests.relay.mux.test_tunnels import centre, edge, through_and_back, tunnel_of
 
 pytest.importorskip("aioquic", reason="aioquic is not installed")
 
@@ -49,17 +49,7 @@ def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, ident
             return
         await near.until(lambda: tunnel_of(near).carriers)
         assert far.stats.listeners["quic"].connections_active == 1
-        peer = await near.connect()
-        await peer.send(b"hello")
-        behind = await up.accept()
-        await heard(behind, b"hello")
-        await behind.send(b"and back")
-        await heard(peer, b"and back")
-        peer.end()
-        assert not await behind.recv()
-        back = await far.connect("back")
-        await back.send(b"to the edge")
-        await heard(await app.accept(), b"to the edge")
+        await through_and_back(near, far, up, app)
 
     run(scenario())
 

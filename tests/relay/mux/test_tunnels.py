@@ -69,6 +69,21 @@ def tunnel_of(w: World) -> Any:
     return live.tunnel
 
 
+async def through_and_back(near: World, far: World, up: Any, app: Any) -> None:
+    """What the edge says is heard behind the centre, and the other way, by streams of either end."""
+    peer = await near.connect()
+    await peer.send(b"hello")
+    behind = await up.accept()
+    await heard(behind, b"hello")
+    await behind.send(b"and back")
+    await heard(peer, b"and back")
+    peer.end()
+    assert not await behind.recv()
+    back = await far.connect("back")
+    await back.send(b"to the edge")
+    await heard(await app.accept(), b"to the edge")
+
+
 @pytest.mark.parametrize("identity", ["shop/edge-7", "shop/thief"])
 def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, identity: str) -> None:
     async def scenario() -> None:
@@ -84,20 +99,10 @@ def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, ident
                 await (await near.connect()).recv()
             return
         await near.until(lambda: tunnel_of(near).carriers)
-        peer = await near.connect()
-        await peer.send(b"hello")
-        behind = await up.accept()
-        await heard(behind, b"hello")
-        await behind.send(b"and back")
-        await heard(peer, b"and back")
-        peer.end()
-        assert not await behind.recv()
+        await through_and_back(near, far, up, app)
         web = await near.connect("web")
         await web.send(GET)
         assert (await web.recv()).endswith(b"centre")
-        back = await far.connect("back")
-        await back.send(b"to the edge")
-        await heard(await app.accept(), b"to the edge")
 
     run(scenario())
 
