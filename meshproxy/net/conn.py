@@ -34,6 +34,7 @@ import asyncio
 import os
 import socket
 import struct
+import sys
 import termios
 from collections import deque
 from collections.abc import Callable
@@ -52,6 +53,7 @@ It is below the size from which malloc asks the kernel for each piece anew, whic
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 NO_BYTES = bytes(struct.calcsize("i"))
 """What FIONREAD says of a socket that has nothing to be read."""
+SIOCOUTQNSD = 0x894B
 
 
 # Why a connection is not read, as a set of bits
@@ -250,10 +252,18 @@ class Conn:
         if size < len(data):
             self._await_room(memoryview(data)[size:])
 
-    def await_room(self) -> None:
-        """As if it were full, until the kernel has sent most of what it has."""
-        if self._backlog is None and not self._write_over:
-            self._await_room()
+    @property
+    def unsent(self) -> int:
+        """Bytes that the kernel has, and has not sent even once."""
+        try:
+            return int.from_bytes(ioctl(self.fd, SIOCOUTQNSD, NO_BYTES), sys.byteorder)
+        except OSError:
+            return 0
+
+    def limit_unsent(self, most: int) -> None:
+        """The kernel takes no more of such: what is not there yet may still be chosen."""
+        if self.sock.family != socket.AF_UNIX:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, most)
 
     def end(self) -> None:
         """Write no more; the peer is told once everything before is out."""

@@ -7,28 +7,21 @@ As little as possible stands in the socket: what is asked for last may have to g
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
-from fcntl import ioctl
 from typing import Protocol
 
 from meshproxy.net.clock import Clock, Timer
-from meshproxy.net.conn import Conn
+from meshproxy.net.conn import LARGE_READ, Conn
 from meshproxy.wire.mux.frames import HEAD, SIZE, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.hello import LARGEST, Hello, read_hello
 from meshproxy.wire.mux.session import Closed, Link
 
-PIECE = 128 * 1024
-"""Bytes that are written at once."""
 STANDS = 0.01
-"""Seconds for which what stands in the socket may last, before more is pulled."""
-LEAST_UNSENT, MOST_UNSENT = 16 * 1024, 1024 * 1024
+"""Seconds for which what stands in the socket may last."""
+LEAST_UNSENT, MOST_UNSENT = 16 * 1024, LARGE_READ
 """Bytes of that."""
 LOOKS_EVERY = 0.05
 """Seconds over which it is seen how fast it goes."""
-SIOCOUTQNSD = 0x894B
-"""Bytes that the kernel has and has not sent yet."""
-
 
 Why = Fault | OSError | None
 """Of the end of a connection; None: in good order, or without a word."""
@@ -73,7 +66,7 @@ class Owner(Protocol):
 
 class Carrier:
     __slots__ = (
-        "_after", "_buffer", "_clock", "_flushing", "_gone", "_looked_at", "_owner", "_rate", "_timer", "conn",
+        "_after", "_buffer", "_clock", "_flushing", "_gone", "_looked_at", "_owner", "_timer", "_unsent", "conn",
         "heard_at", "link", "over",
     )  # fmt: skip
 
@@ -92,7 +85,8 @@ class Carrier:
         self._looked_at = clock.now()
         self._gone = 0
         """Bytes that have left by then."""
-        self._rate = 0.0
+        self._unsent = LEAST_UNSENT
+        conn.limit_unsent(LEAST_UNSENT)
         self.heard_at = clock.now()
         self._timer: Timer | None = clock.after(within, self._late)
         conn.handler = self
@@ -124,24 +118,25 @@ class Carrier:
         if link is None or self._flushing:
             return
         self._flushing = True
-        while not self.over and not conn.full:
-            pieces = link.pull(PIECE)
+        while not (self.over or conn.full):
+            pieces = link.pull(self._room())
             if not pieces:
                 break
             conn.write(b"".join(pieces))
-            if not conn.full and unsent(conn) > self._allowed():
-                conn.await_room()
         self._flushing = False
 
-    def _allowed(self) -> float:
+    def _room(self) -> int:
         """Bytes that may stand in the socket: few, where it is slow."""
         now = self._clock.now()
         past = now - self._looked_at
         if past >= LOOKS_EVERY:
-            gone = self.conn.sent - unsent(self.conn)
-            self._rate = (gone - self._gone) / past
+            gone = self.conn.sent - self.conn.unsent
+            room = min(max(int((gone - self._gone) / past * STANDS), LEAST_UNSENT), MOST_UNSENT)
             self._looked_at, self._gone = now, gone
-        return min(max(self._rate * STANDS, LEAST_UNSENT), MOST_UNSENT)
+            if not self._unsent / 2 < room < self._unsent * 2:
+                self._unsent = room
+                self.conn.limit_unsent(room)
+        return self._unsent
 
     def close(self, why: Fault | None = None) -> None:
         if self.over:
@@ -218,11 +213,3 @@ def greeting(data: bytes) -> tuple[Hello, bytes] | None:
         raise Fault(Reason.MALFORMED, "what was said first is no hello")
     end = SIZE + length
     return (read_hello(data[SIZE:end]), data[end:]) if len(data) >= end else None
-
-
-def unsent(conn: Conn) -> int:
-    try:
-        (size,) = struct.unpack("i", ioctl(conn.fd, SIOCOUTQNSD, bytes(4)))
-    except OSError:
-        return 0
-    return int(size)

@@ -35,9 +35,10 @@ class Class:
 class _Queue:
     """Live: the streams of one class that have something to send."""
 
-    __slots__ = ("allowed_at", "left", "of", "streams")
+    __slots__ = ("allowed_at", "left", "of", "place", "streams")
 
-    def __init__(self, of: Class) -> None:
+    def __init__(self, place: int, of: Class) -> None:
+        self.place = place
         self.of = of
         self.streams: deque[int] = deque()
         self.left = 0
@@ -48,22 +49,22 @@ class _Queue:
 
 class Classes:
     def __init__(self, classes: Sequence[Class], now: Callable[[], float]) -> None:
-        self._queues = [_Queue(each) for each in classes]
+        self._queues = [_Queue(place, each) for place, each in enumerate(classes)]
         tiers = sorted({each.tier for each in classes})
         self._tiers = [[queue for queue in self._queues if queue.of.tier == tier] for tier in tiers]
         self._now = now
         self._turns = 0
-
-    @property
-    def waiting(self) -> bool:
-        """Whether anybody has something to send."""
-        return any(queue.streams for queue in self._queues)
+        self.waiting = 0
+        """How many have something to send."""
 
     def add(self, number: int, stream: int) -> None:
+        self.waiting += 1
         self._queues[number].streams.append(stream)
 
     def next(self, carried: Collection[int] | None) -> tuple[int, int] | None:
         """`carried` are the classes that a link carries, if not all; whoever is told leaves its queue."""
+        if not self.waiting:
+            return None
         self._turns += 1
         tiers = self._tiers
         if self._turns % SPARED == 0:
@@ -71,7 +72,8 @@ class Classes:
         for tier in tiers:
             queue = self._of_tier(tier, carried)
             if queue is not None:
-                return self._queues.index(queue), queue.streams.popleft()
+                self.waiting -= 1
+                return queue.place, queue.streams.popleft()
         return None
 
     def sent(self, number: int, size: int) -> None:
@@ -83,25 +85,23 @@ class Classes:
 
     def wait(self) -> float | None:
         """Seconds until a class may send that has something and may not; None: there is none."""
+        if not self.waiting:
+            return None
         now = self._now()
         waits = [each.allowed_at - now for each in self._queues if each.streams and each.allowed_at > now]
         return min(waits, default=None)
 
     def _of_tier(self, tier: list[_Queue], carried: Collection[int] | None) -> _Queue | None:
         """By turns, each as long as its weight."""
-        now = self._now()
-        able = [
-            queue
-            for queue in tier
-            if queue.streams
-            and (queue.of.rate is None or queue.allowed_at <= now)
-            and (carried is None or self._queues.index(queue) in carried)
-        ]
-        if not able:
-            return None
-        for queue in able:
-            if queue.left > 0:
-                return queue
+        able = []
+        for queue in tier:
+            if queue.streams and (carried is None or queue.place in carried) and self._may(queue):
+                if queue.left > 0:
+                    return queue
+                able.append(queue)
         for queue in able:
             queue.left += QUANTUM * queue.of.weight
-        return max(able, key=lambda queue: queue.left)
+        return max(able, key=lambda queue: queue.left, default=None)
+
+    def _may(self, queue: _Queue) -> bool:
+        return queue.of.rate is None or queue.allowed_at <= self._now()

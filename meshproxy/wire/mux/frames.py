@@ -1,6 +1,6 @@
 """What goes over a link of a tunnel: frames with one head for all kinds, and a hello before them.
 
-    kind 1 | flags 1 | length 2 | stream 4 | value 8 | length bytes
+    kind 1 | flags 1 | length 4 | stream 4 | value 8 | length bytes
 
     HELLO     the first on a link, and only that; the bytes are a `Hello`
     OPEN      a stream begins: its opener takes `value` bytes for now; the bytes are what it is for
@@ -22,11 +22,11 @@ from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
 
-HEAD = Struct("!BBHIQ")
+HEAD = Struct("!BBIIQ")
 SIZE = HEAD.size
 LIMIT = Struct("!Q")
 LARGEST = 0xFFFF
-"""Bytes behind a head."""
+"""Bytes of a frame that has to be there as a whole: of all but DATA."""
 END = 1
 """The only flag."""
 
@@ -78,6 +78,8 @@ Take = Callable[[int, int, int, int, bytes], None]
 _EMPTY = frozenset((Kind.RESET, Kind.GONE, Kind.PING, Kind.PONG, Kind.SYNCED))
 """Kinds without bytes."""
 _KINDS = frozenset(Kind)
+DATA = int(Kind.DATA)
+"""A plain number, for what comes with each read."""
 
 
 def frame(kind: int, stream: int, value: int, data: bytes = b"", flags: int = 0) -> bytes:
@@ -85,27 +87,53 @@ def frame(kind: int, stream: int, value: int, data: bytes = b"", flags: int = 0)
 
 
 class Frames:
-    """Reads frames from bytes as they come."""
+    """Reads frames from bytes as they come.
 
-    __slots__ = ("_kept", "_take")
+    Bytes of a stream have their places, so those of a frame that is not all there are taken as several frames: nobody
+    waits for its end, and nothing is copied to keep it.
+    """
+
+    __slots__ = ("_flags", "_kept", "_left", "_stream", "_take", "_value")
 
     def __init__(self, take: Take) -> None:
         self._kept = b""
+        """Of a head, or of a frame that has to be whole."""
         self._take = take
+        self._left = 0
+        """Bytes that have yet to come of a DATA frame that has begun."""
+        self._flags = self._stream = self._value = 0
 
     def feed(self, data: bytes) -> None:
         """Raises Fault."""
-        if self._kept:
-            data = self._kept + data
-        take, unpack = self._take, HEAD.unpack_from
         at, size = 0, len(data)
+        if self._left:
+            at = min(self._left, size)
+            self._go_on(data[:at])
+        elif self._kept:
+            data = self._kept + data
+            size = len(data)
+        take, unpack = self._take, HEAD.unpack_from
         while size - at >= SIZE:
             kind, flags, length, stream, value = unpack(data, at)
-            if kind not in _KINDS or flags > END or (length and kind in _EMPTY):
+            if kind not in _KINDS or flags > END or (kind != DATA and length > (0 if kind in _EMPTY else LARGEST)):
                 raise Fault(Reason.MALFORMED, f"no frame begins with kind {kind}, flags {flags}, length {length}")
-            end = at + SIZE + length
-            if end > size:
+            begin = at + SIZE
+            end = begin + length
+            if end <= size:
+                take(kind, flags, stream, value, data[begin:end])
+                at = end
+            elif kind == DATA:
+                self._flags, self._stream, self._value, self._left = flags, stream, value, length
+                at = size
+                self._go_on(data[begin:])
+            else:
                 break
-            take(kind, flags, stream, value, data[at + SIZE : end])
-            at = end
         self._kept = data[at:]
+
+    def _go_on(self, part: bytes) -> None:
+        """With a DATA frame, of which the next bytes are here."""
+        self._left -= len(part)
+        if part:
+            take = self._take
+            take(DATA, self._flags if not self._left else 0, self._stream, self._value, part)
+            self._value += len(part)

@@ -16,10 +16,11 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import partial
 from typing import Protocol
 
 from meshproxy.wire.mux.classes import Class, Classes
-from meshproxy.wire.mux.frames import END, HEAD, LARGEST, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.frames import DATA, END, HEAD, LARGEST, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
 from meshproxy.wire.mux.stream import Receiving, Sending
 
 LAST_STREAM = 0x7FFFFFFF
@@ -123,7 +124,7 @@ class Link:
 
     def __init__(self, session: Session, carries: Collection[int] | None) -> None:
         self._session = session
-        self._frames = Frames(self._take)
+        self._frames = self.lane()
         self.carries = carries
         """The classes; None: all."""
         self.said: deque[bytes] = deque()
@@ -140,7 +141,7 @@ class Link:
 
     def lane(self) -> Frames:
         """Where other frames come that wait for none of those that are fed here, nor for those of another lane."""
-        return Frames(self._take)
+        return Frames(partial(self._session.take, self))
 
     def pull(self, most: int) -> list[bytes]:
         """What to send now; nothing, if there is nothing or nobody may."""
@@ -161,9 +162,6 @@ class Link:
         if sent is None:
             raise Fault(Reason.OUT_OF_STATE, "a pong to no ping")
         self.rtt = now - sent if self.rtt is None else self.rtt + (now - sent - self.rtt) / 8
-
-    def _take(self, kind: int, flags: int, stream: int, value: int, data: bytes) -> None:
-        self._session.take(self, kind, flags, stream, value, data)
 
 
 class Session:
@@ -335,8 +333,8 @@ class Session:
             if stream.sending.ready:
                 # Where nobody waits behind it, nobody is held up by a long one.
                 alone = not self._classes.waiting
-                offset, data, last = stream.sending.next(LARGEST if alone else self._terms.frame)
-                found += (HEAD.pack(Kind.DATA, last, len(data), number, offset), data)
+                offset, data, last = stream.sending.next(max(most - size, 1) if alone else self._terms.frame)
+                found += (HEAD.pack(DATA, last, len(data), number, offset), data)
                 size += SIZE + len(data)
             self._classes.sent(klass, size - before)
             self._queue(stream)
@@ -346,7 +344,7 @@ class Session:
 
     def take(self, link: Link, kind: int, flags: int, number: int, value: int, data: bytes) -> None:
         """A frame.  Raises Fault."""
-        if kind == Kind.DATA:
+        if kind == DATA:
             self._data(link, number, value, data, bool(flags))
         elif kind == Kind.ACK:
             self._acked(number, value, data, bool(flags))
