@@ -501,7 +501,12 @@ class Session:
             self._handler.wake()
 
     def _full(self, stream: Stream) -> bool:
-        return stream.sending.kept >= self._terms.widest or self._kept >= self._terms.budget
+        """What is left is shared with those who come yet; and each may keep a little, so that all of them go on.
+
+        So whoever is full has something of its own on its way, and hears of room when that has come.
+        """
+        terms = self._terms
+        return stream.sending.kept >= max(min(terms.budget - self._kept, terms.widest), terms.window)
 
     def _progress(self, stream: Stream) -> None:
         """The peer hears of it at once, if it may be waiting."""
