@@ -65,3 +65,30 @@ def test_what_is_kept_is_bounded_however_many_stand_still() -> None:
     here, there = pair(TIGHT)
     stuck(here, there, Wire((here, there)), TIGHT.streams)
     assert here.session.kept <= TIGHT.budget + TIGHT.streams * (TIGHT.window + 100)
+
+
+def test_a_link_on_which_nothing_may_go_yet_is_not_woken_for_it() -> None:
+    """What opens a stream is on its way by another link, which takes no more."""
+    here, there = pair()
+    slow, idle = Wire((here, there)), Wire((here, there))
+    stream, other = here.open(), None
+    assert stream is not None
+    slow.pull(0)
+    here.say(stream, b"first")
+    other = here.open(b"for something else")
+    assert other is not None
+    woken: list[None] = []
+    here.wake = lambda: woken.append(None)  # type: ignore[method-assign]
+    idle.pull(0)
+    idle.deliver(0)
+    assert there.metadata == {other: b"for something else"}
+    assert woken == []
+    slow.deliver(0)
+    there.session.tell()
+    idle.pull(1)
+    idle.deliver(1)
+    slow.pull(1)
+    slow.deliver(1)
+    assert woken
+    idle.turn()
+    assert there.heard[stream] == b"first"

@@ -306,6 +306,7 @@ class Session:
             found.append(said.popleft())
             size += len(found[-1])
             link.said_size = max(link.said_size - len(found[-1]), 0)
+        stays: list[tuple[int, int]] = []
         while size < most:
             turn = self._classes.next(link.carries)
             if turn is None:
@@ -314,13 +315,13 @@ class Session:
             stream = self._streams.get(number)
             if stream is None:
                 continue
+            if stream.metadata is not None and stream.link not in (None, link):
+                # Nothing may come before the frame that opens it: that is on its way by another link.
+                stays.append(turn)
+                continue
             stream.queued = False
             if not stream.ready:
                 continue
-            if stream.metadata is not None and stream.link not in (None, link):
-                # Nothing may come before the frame that opens it: that is on its way by another link.
-                self._queue(stream)
-                break
             before = size
             if stream.link is not link:
                 stream.link = link
@@ -338,6 +339,8 @@ class Session:
                 size += SIZE + len(data)
             self._classes.sent(klass, size - before)
             self._queue(stream)
+        for klass, number in stays:
+            self._classes.add(klass, number)
         return found
 
     # What comes
@@ -415,7 +418,9 @@ class Session:
         stream = self._streams.get(number)
         if stream is None:
             return
-        stream.metadata, stream.announced = None, True
+        if stream.metadata is not None:
+            stream.metadata, stream.announced = None, True
+            self._handler.wake()  # any link may carry it now
         (limit,) = LIMIT.unpack(data)
         self._kept -= stream.sending.acknowledged(offset, limit, last)
         if stream.over:
