@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from meshproxy.wire.mux.frames import Reason
-from tests.wire.test_mux_session import TERMS, End, Wire, pair
+import pytest
+
+from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Kind, Reason, frame
+from meshproxy.wire.mux.session import Link, Role
+from tests.wire.test_mux_session import MOST, OPEN, TERMS, End, Wire, ack, attacked, pair
 
 TIGHT = replace(TERMS, budget=2 * TERMS.widest)
 """Two streams that stand still take all of it."""
@@ -92,3 +95,122 @@ def test_a_link_on_which_nothing_may_go_yet_is_not_woken_for_it() -> None:
     assert woken
     idle.turn()
     assert there.heard[stream] == b"first"
+
+
+# Answers
+
+
+MANY = replace(TERMS, streams=3000, budget=1 << 24)
+
+
+def opened(victim: End, count: int) -> Link:
+    link = victim.session.attach()
+    link.feed(b"".join(frame(Kind.OPEN, number, 64) for number in range(1, 2 * count, 2)))
+    return link
+
+
+def test_a_link_that_takes_little_is_told_once_of_each_stream() -> None:
+    """How far it is by then: what waits for a slow link is no fault of the peer's."""
+    victim = End(Role.ACCEPTS, MANY)
+    link = opened(victim, MANY.streams)
+    for place in range(5):
+        link.feed(b"".join(frame(Kind.DATA, number, place, b"a") for number in range(1, 2 * MANY.streams, 2)))
+        victim.session.tell()
+    told = b"".join(piece for _ in range(100) for piece in link.pull(MOST))
+    assert len(told) == SIZE + MANY.streams * len(ack(1, 5, 64))
+    assert told.startswith(ack(1, 5, 64))
+
+
+def test_streams_that_all_end_at_once_are_let_go_of() -> None:
+    victim = End(Role.ACCEPTS, MANY)
+    link = opened(victim, MANY.streams)
+    link.feed(b"".join(frame(Kind.RESET, number, 0) for number in range(1, 2 * MANY.streams, 2)))
+    assert not victim.session.streams
+    told = b"".join(piece for _ in range(100) for piece in link.pull(MOST))
+    assert told.count(frame(Kind.GONE, 2 * MANY.streams - 1, 0)) == 1
+
+
+def test_who_takes_no_answers_is_a_fault_of_its_own_frames_and_of_no_one_elses() -> None:
+    """Whoever uses streams meanwhile, and the clock, hear nothing of it."""
+    victim = End(Role.ACCEPTS)
+    link, other = victim.session.attach(), victim.session.attach()
+    link.feed(OPEN)
+    stream = victim.open()
+    assert stream is not None
+    with pytest.raises(Fault):
+        while True:
+            link.feed(frame(Kind.PING, 0, 1))
+    victim.session.reset(stream, Reason.CANCELLED)
+    victim.session.tell()
+    link.ping(1, 0.0)
+    victim.session.detach(other)
+
+
+def test_nothing_is_asked_again_before_it_is_answered() -> None:
+    victim = End(Role.ACCEPTS)
+    link = victim.session.attach()
+    for number in range(1000):
+        link.ping(number, 0.0)
+        link.feed(frame(Kind.DATAGRAM, 1, 0, b"here I am"))
+    assert b"".join(link.pull(MOST)) == frame(Kind.SYNCED, 0, 0) + frame(Kind.PING, 0, 0)
+    link.feed(frame(Kind.PONG, 0, 0))
+    link.ping(1000, 0.0)
+    assert b"".join(link.pull(MOST)) == frame(Kind.PING, 0, 1000)
+
+
+def test_that_all_is_acknowledged_is_said_once() -> None:
+    """Each time all streams are looked at."""
+    with pytest.raises(Fault) as caught:
+        attacked(frame(Kind.SYNCED, 0, 0), frame(Kind.SYNCED, 0, 0))
+    assert caught.value.reason is Reason.OUT_OF_STATE
+
+
+# Streams that are reset
+
+
+class Refusing(End):
+    def opened(self, stream: int, metadata: bytes) -> None:
+        self.session.reset(stream, Reason.REFUSED)
+
+
+def test_who_does_not_let_go_of_what_was_reset_opens_no_more() -> None:
+    victim = Refusing(Role.ACCEPTS)
+    link = victim.session.attach()
+    with pytest.raises(Fault) as caught:
+        for number in range(1, 200_001, 2):
+            link.feed(frame(Kind.OPEN, number, 64))
+            link.pull(MOST)
+    assert caught.value.reason is Reason.TOO_MANY
+    assert number < 20 * TERMS.streams
+
+
+def test_who_lets_go_of_what_was_reset_opens_as_many_as_it_likes() -> None:
+    here, victim = End(Role.DIALS), Refusing(Role.ACCEPTS)
+    wire = Wire((here, victim))
+    for _ in range(10 * TERMS.streams):
+        assert here.open() is not None
+        for _ in range(3):
+            wire.turn()
+    assert set(here.resets.values()) == {Reason.REFUSED}
+    assert len(here.resets) == 10 * TERMS.streams
+
+
+def test_what_is_reset_while_nobody_is_there_is_not_more_than_was_agreed() -> None:
+    here, there = pair()
+    count = 0
+    while (stream := here.open()) is not None:
+        here.session.reset(stream, Reason.CANCELLED)
+        count += 1
+    assert count == TERMS.streams
+    wire = Wire((here, there))
+    for _ in range(3):
+        wire.turn()
+    assert here.open() is not None
+
+
+@pytest.mark.parametrize("kind", [Kind.DATA, Kind.ACK, Kind.RESET, Kind.GONE])
+def test_nothing_is_said_of_a_stream_of_ours_that_was_never_opened(kind: Kind) -> None:
+    data = LIMIT.pack(64) if kind is Kind.ACK else b""
+    with pytest.raises(Fault) as caught:
+        attacked(frame(kind, 2, 0, data))
+    assert caught.value.reason is Reason.OUT_OF_STATE

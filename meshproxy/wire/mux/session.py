@@ -12,7 +12,7 @@ decided at the last moment.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,6 +26,10 @@ from meshproxy.wire.mux.stream import Receiving, Sending
 LAST_STREAM = 0x7FFFFFFF
 MOST_ANSWERS = 64 * 1024
 """Bytes that a peer may make us say which it does not take."""
+MOST_GONE = 16 * 1024
+"""Streams of which nothing is known, and of which a peer may make us say so, which it does not take."""
+MOST_REFUSED = 2
+"""Streams that are refused and not let go of, for each that is taken."""
 LARGEST_METADATA = 4096
 
 
@@ -120,18 +124,22 @@ class Stream:
 class Link:
     """One connection that carries a session."""
 
-    __slots__ = ("_frames", "_session", "carries", "rtt", "said", "said_size", "waits")
+    __slots__ = ("_frames", "_session", "asked", "carries", "owed", "rtt", "said", "said_size", "synced")
 
     def __init__(self, session: Session, carries: Collection[int] | None) -> None:
         self._session = session
         self._frames = self.lane()
         self.carries = carries
         """The classes; None: all."""
+        self.owed: OrderedDict[int, None] = OrderedDict()
+        """Streams of which the peer has something to hear: what that is then is said when it can be sent."""
         self.said: deque[bytes] = deque()
-        """What goes before all streams."""
+        """What goes behind that, and before all streams."""
         self.said_size = 0
-        self.waits: dict[int, float] = {}
-        """When each PING was sent."""
+        self.synced = False
+        """Whether the peer has acknowledged all that had come before."""
+        self.asked: tuple[int, float] | None = None
+        """The PING that has not been answered, and when it was sent."""
         self.rtt: float | None = None
         """Seconds, smoothed."""
 
@@ -150,17 +158,18 @@ class Link:
     def say(self, data: bytes) -> None:
         self.said.append(data)
         self.said_size += len(data)
-        if self.said_size > MOST_ANSWERS:
-            raise Fault(Reason.OVERFLOW, "answers are not taken")
 
     def ping(self, number: int, now: float) -> None:
-        self.waits[number] = now
-        self.say(frame(Kind.PING, 0, number))
+        """One at a time."""
+        if self.asked is None:
+            self.asked = number, now
+            self.say(frame(Kind.PING, 0, number))
 
     def pong(self, number: int, now: float) -> None:
-        sent = self.waits.pop(number, None)
-        if sent is None:
+        asked, self.asked = self.asked, None
+        if asked is None or asked[0] != number:
             raise Fault(Reason.OUT_OF_STATE, "a pong to no ping")
+        sent = asked[1]
         self.rtt = now - sent if self.rtt is None else self.rtt + (now - sent - self.rtt) / 8
 
 
@@ -180,7 +189,7 @@ class Session:
         self._skipped: set[int] = set()
         """Those below it that have not been opened yet: who comes first on the link is opened first."""
         self._theirs = 0
-        """Open ones."""
+        """Of the peer's: those that are open, and those of which it has yet to let go."""
         self._granted = 0
         """Bytes of all windows."""
         self._kept = 0
@@ -195,7 +204,7 @@ class Session:
 
     def open(self, metadata: bytes, klass: int = 0) -> int | None:
         """None: the peer takes no more of them now."""
-        ours = len(self._streams) - self._theirs
+        ours = len(self._streams) + len(self._resets) - self._theirs
         if ours >= self._peer.streams or self._next > LAST_STREAM:
             return None
         number = self._next
@@ -231,10 +240,9 @@ class Session:
         stream = self._streams.get(number)
         if stream is not None:
             self._forget(stream)
-            self._resets[number] = reason
+            self._hold(number, reason)
             if self._links:
-                self._links[0].say(frame(Kind.RESET, number, reason))
-                self._handler.wake()
+                self._owe(self._links[0], number)
 
     def send_datagram(self, flow: int, data: bytes) -> bool:
         """False: it is lost, for nobody takes it now."""
@@ -270,13 +278,9 @@ class Session:
     def attach(self, carries: Collection[int] | None = None) -> Link:
         link = Link(self, carries)
         self._links.append(link)
-        for number, reason in self._resets.items():
-            link.said.append(frame(Kind.RESET, number, reason))
-        for stream in self._streams.values():
-            if stream.announced:
-                link.said.append(acknowledgement(stream))
-        link.said.append(frame(Kind.SYNCED, 0, 0))
-        link.said_size = 0
+        link.owed.update(dict.fromkeys(self._resets))
+        link.owed.update((stream.number, None) for stream in self._streams.values() if stream.announced)
+        link.say(frame(Kind.SYNCED, 0, 0))
         return link
 
     def detach(self, link: Link) -> None:
@@ -295,17 +299,19 @@ class Session:
         # An acknowledgement, or a reset, may have been lost with it as well; a new link begins with all of them.
         if self._links:
             self._untold.update(stream.number for stream in self._streams.values() if stream.announced)
-            for number, reason in self._resets.items():
-                self._links[0].say(frame(Kind.RESET, number, reason))
+            self._links[0].owed.update(dict.fromkeys(self._resets))
 
     def pull(self, link: Link, most: int) -> list[bytes]:
         found: list[bytes] = []
         size = 0
-        said = link.said
+        owed, said = link.owed, link.said
+        while owed and size < most:
+            found.append(self._news(owed.popitem(last=False)[0]))
+            size += len(found[-1])
         while said and size < most:
             found.append(said.popleft())
             size += len(found[-1])
-            link.said_size = max(link.said_size - len(found[-1]), 0)
+            link.said_size -= len(found[-1])
         stays: list[tuple[int, int]] = []
         while size < most:
             turn = self._classes.next(link.carries)
@@ -361,11 +367,13 @@ class Session:
             self._handler.datagram(number, data)
         elif kind == Kind.PING:
             link.say(frame(Kind.PONG, 0, value))
+            if link.said_size > MOST_ANSWERS:
+                raise Fault(Reason.OVERFLOW, "answers are not taken")
             self._handler.wake()
         elif kind == Kind.PONG:
             link.pong(value, self._now())
         elif kind == Kind.SYNCED:
-            self._synced()
+            self._synced(link)
         elif kind == Kind.CLOSE:
             raise Closed(value)
         else:
@@ -374,20 +382,19 @@ class Session:
     def _opened(self, link: Link, number: int, limit: int, metadata: bytes) -> None:
         if not self._is_theirs(number) or number == 0 or number > LAST_STREAM:
             raise Fault(Reason.OUT_OF_STATE, f"stream {number} is not for the peer to open")
-        if number <= self._highest and number not in self._skipped:
+        if not self._is_unheard(number):
             if number not in self._streams:
-                link.say(frame(Kind.GONE, number, 0))
+                self._unknown(link, number)
             return
         if len(metadata) > LARGEST_METADATA:
             raise Fault(Reason.MALFORMED, "a stream says too much of what it is for")
         self._known(number)
         # Twice as many: what has ended may be known to the one end before the other, above all where a link was lost.
+        if self._theirs >= (2 + MOST_REFUSED) * self._terms.streams:
+            raise Fault(Reason.TOO_MANY, "streams are opened though others that were reset are not let go of")
         if self._theirs >= 2 * self._terms.streams:
-            self._resets[number] = Reason.TOO_MANY
-            if len(self._resets) > self._terms.streams:
-                raise Fault(Reason.TOO_MANY, "streams are opened that were refused")
-            link.say(frame(Kind.RESET, number, Reason.TOO_MANY))
-            self._handler.wake()
+            self._hold(number, Reason.TOO_MANY)
+            self._owe(link, number)
             return
         self._theirs += 1
         stream = self._begin(number, 0, None, limit)
@@ -397,6 +404,9 @@ class Session:
     def _data(self, link: Link, number: int, offset: int, data: bytes, last: bool) -> None:
         stream = self._streams.get(number)
         if stream is None:
+            self._heard_of(number)
+            if self._is_theirs(number) and self._is_unheard(number):
+                raise Fault(Reason.OUT_OF_STATE, f"stream {number} was not opened")
             self._unknown(link, number)
             return
         receiving = stream.receiving
@@ -417,6 +427,7 @@ class Session:
             raise Fault(Reason.MALFORMED, "an acknowledgement says no limit")
         stream = self._streams.get(number)
         if stream is None:
+            self._heard_of(number)
             return
         if stream.metadata is not None:
             stream.metadata, stream.announced = None, True
@@ -434,20 +445,21 @@ class Session:
             self._handler.room(number)
 
     def _reset(self, link: Link, number: int, reason: int) -> None:
-        if number in self._resets:
-            del self._resets[number]
+        stream = self._streams.get(number)
+        if stream is not None:
+            self._forget(stream)
+            self._handler.reset(number, reason)
+        elif number in self._resets:
+            self._let_go(number)
         else:
-            stream = self._streams.get(number)
-            if stream is not None:
-                self._forget(stream)
-                self._handler.reset(number, reason)
-            elif self._is_theirs(number) and (number > self._highest or number in self._skipped):
+            self._heard_of(number)
+            if self._is_theirs(number) and self._is_unheard(number):
                 self._known(number)  # it is over before it was opened
-        link.say(frame(Kind.GONE, number, 0))
-        self._handler.wake()
+        self._unknown(link, number)
 
     def _gone(self, number: int) -> None:
-        self._resets.pop(number, None)
+        self._heard_of(number)
+        self._let_go(number)
         stream = self._streams.get(number)
         if stream is None:
             return
@@ -456,18 +468,28 @@ class Session:
         if not (stream.sending.ended and stream.receiving.whole):
             self._handler.reset(number, Reason.EXPIRED)
 
-    def _synced(self) -> None:
+    def _synced(self, link: Link) -> None:
+        if link.synced:
+            raise Fault(Reason.OUT_OF_STATE, "all was acknowledged before")
+        link.synced = True
         for stream in self._streams.values():
             if stream.unsure:
                 stream.unsure = False
                 self._queue(stream)
 
     def _unknown(self, link: Link, number: int) -> None:
-        unheard = number > self._highest or number in self._skipped if self._is_theirs(number) else number >= self._next
-        if unheard:
+        """The peer is to hear that it can let go of it."""
+        self._owe(link, number)
+        if len(link.owed) - len(self._streams) - len(self._resets) > MOST_GONE:
+            raise Fault(Reason.OVERFLOW, "answers are not taken")
+
+    def _heard_of(self, number: int) -> None:
+        """Nobody can have, of a stream that this end has yet to open."""
+        if not self._is_theirs(number) and number >= self._next:
             raise Fault(Reason.OUT_OF_STATE, f"stream {number} was not opened")
-        link.say(frame(Kind.GONE, number, 0))
-        self._handler.wake()
+
+    def _is_unheard(self, number: int) -> bool:
+        return number > self._highest or number in self._skipped
 
     def _known(self, number: int) -> None:
         """Of a stream of the peer's, from now on."""
@@ -499,6 +521,27 @@ class Session:
         self._granted -= stream.receiving.window
         self._kept -= stream.sending.kept
 
+    def _hold(self, number: int, reason: int) -> None:
+        """Its place is taken until the peer has let go of it as well."""
+        self._resets[number] = reason
+        self._theirs += self._is_theirs(number)
+
+    def _let_go(self, number: int) -> None:
+        if self._resets.pop(number, None) is not None:
+            self._theirs -= self._is_theirs(number)
+
+    def _owe(self, link: Link, number: int) -> None:
+        link.owed[number] = None
+        self._handler.wake()
+
+    def _news(self, number: int) -> bytes:
+        """What the peer hears of a stream now.  Of one that is over that it is gone means that all has come."""
+        stream = self._streams.get(number)
+        if stream is not None:
+            return acknowledgement(stream)
+        reason = self._resets.get(number)
+        return frame(Kind.GONE, number, 0) if reason is None else frame(Kind.RESET, number, reason)
+
     def _queue(self, stream: Stream) -> None:
         if stream.ready and not stream.queued:
             stream.queued = True
@@ -526,8 +569,7 @@ class Session:
         if self._links:
             link = stream.link if stream.link in self._links else self._links[0]
             assert link is not None
-            link.say(acknowledgement(stream))
-            self._handler.wake()
+            self._owe(link, stream.number)
         if stream.over:
             self._forget(stream)
 
