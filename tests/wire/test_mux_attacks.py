@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from time import process_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.session import Link, Role
+from meshproxy.wire.mux.stream import Receiving
 from tests.wire.test_mux_session import MOST, OPEN, TERMS, End, Wire, ack, attacked, pair
 
 TIGHT = replace(TERMS, budget=2 * TERMS.widest)
@@ -214,3 +218,48 @@ def test_nothing_is_said_of_a_stream_of_ours_that_was_never_opened(kind: Kind) -
     with pytest.raises(Fault) as caught:
         attacked(frame(kind, 2, 0, data))
     assert caught.value.reason is Reason.OUT_OF_STATE
+
+
+# Pieces that come before their turn
+
+
+@given(st.lists(st.tuples(st.integers(0, 63), st.integers(1, 64)), max_size=40))
+def test_pieces_in_any_order_and_overlapping_come_once(pieces: list[tuple[int, int]]) -> None:
+    whole = bytes(range(64))
+    receiving, came = Receiving(64), b""
+    for at, size in [*pieces, (0, 64)]:
+        came += receiving.take(at, whole[at : at + size], False)
+        assert sum(map(len, receiving._early.values())) <= 64 - len(came)
+        assert whole.startswith(came)
+    assert came == whole
+    assert receiving.pieces == 0
+
+
+def test_what_fills_many_gaps_looks_at_each_piece_once() -> None:
+    """Before, all of them were sorted for each."""
+    size = 40_000
+    receiving = Receiving(size)
+    for at in range(1, size, 2):
+        assert receiving.take(at, b"b", False) == b""
+    began = process_time()
+    came = b"".join(receiving.take(at, b"a", False) for at in range(0, size, 2))
+    assert came == b"ab" * (size // 2)
+    assert process_time() - began < 1.0
+
+
+def test_small_pieces_are_not_kept_without_end() -> None:
+    """Each costs more than the bytes that are in it."""
+    wide = replace(TERMS, streams=1000, window=MOST, budget=1 << 30)
+    victim = End(Role.ACCEPTS, wide)
+    link = victim.session.attach()
+    with pytest.raises(Fault) as caught:
+        for number in range(1, 20, 2):
+            link.feed(frame(Kind.OPEN, number, 64))
+            link.feed(b"".join(frame(Kind.DATA, number, at, b"x") for at in range(1, MOST, 2)))
+    assert caught.value.reason is Reason.OVERFLOW
+    link = (other := End(Role.ACCEPTS, wide)).session.attach()
+    for number in range(1, 20, 2):
+        link.feed(frame(Kind.OPEN, number, 64))
+        link.feed(b"".join(frame(Kind.DATA, number, at, b"x") for at in range(1, MOST // 2, 2)))
+        link.feed(frame(Kind.DATA, number, 0, b"x" * (MOST // 2)) if number % 4 == 1 else frame(Kind.RESET, number, 0))
+    assert sum(map(len, other.heard.values())) == 5 * MOST // 2

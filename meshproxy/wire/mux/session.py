@@ -28,6 +28,8 @@ MOST_ANSWERS = 64 * 1024
 """Bytes that a peer may make us say which it does not take."""
 MOST_GONE = 16 * 1024
 """Streams of which nothing is known, and of which a peer may make us say so, which it does not take."""
+MOST_PIECES = 64 * 1024
+"""That have come before their turn, of all streams: small ones cost more than the bytes that are in them."""
 MOST_REFUSED = 2
 """Streams that are refused and not let go of, for each that is taken."""
 LARGEST_METADATA = 4096
@@ -193,6 +195,8 @@ class Session:
         self._granted = 0
         """Bytes of all windows."""
         self._kept = 0
+        self._pieces = 0
+        """That have come before their turn."""
         self._links: list[Link] = []
         self._classes = Classes(terms.classes, now)
         self.written = self.received = 0
@@ -410,8 +414,12 @@ class Session:
             self._unknown(link, number)
             return
         receiving = stream.receiving
-        whole = receiving.whole
+        whole, pieces = receiving.whole, receiving.pieces
         new = receiving.take(offset, data, last)
+        if receiving.pieces != pieces:
+            self._pieces += receiving.pieces - pieces
+            if self._pieces > MOST_PIECES:
+                raise Fault(Reason.OVERFLOW, "too many pieces come before their turn")
         ended = receiving.whole and not whole
         if receiving.whole:
             self._acknowledge(stream)
@@ -520,6 +528,7 @@ class Session:
         self._theirs -= self._is_theirs(stream.number)
         self._granted -= stream.receiving.window
         self._kept -= stream.sending.kept
+        self._pieces -= stream.receiving.pieces
 
     def _hold(self, number: int, reason: int) -> None:
         """Its place is taken until the peer has let go of it as well."""

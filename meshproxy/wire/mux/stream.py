@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 
 from meshproxy.wire.mux.frames import Fault, Reason
@@ -111,12 +112,14 @@ class Sending:
 class Receiving:
     """What has come in order, and what has come before its turn, by another link."""
 
-    __slots__ = ("_early", "_held", "_told", "end", "limit", "received", "taken", "window")
+    __slots__ = ("_early", "_starts", "_told", "end", "limit", "received", "taken", "window")
 
     def __init__(self, window: int) -> None:
         self.window = window
-        self._early: dict[int, bytes] | None = None
-        self._held = 0
+        self._early: dict[int, bytes] = {}
+        """By their offsets; none reaches into another."""
+        self._starts: list[int] = []
+        """Those offsets, in their order."""
         self._told = 0
         """What was acknowledged last."""
         self.received = 0
@@ -126,6 +129,11 @@ class Receiving:
         self.limit = window
         self.end: int | None = None
         """Where it ends, once that is known."""
+
+    @property
+    def pieces(self) -> int:
+        """That have come before their turn."""
+        return len(self._starts)
 
     @property
     def whole(self) -> bool:
@@ -174,29 +182,37 @@ class Receiving:
         return self.received, self.limit, self.whole
 
     def _keep(self, offset: int, data: bytes) -> None:
-        if not data:
-            return
-        early = self._early
-        if early is None:
-            early = self._early = {}
-        before = early.get(offset, b"")
-        if len(data) > len(before):
-            self._held += len(data) - len(before)
+        """What of it is not here yet; what was sent again may have come in other pieces."""
+        starts, early = self._starts, self._early
+        first = bisect_left(starts, offset)
+        if first:
+            before = starts[first - 1]
+            reach = before + len(early[before])
+            if reach > offset:
+                data = data[reach - offset :]
+                offset = reach
+        stop = offset + len(data)
+        behind = bisect_left(starts, stop, first)
+        if behind > first:
+            last = starts[behind - 1]
+            if last + len(early[last]) > stop:
+                data = data[: last - offset]
+                behind -= 1
+        if data:
+            for start in starts[first:behind]:
+                del early[start]
+            starts[first:behind] = (offset,)
             early[offset] = data
-            # Pieces may overlap, where some were sent again in other sizes.
-            if self._held > 2 * self.window:
-                raise Fault(Reason.WINDOW, "too many pieces come before their turn")
 
     def _follows(self) -> bytes:
         """What was here before its turn, and is not any more."""
-        early, found = self._early, []
-        assert early is not None
-        for offset in sorted(early):
-            if offset > self.received:
-                break
-            data = early.pop(offset)
-            self._held -= len(data)
-            new = data[self.received - offset :]
+        starts, early, found = self._starts, self._early, []
+        count = 0
+        while count < len(starts) and starts[count] <= self.received:
+            offset = starts[count]
+            new = early.pop(offset)[self.received - offset :]
             self.received += len(new)
             found.append(new)
+            count += 1
+        del starts[:count]
         return b"".join(found)
