@@ -34,6 +34,7 @@ class End:
         self.put: dict[int, bytes] = {}
         self.done: set[int] = set()
         self.resets: dict[int, int] = {}
+        self.overs: Counter[int] = Counter()
         self.rooms: list[int] = []
         self.datagrams: list[tuple[int, bytes]] = []
 
@@ -49,6 +50,9 @@ class End:
 
     def reset(self, stream: int, reason: int) -> None:
         self.resets[stream] = reason
+
+    def over(self, stream: int) -> None:
+        self.overs[stream] += 1
 
     def room(self, stream: int) -> None:
         self.rooms.append(stream)
@@ -208,7 +212,7 @@ class Tunnel(RuleBasedStateMachine):
             assert a.session.kept == 0
             for stream, put in a.put.items():
                 assert b.heard[stream] == put
-                assert b.ended[stream] == 1
+                assert b.ended[stream] == a.overs[stream] == b.overs[stream] == 1
             for stream, metadata in a.metadata.items():
                 assert b.metadata.get(stream, metadata) == metadata
 

@@ -114,35 +114,36 @@ class Tunnel:
             serve(conn, purpose)
 
     def came(self, stream: int, data: bytes, last: bool) -> None:
-        conn = self._streams.get(stream)
-        if conn is not None and not conn.closed:
+        conn = self._streams[stream]
+        if not conn.closed:
             conn.came(data, last)
             self._fresh[conn] = None
         else:
-            self._throw_away(stream, len(data))
-        if last:
-            self._unread.pop(stream, None)
+            self._throw_away(stream, len(data), last)
 
-    def _throw_away(self, stream: int, size: int) -> None:
+    def _throw_away(self, stream: int, size: int, last: bool) -> None:
         assert self.session is not None
-        self._streams.pop(stream, None)
         unread = self._unread[stream] = self._unread.get(stream, 0) + size
-        if unread > MOST_UNREAD:
-            del self._unread[stream]
+        if unread > MOST_UNREAD and not last:
             self.session.reset(stream, Reason.CANCELLED)
         else:
             self.session.taken(stream, size)
 
     def reset(self, stream: int, reason: int) -> None:
         self.stats.reset_total += 1
-        self._unread.pop(stream, None)
-        conn = self._streams.pop(stream, None)
-        if conn is not None and not conn.closed:
+        conn = self._streams[stream]
+        self.over(stream)
+        if not conn.closed:
             conn.reset(reason)
 
+    def over(self, stream: int) -> None:
+        """Whoever uses it may yet read what has come."""
+        del self._streams[stream]
+        self._unread.pop(stream, None)
+
     def room(self, stream: int) -> None:
-        conn = self._streams.get(stream)
-        if conn is not None and not conn.closed:
+        conn = self._streams[stream]
+        if not conn.closed:
             conn.room()
 
     def datagram(self, flow: int, data: bytes) -> None:

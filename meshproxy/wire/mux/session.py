@@ -78,7 +78,11 @@ class Handler(Protocol):
     def came(self, stream: int, data: bytes, last: bool) -> None:
         """Whoever has done with the bytes says so by `taken`."""
 
-    def reset(self, stream: int, reason: int) -> None: ...
+    def reset(self, stream: int, reason: int) -> None:
+        """By the other end, or because that knows nothing of it."""
+
+    def over(self, stream: int) -> None:
+        """All has come and gone, or it was reset here."""
 
     def room(self, stream: int) -> None:
         """More may be put."""
@@ -244,6 +248,7 @@ class Session:
         stream = self._streams.get(number)
         if stream is not None:
             self._forget(stream)
+            self._handler.over(number)
             self._hold(number, reason)
             if self._links:
                 self._owe(self._links[0], number)
@@ -429,6 +434,8 @@ class Session:
         if new or ended:
             self.received += len(new)
             self._handler.came(number, new, ended)
+            if stream.over:
+                self._done_with(stream)
 
     def _acked(self, number: int, offset: int, data: bytes, last: bool) -> None:
         if len(data) != LIMIT.size:
@@ -443,7 +450,7 @@ class Session:
         (limit,) = LIMIT.unpack(data)
         self._kept -= stream.sending.acknowledged(offset, limit, last)
         if stream.over:
-            self._forget(stream)
+            self._done_with(stream)
             return
         if stream.sending.acked == stream.sending.sent and len(stream.links) > 1:
             stream.links = {stream.link} if stream.link is not None else set()
@@ -471,9 +478,11 @@ class Session:
         stream = self._streams.get(number)
         if stream is None:
             return
-        self._forget(stream)
         # Who has all of it, and knows that we have all of theirs, forgets it.
-        if not (stream.sending.ended and stream.receiving.whole):
+        if stream.sending.ended and stream.receiving.whole:
+            self._done_with(stream)
+        else:
+            self._forget(stream)
             self._handler.reset(number, Reason.EXPIRED)
 
     def _synced(self, link: Link) -> None:
@@ -522,6 +531,10 @@ class Session:
         stream = self._streams[number] = Stream(number, klass, sending, Receiving(window), metadata)
         self._queue(stream)
         return stream
+
+    def _done_with(self, stream: Stream) -> None:
+        self._forget(stream)
+        self._handler.over(stream.number)
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.number]
@@ -579,8 +592,6 @@ class Session:
             link = stream.link if stream.link in self._links else self._links[0]
             assert link is not None
             self._owe(link, stream.number)
-        if stream.over:
-            self._forget(stream)
 
 
 def acknowledgement(stream: Stream) -> bytes:
