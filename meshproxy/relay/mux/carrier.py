@@ -181,7 +181,7 @@ class Carrier:
 
     def _late(self) -> None:
         self._timer = None
-        self.close(Fault(Reason.EXPIRED, "no hello came in time"))
+        self.close(Fault(Reason.OUT_OF_STATE, "no hello came in time"))
 
     def lost(self) -> None:
         self.conn.abort()

@@ -164,7 +164,7 @@ class QuicCarrier:
 
     def _late(self) -> None:
         self._timer = None
-        self.close(Fault(Reason.EXPIRED, "no hello came in time"))
+        self.close(Fault(Reason.OUT_OF_STATE, "no hello came in time"))
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:

@@ -23,7 +23,7 @@ from meshproxy.relay.mux.carrier import Carries
 from meshproxy.wire.mux.frames import Fault, Reason
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.metadata import Purpose, read_purpose
-from meshproxy.wire.mux.session import Role, Session, Terms
+from meshproxy.wire.mux.session import Closed, Role, Session, Terms
 
 TELLS_WITHIN = 0.02
 """Seconds after which the other end hears of what it need not hear of at once."""
@@ -160,7 +160,7 @@ class Tunnel:
         """What the other end has said: the same session goes on, or another one begins.  Raises Fault."""
         if self.way.role is Role.ACCEPTS:
             if said.session and not self._is_ours(said):
-                raise Fault(Reason.IDENTITY, "that session is not here")
+                raise Fault(Reason.EXPIRED, "that session is not here")
             if not said.session:
                 self._begin_anew(secrets.token_hex(16), secrets.token_hex(32), said)
             carrier.say(self.hello())
@@ -185,6 +185,8 @@ class Tunnel:
 
     def gone(self, carrier: Carries, why: Fault | OSError | None) -> None:
         if carrier not in self.carriers:
+            if isinstance(why, Closed) and why.reason is Reason.EXPIRED and not self.carriers:
+                self._end(why.reason)  # the other end knows nothing of it any more
             self.on_change()
             return
         self.carriers.remove(carrier)
