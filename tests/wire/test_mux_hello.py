@@ -61,19 +61,23 @@ def test_anything_else_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "purpose", [Purpose(("10.1.0.5", 80)), Purpose(("db.shop", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01")]
+    "purpose", [Purpose(("10.1.0.5", 80)), Purpose(("fd00::7", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01")]
 )
 def test_a_purpose_is_read(purpose: Purpose) -> None:
     assert read_purpose(bytes(purpose)) == purpose
 
 
+def test_a_zone_means_nothing_elsewhere() -> None:
+    assert read_purpose(b'{"to":["fe80::7%eth0, 10.0.0.1",80]}') == Purpose(("fe80::7", 80))
+
+
 @pytest.mark.parametrize(
     "said",
     [
-        {}, {"to": "10.1.0.5:80"}, {"to": ["10.1.0.5"]}, {"to": ["", 80]}, {"to": ["a", 0]}, {"to": ["a", 65536]},
-        {"to": ["a b", 80]}, {"to": ["a\n", 80]}, {"to": ["a", True]}, {"to": ["a" * 254, 80]},
-        {"to": ["a", 80], "from": ["a"]}, {"to": ["a", 80], "identity": 7}, {"to": ["a", 80], "identity": "a\n"},
-        {"to": ["a", 80], "trace": "t" * 65},
+        {}, {"to": "10.1.0.5:80"}, {"to": ["10.1.0.5"]}, {"to": ["", 80]}, {"to": ["::", 0]}, {"to": ["::", 65536]},
+        {"to": ["db.shop", 80]}, {"to": ["::\n", 80]}, {"to": ["::", True]}, {"to": [7, 80]}, {"to": [[], 80]},
+        {"to": ["::", 80], "from": ["::"]}, {"to": ["::", 80], "from": ["db.shop", 80]},
+        {"to": ["::", 80], "identity": 7}, {"to": ["::", 80], "identity": "a\n"}, {"to": ["::", 80], "trace": "t" * 65},
     ],
 )  # fmt: skip
 def test_what_no_stream_is_for(said: dict[str, Any]) -> None:

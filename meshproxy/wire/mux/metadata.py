@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from meshproxy.wire.mux.frames import Fault, Reason
 
-LONGEST_HOST = 253
 LONGEST_IDENTITY = 1024
 
 Where = tuple[str, int]
@@ -50,9 +50,10 @@ def read_purpose(data: bytes) -> Purpose:
 
 
 def _where(said: Any) -> Where:
+    """An address: names are looked up at the end that says them, where a zone means something as well."""
     host, port = said
-    if not isinstance(host, str) or not 0 < len(host) <= LONGEST_HOST or not host.isprintable() or " " in host:
-        raise ValueError
     if type(port) is not int or not 0 < port < 65536:
         raise ValueError
-    return host, port
+    if type(host) is not str:  # a number would be read as an address
+        raise TypeError
+    return str(ip_address(host.partition("%")[0])), port
