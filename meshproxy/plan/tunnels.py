@@ -180,6 +180,8 @@ class _Opening:
 
     def begin(self) -> Outcome:
         address = self._address
+        if address.kind == "unix":
+            return OSError(errno.EAFNOSUPPORT, "no tunnel leads to a unix socket of this host")
         conn = self._tunnel.open(Purpose((address.host, address.port)), self._lane)
         if conn is None:
             return OSError(errno.ENETUNREACH, f"tunnel {self._tunnel.way.name}: {os.strerror(errno.ENETUNREACH)}")

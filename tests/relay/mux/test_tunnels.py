@@ -107,6 +107,24 @@ def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, ident
     run(scenario())
 
 
+def test_no_stream_is_opened_to_a_unix_socket(run: Run, upstream: Upstream, ca: Ca) -> None:
+    """It is of this host: the other end would take it for a fault, and the tunnel with all of its streams would end."""
+
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, app = World(clock), World(clock), upstream()
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        there = {"far": {"endpoints": ["unix:@nobody"], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        await near.apply(edge(ca, f"{host}:{port}", **there))
+        await near.until(lambda: tunnel_of(near).carriers)
+        with pytest.raises(ConnectionResetError):
+            await (await near.connect()).recv()
+        assert not tunnel_of(near).stats.opened["here"]
+
+    run(scenario())
+
+
 def test_a_site_falls_back_to_another_one_and_returns(run: Run, upstream: Upstream, ca: Ca) -> None:
     async def scenario() -> None:
         clock: Any = LoopClock(asyncio.get_running_loop())
