@@ -28,6 +28,7 @@ NOTES = ("ignored", "not-in-force", "plugin", "compat")
 CHECKED = ("ok", "unable", "connect", "timeout", "closed", "malformed", "status", "mismatch")
 DIRECTIONS = ("push", "pull")
 SIDES = ("local", "remote")
+LOST = ("full", "late", "unknown")
 EJECTED = ("connect", "gateway", "5xx", "success_rate")
 MQTT_REFUSED = (
     "malformed", "version", "client_id", "wrong", "unknown", "nothing", "busy", "no_way", "will", "timeout", "closed",
@@ -520,8 +521,8 @@ class TunnelStats(Counters):
     """What one tunnel carries."""
 
     __slots__ = (
-        "attached_total", "kept_bytes", "links", "lost_total", "opened", "received_bytes_total", "reset_total",
-        "sent_bytes_total", "streams",
+        "attached_total", "datagrams_dropped", "datagrams_received_total", "datagrams_sent_total", "kept_bytes",
+        "links", "lost_total", "opened", "received_bytes_total", "reset_total", "sent_bytes_total", "streams",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -534,6 +535,9 @@ class TunnelStats(Counters):
         self.reset_total = 0
         self.received_bytes_total = 0
         self.sent_bytes_total = 0
+        self.datagrams_received_total = 0
+        self.datagrams_sent_total = 0
+        self.datagrams_dropped = dict.fromkeys(LOST, 0)
 
 
 class HealthStats(Counters):

@@ -61,8 +61,12 @@ def test_anything_else_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "purpose", [Purpose(("10.1.0.5", 80)), Purpose(("fd00::7", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01")]
-)
+    "purpose",
+    [
+        Purpose(("10.1.0.5", 80)), Purpose(("10.1.0.53", 53), datagrams=True),
+        Purpose(("fd00::7", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01"),
+    ],
+)  # fmt: skip
 def test_a_purpose_is_read(purpose: Purpose) -> None:
     assert read_purpose(bytes(purpose)) == purpose
 
@@ -78,6 +82,7 @@ def test_a_zone_means_nothing_elsewhere() -> None:
         {"to": ["db.shop", 80]}, {"to": ["::\n", 80]}, {"to": ["::", True]}, {"to": [7, 80]}, {"to": [[], 80]},
         {"to": ["::", 80], "from": ["::"]}, {"to": ["::", 80], "from": ["db.shop", 80]},
         {"to": ["::", 80], "identity": 7}, {"to": ["::", 80], "identity": "a\n"}, {"to": ["::", 80], "trace": "t" * 65},
+        {"to": ["::", 80], "datagrams": 1},
     ],
 )  # fmt: skip
 def test_what_no_stream_is_for(said: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from meshproxy.wire.mux.frames import END, LIMIT, Kind, frame
-from meshproxy.wire.mux.lanes import CONTROL, Lanes, is_datagram
+from meshproxy.wire.mux.lanes import CONTROL, Lanes, is_datagram, stream_of
 
 
 def opens(stream: int) -> bytes:
@@ -20,13 +20,19 @@ def lanes_of(lanes: Lanes, *frames: bytes) -> list[int]:
     return [lane for lane, _ in found]
 
 
-def test_what_is_not_of_the_bytes_of_a_stream_goes_in_its_order() -> None:
+def test_what_no_stream_carries_goes_in_its_order() -> None:
     said = [
         frame(Kind.ACK, 1, 5, LIMIT.pack(9)), frame(Kind.RESET, 3, 1), frame(Kind.GONE, 5, 0), frame(Kind.PING, 0, 1),
-        frame(Kind.PONG, 0, 1), frame(Kind.SYNCED, 0, 0), frame(Kind.DATAGRAM, 1, 0, b"d"),
+        frame(Kind.PONG, 0, 1), frame(Kind.SYNCED, 0, 0),
     ]  # fmt: skip
     assert lanes_of(Lanes(4), *said) == [CONTROL] * len(said)
-    assert [is_datagram(each) for each in said] == [False] * 6 + [True]
+    assert not any(is_datagram(each) for each in said)
+
+
+def test_datagrams_come_behind_what_opens_their_flow() -> None:
+    lanes, datagram = Lanes(4), frame(Kind.DATAGRAM, 3, 0, b"d")
+    assert lanes_of(lanes, opens(1), opens(3), datagram, says(3, b"", END)) == [1, 2, 2, 2]
+    assert (is_datagram(datagram), stream_of(datagram)) == (True, 3)
 
 
 def test_each_stream_has_a_lane_of_its_own_from_its_first_frame_on() -> None:

@@ -122,6 +122,7 @@ class Tunnel(RuleBasedStateMachine):
         super().__init__()
         self.ends = pair()
         self.wires: list[Wire] = []
+        self.sent = 0
 
     @precondition(lambda self: len(self.wires) < 2)
     @rule()
@@ -159,6 +160,16 @@ class Tunnel(RuleBasedStateMachine):
         for stream, owed in tuple(end.owed.items()):
             end.takes(stream, data.draw(st.integers(0, owed)))
 
+    @rule(side=st.integers(0, 1), data=st.data(), size=st.integers(0, 100))
+    def send(self, side: int, data: st.DataObject, size: int) -> None:
+        """A datagram, each another one."""
+        end = self.ends[side]
+        open_ = [each for each in end.session.streams if each not in end.done]
+        if open_:
+            flow = data.draw(st.sampled_from(open_))
+            self.sent += 1
+            end.session.send_datagram(flow, b"%d of %d %b" % (self.sent, flow, bytes(size)))
+
     @rule(side=st.integers(0, 1))
     def tell(self, side: int) -> None:
         self.ends[side].session.tell()
@@ -181,6 +192,12 @@ class Tunnel(RuleBasedStateMachine):
                 assert here.ended[stream] <= 1
                 assert not here.ended[stream] or (heard == there.put[stream] and stream in there.done)
             assert not here.resets
+
+    @invariant()
+    def datagrams_come_once_and_where_they_belong(self) -> None:
+        for end in self.ends:
+            assert len(set(end.datagrams)) == len(end.datagrams)
+            assert all(b" of %d " % flow in data for flow, data in end.datagrams)
 
     @invariant()
     def memory_is_bounded(self) -> None:
@@ -383,15 +400,6 @@ def test_a_stream_that_is_reset_is_over_on_both_ends_and_others_go_on() -> None:
     here.say(other, b" goes on")
     wire.turn()
     assert there.heard[other] == b"other goes on"
-
-
-def test_datagrams_come_or_are_lost() -> None:
-    here, there = pair()
-    assert not here.session.send_datagram(1, b"nobody is there")
-    wire = Wire((here, there))
-    assert here.session.send_datagram(7, b"a question")
-    wire.turn()
-    assert there.datagrams == [(7, b"a question")]
 
 
 def test_the_way_to_and_fro_is_measured() -> None:

@@ -1,8 +1,8 @@
 """A QUIC connection that carries a tunnel: to the tunnel it is like any other `Carrier`.
 
-    control    the first stream, both ways: hellos, and the frames that are not bytes of a stream of the tunnel
+    control    the first stream, both ways: hellos, and the frames that no stream of the tunnel carries
     lanes      streams that one end writes to: what is lost of one holds up none of the others
-    datagrams  datagrams, where they fit in a packet
+    datagrams  datagrams, where they fit in a packet, and the other end knows of what flow they are
 
 A reason for the end is the code with which QUIC closes.
 """
@@ -16,7 +16,7 @@ from meshproxy.net.quic.conn import CONTROL, MOST_UNSENT, ClosedByPeer, QuicConn
 from meshproxy.relay.mux.carrier import Owner, Why, greeting
 from meshproxy.wire.mux.frames import Fault, Frames, Kind, Reason, frame
 from meshproxy.wire.mux.hello import Hello
-from meshproxy.wire.mux.lanes import Lanes, is_datagram
+from meshproxy.wire.mux.lanes import Lanes, is_datagram, stream_of
 from meshproxy.wire.mux.session import Closed, Link
 
 LANES = 64
@@ -122,7 +122,7 @@ class QuicCarrier:
                 break
             left -= len(data)
             for lane, each in self._lanes.sort(data):
-                if len(each) <= LARGEST_DATAGRAM and is_datagram(each):
+                if len(each) <= LARGEST_DATAGRAM and is_datagram(each) and link.knows(stream_of(each)):
                     conn.send_datagram(each)
                 else:
                     conn.write(self._stream(lane), each)

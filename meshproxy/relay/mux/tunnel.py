@@ -1,6 +1,7 @@
 """A tunnel: one session, the connections that carry it now, and its streams as connections.
 
-    tunnel.open(purpose, "bulk")        # a StreamConn, or None: there is no room for another
+    tunnel.open(purpose, 1)             # a StreamConn, or None: there is no room for another
+    tunnel.talk(purpose, 1)             # a Flow, or None
     tunnel.attach(carrier, hello)       # a connection of it is there
 
 While no connection carries it its streams wait, for as long as that may take; then they fail.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from hmac import compare_digest
@@ -18,6 +20,7 @@ from typing import Literal
 
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.mux.conn import StreamConn
+from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics import TunnelStats
 from meshproxy.relay.mux.carrier import Carries
 from meshproxy.wire.mux.frames import Fault, Reason
@@ -36,6 +39,12 @@ NOTHING: frozenset[int] = frozenset()
 
 Serve = Callable[[StreamConn, Purpose], None]
 """Takes a stream that the other end has opened."""
+ServeFlow = Callable[[Flow], None]
+"""Takes a flow; at once, since its first datagram may be there already."""
+
+
+def refuse_flow(flow: Flow) -> None:
+    flow.refuse(Reason.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,16 @@ class Tunnel:
         self._clock = clock
         self.way = way
         self.serve = serve
+        self.serve_flow: ServeFlow = refuse_flow
         self.session: Session | None = None
         self._id = self._secret = ""
-        self._streams: dict[int, StreamConn] = {}
-        self._fresh: dict[StreamConn, None] = {}
+        self._streams: dict[int, StreamConn | Flow] = {}
+        self._flows: set[int] = set()
+        """Those of them that are."""
+        self._most_flows = 0
+        """That there may be before another one is begun here: of streams half, or sources that somebody has forged
+        would leave none to connections."""
+        self._fresh: dict[StreamConn | Flow, None] = {}
         """For whom something has come, until all of it is there that came at once."""
         self._unread: dict[int, int] = {}
         """Of streams that are closed here: how much has come since."""
@@ -100,9 +115,30 @@ class Tunnel:
         self.stats.opened["here"] += 1
         return conn
 
+    def talk(self, purpose: Purpose, klass: int = 0) -> Flow | None:
+        session = self.session
+        # While nothing carries it a stream waits; datagrams do not.
+        if session is None or not self.carriers or len(self._flows) >= self._most_flows:
+            return None
+        number = session.open(bytes(purpose), klass)
+        if number is None:
+            return None
+        self.stats.opened["here"] += 1
+        return self._flow(session, number, purpose)
+
+    def _flow(self, session: Session, number: int, purpose: Purpose) -> Flow:
+        self._flows.add(number)
+        flow = self._streams[number] = Flow(session, number, purpose)
+        return flow
+
     def opened(self, stream: int, metadata: bytes) -> None:
         purpose = read_purpose(metadata)
         assert self.session is not None
+        if purpose.datagrams:
+            self.stats.opened["there"] += 1
+            serve_flow = self.serve_flow
+            serve_flow(self._flow(self.session, stream, purpose))
+            return
         conn = self._streams[stream] = StreamConn(self._loop, self.session, stream, purpose.to)
         self.stats.opened["there"] += 1
         # Whoever serves it may write at once, while a frame is being read.
@@ -114,10 +150,10 @@ class Tunnel:
             serve(conn, purpose)
 
     def came(self, stream: int, data: bytes, last: bool) -> None:
-        conn = self._streams[stream]
-        if not conn.closed:
-            conn.came(data, last)
-            self._fresh[conn] = None
+        used = self._streams[stream]
+        if not used.closed:
+            used.came(data, last)
+            self._fresh[used] = None
         else:
             self._throw_away(stream, len(data), last)
 
@@ -131,23 +167,29 @@ class Tunnel:
 
     def reset(self, stream: int, reason: int) -> None:
         self.stats.reset_total += 1
-        conn = self._streams[stream]
+        used = self._streams[stream]
         self.over(stream)
-        if not conn.closed:
-            conn.reset(reason)
+        if not used.closed:
+            used.reset(reason)
 
     def over(self, stream: int) -> None:
         """Whoever uses it may yet read what has come."""
         del self._streams[stream]
+        self._flows.discard(stream)
         self._unread.pop(stream, None)
 
     def room(self, stream: int) -> None:
-        conn = self._streams[stream]
-        if not conn.closed:
-            conn.room()
+        used = self._streams[stream]
+        if not used.closed:
+            used.room()
 
     def datagram(self, flow: int, data: bytes) -> None:
-        """Nobody asks for any yet."""
+        used = self._streams[flow]
+        if isinstance(used, Flow) and not used.closed:
+            on_data = used.on_data
+            on_data(data)
+        elif self.session is not None:
+            self.session.datagrams["unknown"] += 1
 
     # Connections
 
@@ -222,6 +264,15 @@ class Tunnel:
             stats.sent_bytes_total += session.written - written
             stats.received_bytes_total += session.received - received
             self._before = session.written, session.received
+            self._account_datagrams(session.datagrams)
+
+    def _account_datagrams(self, counted: Counter[str]) -> None:
+        stats = self.stats
+        stats.datagrams_sent_total += counted.pop("sent", 0)
+        stats.datagrams_received_total += counted.pop("received", 0)
+        for reason, count in counted.items():
+            stats.datagrams_dropped[reason] += count
+        counted.clear()
 
     def wake(self) -> None:
         if not self._flush_soon:
@@ -286,6 +337,7 @@ class Tunnel:
         self._end(Reason.EXPIRED)
         self._id, self._secret = session, secret
         peer = Terms(streams=said.streams, window=said.window)
+        self._most_flows = (said.streams + 1) // 2
         self.session = Session(self.way.role, self.way.terms, self, self._clock.now, peer)
 
     def _end(self, reason: Reason) -> None:
@@ -296,12 +348,13 @@ class Tunnel:
         self.account()
         self._before = (0, 0)
         streams, self._streams = self._streams, {}
+        self._flows.clear()
         self._unread.clear()
         self._id = self._secret = ""
         self.session = None
         for carrier in tuple(self.carriers):
             self.carriers.remove(carrier)
             carrier.close()
-        for conn in streams.values():
-            if not conn.closed:
-                conn.reset(reason)
+        for used in streams.values():
+            if not used.closed:
+                used.reset(reason)

@@ -8,7 +8,7 @@
     ACK       `value` bytes have come, and as many as the 8 bytes behind may come in all; END: and that was all
     RESET     a stream ends for the reason `value`, both ways
     GONE      nothing is known any more of a stream that was
-    DATAGRAM  a datagram of the flow `stream`
+    DATAGRAM  of the flow that the stream is: it comes once, or never; of a stream that is not known it is dropped
     PING      to be answered by a PONG with the same `value`
     SYNCED    all that had come before this link was there has been acknowledged
     CLOSE     the tunnel ends for the reason `value`; the bytes are words for people

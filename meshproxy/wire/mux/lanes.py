@@ -3,8 +3,8 @@
     lanes = Lanes(64)
     for lane, data in lanes.sort(b"".join(link.pull(16384))): ...
 
-Lane 0 is for what is not of the bytes of a stream, in its order.  A stream keeps to one of the others from its first
-frame to its last, the one that the fewest share; so what opens it comes first.
+Lane 0 is for what is not carried by a stream, in its order.  A stream keeps to one of the others from its first frame
+to its last, the one that the fewest share; so what opens it comes first, before its bytes and its datagrams.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from meshproxy.wire.mux.frames import END, HEAD, SIZE, Kind
 
 CONTROL = 0
-_OF_STREAMS = frozenset((Kind.OPEN, Kind.DATA))
+_OF_STREAMS = frozenset((Kind.OPEN, Kind.DATA, Kind.DATAGRAM))
 _LAST = frozenset((Kind.RESET, Kind.GONE))
 
 
@@ -27,7 +27,7 @@ class Lanes:
         self._of: dict[int, int] = {}
 
     def sort(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Whole frames, each with its lane; datagrams are told by `is_datagram`."""
+        """Whole frames, each with its lane."""
         at = 0
         while at < len(data):
             kind, flags, length, stream, _ = HEAD.unpack_from(data, at)
@@ -58,3 +58,9 @@ class Lanes:
 
 def is_datagram(frame: bytes) -> bool:
     return frame[0] == Kind.DATAGRAM
+
+
+def stream_of(frame: bytes) -> int:
+    """The stream that it is of; of a datagram, its flow."""
+    _, _, _, stream, _ = HEAD.unpack_from(frame)
+    return int(stream)

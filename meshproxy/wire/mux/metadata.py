@@ -1,6 +1,7 @@
 """What a stream is for, as its opener says it: where it goes, and for whom.
 
     bytes(Purpose(("10.1.0.5", 80), ("10.2.0.9", 41234), "shop/books"))
+    bytes(Purpose(("10.1.0.53", 53), ("10.2.0.9", 41234), datagrams=True))
     read_purpose(data)                  # raises Fault
 """
 
@@ -27,9 +28,14 @@ class Purpose:
     """Who that has proved to be there."""
     trace: str = ""
     """A `traceparent`."""
+    datagrams: bool = False
+    """Whether it is a flow: datagrams come and go, and no bytes."""
 
     def __bytes__(self) -> bytes:
-        said = {"to": self.to, "from": self.source, "identity": self.identity, "trace": self.trace}
+        said = {
+            "to": self.to, "from": self.source, "identity": self.identity, "trace": self.trace,
+            "datagrams": self.datagrams,
+        }  # fmt: skip
         return json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":")).encode()
 
 
@@ -39,13 +45,15 @@ def read_purpose(data: bytes) -> Purpose:
         source = said.get("from")
         found = Purpose(
             _where(said["to"]), _where(source) if source is not None else None, said.get("identity", ""),
-            said.get("trace", ""),
+            said.get("trace", ""), said.get("datagrams", False),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault(Reason.MALFORMED, "a stream does not say what it is for") from None
     for text, most in ((found.identity, LONGEST_IDENTITY), (found.trace, 64)):
         if not isinstance(text, str) or len(text) > most or not text.isprintable():
             raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
+    if not isinstance(found.datagrams, bool):
+        raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
     return found
 
 

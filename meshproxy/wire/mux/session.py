@@ -4,6 +4,7 @@
     link = session.attach()                 # a connection is there; `link.feed` what comes, send what `link.pull` gives
     stream = session.open(b"metadata")
     session.put(stream, b"GET ...")         # False: enough for now; `handler.room` tells when there is room
+    session.send_datagram(stream, b"...")   # that may be lost; False: it is
     session.detach(link)                    # it is lost: what was on it is sent again by the next one
 
 Nothing here knows of sockets.  Whoever has a link pulls when it can send, as little as it can: what goes first is
@@ -12,7 +13,7 @@ decided at the last moment.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import IntEnum
@@ -20,7 +21,8 @@ from functools import partial
 from typing import Protocol
 
 from meshproxy.wire.mux.classes import Class, Classes
-from meshproxy.wire.mux.frames import DATA, END, HEAD, LARGEST, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.frames import DATA, END, HEAD, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.held import Held, Room
 from meshproxy.wire.mux.stream import Receiving, Sending
 
 LAST_STREAM = 0x7FFFFFFF
@@ -87,7 +89,8 @@ class Handler(Protocol):
     def room(self, stream: int) -> None:
         """More may be put."""
 
-    def datagram(self, flow: int, data: bytes) -> None: ...
+    def datagram(self, flow: int, data: bytes) -> None:
+        """Of a stream that is not over."""
 
     def wake(self) -> None:
         """There is something to pull."""
@@ -95,7 +98,7 @@ class Handler(Protocol):
 
 class Stream:
     __slots__ = (
-        "announced", "klass", "link", "links", "metadata", "number", "queued", "receiving", "sending", "stuck",
+        "announced", "held", "klass", "link", "links", "metadata", "number", "queued", "receiving", "sending", "stuck",
         "unsure",
     )  # fmt: skip
 
@@ -117,10 +120,12 @@ class Stream:
         """Whether who writes to it waits for room."""
         self.unsure = False
         """Whether it has yet to be heard how much of it has come."""
+        self.held: Held | None = None
+        """Its datagrams, once there was one."""
 
     @property
     def ready(self) -> bool:
-        return not self.unsure and (not self.announced or self.sending.ready)
+        return not self.unsure and (not self.announced or self.sending.ready or bool(self.held))
 
     @property
     def over(self) -> bool:
@@ -160,6 +165,10 @@ class Link:
     def pull(self, most: int) -> list[bytes]:
         """What to send now; nothing, if there is nothing or nobody may."""
         return self._session.pull(self, most)
+
+    def knows(self, number: int) -> bool:
+        """Whether the peer has heard of this stream, so that what is of it may come in any order."""
+        return self._session.knows(number)
 
     def say(self, data: bytes) -> None:
         self.said.append(data)
@@ -207,6 +216,10 @@ class Session:
         """Bytes of streams."""
         self._untold: set[int] = set()
         """Streams of which the peer has something to hear, though it can wait."""
+        self._rooms = [Room() for _ in terms.classes]
+        """For the datagrams of each class."""
+        self.datagrams: Counter[str] = Counter()
+        """How many were `sent` and `received`, and why others were not: `full`, `late`, `unknown`."""
 
     # For who uses it
 
@@ -254,12 +267,16 @@ class Session:
                 self._owe(self._links[0], number)
 
     def send_datagram(self, flow: int, data: bytes) -> bool:
-        """False: it is lost, for nobody takes it now."""
-        link = self._links[0] if self._links else None
-        if link is None or link.said_size + len(data) > MOST_ANSWERS // 2 or len(data) > LARGEST:
+        """In the turns of that stream; False: it is lost, for there is no room, or nobody takes it now."""
+        stream = self._streams.get(flow)
+        if stream is None or stream.sending.ended or not self._links:
+            self.datagrams["full"] += 1
             return False
-        link.say(frame(Kind.DATAGRAM, flow, 0, data))
-        self._handler.wake()
+        if stream.held is None:
+            stream.held = Held(self._rooms[stream.klass], self._now, self.datagrams)
+        if not stream.held.put(data):
+            return False
+        self._queue(stream)
         return True
 
     @property
@@ -269,6 +286,11 @@ class Session:
     @property
     def kept(self) -> int:
         return self._kept
+
+    def knows(self, number: int) -> bool:
+        """Whether the peer has heard of a stream."""
+        stream = self._streams.get(number)
+        return stream is not None and stream.metadata is None
 
     def tell(self) -> None:
         """What can wait has waited; call this now and then."""
@@ -346,7 +368,12 @@ class Session:
                 stream.announced = True
                 found.append(frame(Kind.OPEN, number, stream.receiving.limit, stream.metadata))
                 size += len(found[-1])
-            if stream.sending.ready:
+            if stream.held:
+                # Its end, if that is there, goes behind them.
+                datagrams = stream.held.next(number, self._terms.frame)
+                found += datagrams
+                size += sum(map(len, datagrams))
+            elif stream.sending.ready:
                 # Where nobody waits behind it, nobody is held up by a long one.
                 alone = not self._classes.waiting
                 offset, data, last = stream.sending.next(max(most - size, 1) if alone else self._terms.frame)
@@ -373,7 +400,7 @@ class Session:
         elif kind == Kind.GONE:
             self._gone(number)
         elif kind == Kind.DATAGRAM:
-            self._handler.datagram(number, data)
+            self._datagram(number, data)
         elif kind == Kind.PING:
             link.say(frame(Kind.PONG, 0, value))
             if link.said_size > MOST_ANSWERS:
@@ -436,6 +463,14 @@ class Session:
             self._handler.came(number, new, ended)
             if stream.over:
                 self._done_with(stream)
+
+    def _datagram(self, number: int, data: bytes) -> None:
+        """Of a flow that is over, or that was never there: those are lost that come too late, or too early."""
+        if number in self._streams:
+            self.datagrams["received"] += 1
+            self._handler.datagram(number, data)
+        else:
+            self.datagrams["unknown"] += 1
 
     def _acked(self, number: int, offset: int, data: bytes, last: bool) -> None:
         if len(data) != LIMIT.size:
@@ -542,6 +577,8 @@ class Session:
         self._granted -= stream.receiving.window
         self._kept -= stream.sending.kept
         self._pieces -= stream.receiving.pieces
+        if stream.held is not None:
+            stream.held.clear()
 
     def _hold(self, number: int, reason: int) -> None:
         """Its place is taken until the peer has let go of it as well."""

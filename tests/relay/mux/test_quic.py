@@ -26,13 +26,13 @@ from meshproxy.net.udp import DatagramDoor
 from meshproxy.relay.mux.carrier import Carries
 from meshproxy.relay.mux.quic import LANES, MOST_EARLY, QuicCarrier
 from meshproxy.relay.mux.race import Race
-from meshproxy.wire.mux.frames import Fault, Kind, Reason, frame
+from meshproxy.wire.mux.frames import SIZE, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.session import Closed, Role, Session
 from meshproxy.wire.mux.session import Terms as Takes
 from tests.pki import Ca, Pki
 from tests.pki import Pair as Files
-from tests.relay.mux.test_tunnel import Ends
+from tests.relay.mux.test_tunnel import Ends, asks
 
 pytest.importorskip("aioquic", reason="aioquic is not installed")
 
@@ -261,17 +261,35 @@ def test_streams_outlive_a_connection_that_is_gone(run: Run, near: Side, far: Si
     run(scenario())
 
 
-def test_datagrams_go_by_themselves_and_the_large_ones_by_the_stream(run: Run, near: Side, far: Side) -> None:
+def test_datagrams_go_by_themselves_once_their_flow_is_known_and_large_ones_by_its_lane(
+    run: Run, near: Side, far: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
         async with QuicEnds(near, far) as ends:
-            await ends.over_quic()
-            came: list[tuple[int, bytes]] = []
-            ends.far.datagram = lambda flow, data: came.append((flow, data))  # type: ignore[method-assign]
+            carrier = await ends.over_quic()
+            sent, heard = [], []
+            send = QuicConn.send_datagram
+
+            def sends(conn: QuicConn, data: bytes) -> None:
+                if conn is carrier.conn:
+                    sent.append(len(data) - SIZE)
+                send(conn, data)
+
+            monkeypatch.setattr(QuicConn, "send_datagram", sends)
+            ends.far.serve_flow = lambda flow: setattr(flow, "on_data", lambda data: heard.append(len(data)))
+            flow = ends.near.talk(asks())
+            assert flow is not None
+            assert flow.send(b"the first one opens it")
+            await ends.until(lambda: heard, "it has come")
+            assert not sent
+            (number,) = ends.near.streams
             assert ends.near.session is not None
-            for size in (10, 1084, 1085, 9000):
-                assert ends.near.session.send_datagram(7, b"d" * size)
-            await ends.until(lambda: len(came) == 4, "all have come")
-            assert sorted(came) == [(7, b"d" * size) for size in (10, 1084, 1085, 9000)]
+            await ends.until(lambda: ends.near.session.knows(number), "it is known")  # type: ignore[union-attr]
+            for size in (10, 1082, 1083, 9000, 65_507):
+                assert flow.send(b"d" * size)
+            await ends.until(lambda: len(heard) == 6, "all have come")
+            assert sorted(heard) == [10, 22, 1082, 1083, 9000, 65_507]
+            assert sent == [10, 1082]
 
     run(scenario())
 
@@ -517,9 +535,10 @@ def test_what_comes_before_a_hello_waits_for_it(run: Run, near: Side, far: Side)
             owner = Waiting()
             early = QuicCarrier(ends.clock, carrier.conn, owner, 5.0)
             hello = frame(Kind.HELLO, 0, 0, bytes(ends.far.hello()))
-            early.came(3, frame(Kind.DATAGRAM, 1, 0, b"by a lane"))
-            early.came(0, hello + frame(Kind.DATAGRAM, 2, 0, b"by the control stream"))
-            assert owner.datagrams == [(2, b"by the control stream"), (1, b"by a lane")]
+            opens = [frame(Kind.OPEN, number, 0, b"?") for number in (2, 4)]
+            early.came(3, opens[0] + frame(Kind.DATAGRAM, 2, 0, b"by a lane"))
+            early.came(0, hello + opens[1] + frame(Kind.DATAGRAM, 4, 0, b"by the control stream"))
+            assert owner.datagrams == [(4, b"by the control stream"), (2, b"by a lane")]
             other = QuicCarrier(ends.clock, carrier.conn, owner, 5.0)
             other.came(3, bytes(MOST_EARLY))
             assert not carrier.conn.closed

@@ -28,6 +28,11 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 TO = Purpose(("10.1.0.5", 80), ("10.2.0.9", 41234), "shop/books")
 
 
+def asks(port: int = 53) -> Purpose:
+    """What a flow is for."""
+    return Purpose(("10.1.0.53", port), ("10.2.0.9", 41234), datagrams=True)
+
+
 class Peer:
     """Who uses a stream, and keeps what it hears."""
 
