@@ -741,7 +741,7 @@ def test_a_configuration_never_shows_a_secret() -> None:
     assert "sesame" not in repr(replace(Config(), admin=replace(Config().admin, token=Secret.of("sesame"))))
 
 
-def test_datagrams_have_no_chains() -> None:
+def test_datagrams_that_come_by_a_socket_have_no_chains() -> None:
     udp = {"name": "web", "listen": "127.0.0.1:80", "protocol": "udp", "cluster": "books"}
     (problem,) = problems(document(listeners=[{**udp, "chains": [{}]}], clusters={"books": BOOKS}))
-    assert (problem.path, "not udp" in problem.message) == ("listeners[0].chains", True)
+    assert (problem.path, "`transparent: true`" in problem.message) == ("listeners[0].chains", True)

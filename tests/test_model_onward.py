@@ -93,7 +93,8 @@ def test_a_chain_may_differ_from_its_listener_and_takes_from_it_what_it_has_a_us
         ),
         (
             {"protocol": "udp", "transparent": True}, "transparent",
-            "`transparent` needs a connection: `protocol` http, tcp or tls, not udp",
+            "`transparent` with `protocol: udp` needs `listen: []`, not 127.0.0.1:80: only what comes out of a tunnel "
+            "says where it goes",
         ),
         (
             {"listen": ["unix:/run/a", "127.0.0.1:80"], "transparent": True}, "listen",

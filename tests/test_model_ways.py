@@ -17,11 +17,12 @@ from meshproxy.model.ways import way_problems
 from meshproxy.schema.kinds import Secret
 
 SERVER = Address("ipv4", "10.0.0.9", 1080)
+LISTENERS = {"web": "tcp", "names": "udp"}
 LOCAL = Address("unix", path="/run/x")
 
 
 def told(kind: Any, **said: Any) -> list[str]:
-    return [words for _, words in way_problems(Tunnel("out", through=kind, **{"server": SERVER, **said}), {"web"})]
+    return [words for _, words in way_problems(Tunnel("out", through=kind, **{"server": SERVER, **said}), LISTENERS)]
 
 
 @pytest.mark.parametrize("kind", ["connect", "h2", "socks5"])
@@ -40,6 +41,7 @@ def test_what_makes_sense(kind: str) -> None:
         ("socks5", {"links": 2}, "`links` is of no use with `through: socks5`"),
         ("h2", {"resume": 5.0}, "`resume` is of no use with `through: h2`"),
         ("h2", {"listener": "web"}, "`listener` is of no use"),
+        ("socks5", {"datagrams": "names"}, "`datagrams` is of no use with `through: socks5`"),
         (None, {"dial": (SERVER,), "server": None}, "`tls` with `certificate` and `key` is needed"),
         (None, {"accept": (("shop", "edge"),), "server": None, "tls": ClientTls()}, "`tls` stands on the listener"),
         (None, {"accept": (("shop", "edge"),)}, "`server` is for `through`"),
@@ -94,3 +96,49 @@ def test_what_does_not_fit_with_the_rest(said: dict[str, Any], words: str) -> No
     assert combine([read(json.dumps(EDGE).encode(), "edge", {})]).tunnels
     with pytest.raises(Invalid, match=re.escape(words)):
         combine([read(json.dumps({**EDGE, **said}).encode(), "edge", {})])
+
+
+UDP: dict[str, Any] = {"name": "names", "listen": "127.0.0.1:53", "protocol": "udp", "cluster": "far"}
+FLOWS: dict[str, Any] = {"name": "flows", "listen": [], "protocol": "udp", "transparent": True, "cluster": "there"}
+CHAIN: dict[str, Any] = {"match": {"ports": [53], "destinations": ["10.1.0.0/16"]}}
+BOTH: dict[str, Any] = {
+    "listeners": [UDP, {**FLOWS, "chains": [CHAIN]}],
+    "clusters": {"far": {"endpoints": ["10.1.0.53:53"], "via": "centre"}, "there": {"original": True}},
+    "tunnels": {"centre": {**EDGE["tunnels"]["centre"], "datagrams": "flows"}},
+}
+
+
+def flows(**said: Any) -> dict[str, Any]:
+    return {"listeners": [UDP, {**FLOWS, **said}]}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"tunnels": EDGE["tunnels"]}, "`listen` is empty, and no tunnel leads to this listener"),
+        ({"tunnels": {"centre": {"dial": "10.0.0.1:1", "tls": TLS, "datagrams": "on"}}}, "no listener `on`"),
+        (
+            {"tunnels": {"centre": {"dial": "10.0.0.1:1", "tls": TLS, "listener": "flows"}}},
+            "`listener` cannot lead to `flows`, which has `protocol: udp`: that is for `datagrams`",
+        ),
+        (
+            {"listeners": [UDP, {**FLOWS, "protocol": "tcp"}]},
+            "`datagrams` cannot lead to `flows`, which has `protocol: tcp`: that is for `listener`",
+        ),
+        (
+            {"tunnels": {**BOTH["tunnels"], "out": {"through": "socks5", "server": "10.0.0.9:1080"}},
+             "clusters": {**BOTH["clusters"], "far": {"endpoints": ["10.1.0.53:53"], "via": "out"}}},
+            "cluster `far` has `via: out`, which is `through: socks5` and carries no datagrams",
+        ),
+        (flows(listen="127.0.0.1:54"), "`transparent` with `protocol: udp` needs `listen: []`, not 127.0.0.1:54"),
+        (flows(chains=[CHAIN], transparent=False), "`chains` need `transparent: true`"),
+        (flows(chains=[{**CHAIN, "protocol": "tcp"}]), "`protocol` tcp needs a connection"),
+        (flows(chains=[{"match": {"sni": ["a.shop"]}}]), "`sni` needs a connection"),
+        (flows(chains=[{"filters": [{"rate_limit": {"connections": 1}}]}]), "`filters` needs a connection"),
+        (flows(transparent=False), "cluster `there` is `original`, which needs `protocol` tcp or tls"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_with_datagrams(said: dict[str, Any], words: str) -> None:
+    assert combine([read(json.dumps(BOTH).encode(), "edge", {})]).tunnels
+    with pytest.raises(Invalid, match=re.escape(words)):
+        combine([read(json.dumps({**BOTH, **said}).encode(), "edge", {})])

@@ -334,7 +334,7 @@ class Listener:
     transparent: Annotated[
         Bool,
         "connections are redirected to it: chains match where they were made to; else, and where the kernel knows of "
-        "no redirection, the local address",
+        "no redirection, the local address; for udp: chains match where flows of a tunnel go",
     ] = False
     tproxy: Annotated[
         Bool,

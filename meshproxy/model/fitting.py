@@ -267,11 +267,28 @@ def _confusions(item: Item) -> Iterator[Problem]:
 def _udp_problems(item: Item) -> Iterator[Problem]:
     if item.value.proxy_protocol:
         yield item.problem(("proxy_protocol",), "`proxy_protocol` needs `protocol: tcp`, not udp")
-    if item.value.chains:
-        yield item.problem(("chains",), "`chains` need `protocol: tcp`, not udp: name a `cluster`")
+    if item.value.chains and not item.value.transparent:
+        why = "with `protocol: udp` they match where what comes out of a tunnel goes"
+        yield item.problem(("chains",), f"`chains` need `transparent: true`, and `listen: []`: {why}")
+    for index, chain in enumerate(item.value.chains):
+        yield from _flow_problems(item, ("chains", index), chain)
     for address in item.value.listen:
         if address.kind == "unix":
             yield item.problem(("listen",), f"`listen` {address} needs `protocol: tcp`, not udp")
+
+
+def _flow_problems(item: Item, path: Path, chain: Chain) -> Iterator[Problem]:
+    """Of a flow it is known from where to where it goes."""
+    if chain.protocol not in (None, "udp"):
+        message = f"`protocol` {chain.protocol} needs a connection, and the listener is of udp"
+        yield item.problem((*path, "protocol"), message)
+    for key in ("sni", "alpn", "speaks"):
+        if getattr(chain.match, key):
+            message = f"`{key}` needs a connection: flows of `protocol: udp` match by their addresses"
+            yield item.problem((*path, "match", key), message)
+    for key in ("tls", "permissive", "filters"):
+        if getattr(chain, key):
+            yield item.problem((*path, key), f"`{key}` needs a connection: `protocol` http, tcp or tls, not udp")
 
 
 def _knows_where(item: Item, below: Path, name: str) -> Iterator[Problem]:
@@ -294,7 +311,8 @@ def _target(item: Item, below: Path, name: str, protocol: str, clusters: Known) 
     if asks := balance.of_requests(cluster):
         yield item.problem(below, f"cluster `{name}` {asks}, which needs `protocol: http`, not {protocol}")
     of_connections = onward.of_connections(cluster)
-    if of_connections and protocol == "udp":
+    goes_on = cluster.original and cluster.source is None and item.value.transparent
+    if of_connections and protocol == "udp" and not goes_on:
         yield item.problem(below, f"cluster `{name}` {of_connections}, which needs `protocol` tcp or tls, not udp")
     elif cluster.original:
         yield from _knows_where(item, below, name)

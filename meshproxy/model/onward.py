@@ -44,8 +44,9 @@ def listener_problems(said: Listener) -> Iterator[tuple[Path, str]]:
     """Where one is redirected to."""
     if said.tproxy and not said.transparent:
         yield ("tproxy",), "`tproxy` needs `transparent: true`: chains match where connections were made to"
-    if said.transparent and said.protocol == "udp":
-        yield ("transparent",), "`transparent` needs a connection: `protocol` http, tcp or tls, not udp"
+    if said.transparent and said.protocol == "udp" and said.listen:
+        why = "only what comes out of a tunnel says where it goes"
+        yield ("transparent",), f"`transparent` with `protocol: udp` needs `listen: []`, not {said.listen[0]}: {why}"
     for address in said.listen if said.transparent else ():
         if address.kind == "unix":
             yield ("listen",), f"`listen` {address} is never redirected to: `transparent` needs IP addresses"

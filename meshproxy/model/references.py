@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from meshproxy.errors import Problem
 from meshproxy.model import balance, breaker, health, onward, routes, spoken
 from meshproxy.model.address import CLIENT, Address, Named
 from meshproxy.model.bridge import bridge_problems
-from meshproxy.model.config import Cluster, Config
+from meshproxy.model.config import Cluster, Config, Listener
 from meshproxy.model.fitting import Known, forwarding_problems
 from meshproxy.model.item import Item
 from meshproxy.model.limits import MOST_BY_KEY
@@ -67,8 +67,8 @@ def tunnel_problems(
 ) -> Iterator[Problem]:
     by_name: dict[str, Tunnel] = {item.value.name: item.value for item in tunnels}
     names = Names(by_name)
-    listening = {item.value.name for item in listeners}
-    led_to = {item.value.listener for item in tunnels}
+    listening = {item.value.name: item.value.protocol for item in listeners}
+    led_to = {name for item in tunnels for name in (item.value.listener, item.value.datagrams)}
     for item in tunnels:
         for path, message in way_problems(item.value, listening):
             yield item.problem(path, message)
@@ -77,6 +77,8 @@ def tunnel_problems(
     for item in listeners:
         if not item.value.listen and item.value.name not in led_to:
             yield item.problem(("listen",), "`listen` is empty, and no tunnel leads to this listener")
+        if item.value.protocol == "udp":
+            yield from _undeliverable(item, by_name, clusters)
     for item in clusters:
         cluster: Cluster = item.value
         said = [(("via",), cluster.via), *((("endpoints", at, "via"), e.via) for at, e in enumerate(cluster.members))]
@@ -91,6 +93,19 @@ def tunnel_problems(
             yield item.problem(("source",), "`source` is of no use with `via`: connections are made elsewhere")
         if cluster.via in by_name and by_name[cluster.via].through is None and cluster.tls is not None:
             yield item.problem(("tls",), "`tls` cannot be spoken through a tunnel: the other end may, to its endpoints")
+
+
+def _undeliverable(item: Item, tunnels: Mapping[str, Tunnel], clusters: Iterable[Item]) -> Iterator[Problem]:
+    """Where a listener of datagrams leads to a proxy that makes connections."""
+    listener: Listener = item.value
+    by_name: dict[str, Cluster] = {each.value.name: each.value for each in clusters}
+    said: list[tuple[Path, str | None]] = [(("cluster",), listener.cluster)]
+    said += [(("chains", index, "cluster"), chain.cluster) for index, chain in enumerate(listener.chains)]
+    for path, name in said:
+        for way in by_name[name].tunnels if name in by_name else ():
+            if way in tunnels and tunnels[way].through is not None:
+                why = f"`via: {way}`, which is `through: {tunnels[way].through}` and carries no datagrams"
+                yield item.problem(path, f"cluster `{name}` has {why}: `protocol: udp` needs another way")
 
 
 def priority_problems(tables: Iterable[Item], config: Config) -> Iterator[Problem]:

@@ -54,6 +54,9 @@ class Tunnel:
     listener: Annotated[
         Name | None, "who serves streams that the other proxy opens, as its connections; absent: they are refused"
     ] = None
+    datagrams: Annotated[
+        Name | None, "the same for datagrams: a listener of `protocol: udp`; absent: they are refused"
+    ] = None
     transport: Annotated[
         Literal["tcp", "quic", "race"],
         choice("tcp", "quic", "race"),

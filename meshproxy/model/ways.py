@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 
 from meshproxy.model.address import Address
 from meshproxy.model.matching import Found
@@ -12,14 +12,18 @@ from meshproxy.model.tunnels import Tunnel
 LONGEST_CREDENTIAL = 255
 """Bytes, as SOCKS5 has them."""
 
-OF_SESSIONS = {"transport": "tcp", "mode": "standby", "resume": 60.0, "streams": 1000, "classes": (), "listener": None}
+OF_SESSIONS = {
+    "transport": "tcp", "mode": "standby", "resume": 60.0, "streams": 1000, "classes": (), "listener": None,
+    "datagrams": None,
+}  # fmt: skip
 """What only another meshproxy understands, and what it is where nobody has said it."""
 
 OF_CONNECTIONS = {"links": 1, "dead": 15.0}
 """What connections have that several streams share."""
 
 
-def way_problems(said: Tunnel, listeners: Collection[str]) -> Found:
+def way_problems(said: Tunnel, listeners: Mapping[str, str]) -> Found:
+    """`listeners` are the protocols of all, by their names."""
     match [key for key in ("dial", "accept", "through") if getattr(said, key)]:
         case ["dial"]:
             if said.tls is None or said.tls.certificate is None:
@@ -37,11 +41,21 @@ def way_problems(said: Tunnel, listeners: Collection[str]) -> Found:
             yield from _through(said)
         case _:
             yield (), f"tunnel `{said.name}` needs one of `dial`, `accept` and `through`"
-    if said.listener is not None and said.listener not in listeners:
-        yield ("listener",), f"no listener `{said.listener}`"
+    for key, name in (("listener", said.listener), ("datagrams", said.datagrams)):
+        if name is not None:
+            yield from _led_to(key, name, listeners)
     if said.tls is not None:
         for path, words in client_problems(said.tls):
             yield ("tls", *path), words
+
+
+def _led_to(key: str, name: str, listeners: Mapping[str, str]) -> Found:
+    protocol = listeners.get(name)
+    if protocol is None:
+        yield (key,), f"no listener `{name}`"
+    elif (protocol == "udp") is not (key == "datagrams"):
+        other = "`datagrams`" if protocol == "udp" else "`listener`"
+        yield (key,), f"`{key}` cannot lead to `{name}`, which has `protocol: {protocol}`: that is for {other}"
 
 
 def _of_quic(said: Tunnel) -> Found:

@@ -29,6 +29,15 @@ class User(Protocol):
     def drain(self) -> None: ...
 
 
+class Peer(Protocol):
+    """Who is talked to by datagrams."""
+
+    def send(self, data: bytes) -> bool:
+        """False: it is lost."""
+
+    def close(self) -> None: ...
+
+
 class DatagramDoor:
     """Live: one address, bound while it is in use, whatever is served behind it; perhaps by other workers alone.
 
@@ -39,7 +48,9 @@ class DatagramDoor:
         self._loop = loop
         self._sockets = sockets
         self._serve: Callable[[bytes, Any], None] | None = None
-        self.users: set[User] = set()
+        self.goal: tuple[str, int] | None = None
+        """Nobody says where else its datagrams are to go."""
+        self._users: set[User] = set()
         self._receive, self._send = _receive, _send
         if any(ipaddress.ip_address(sock.getsockname()[0]).is_unspecified for sock in sockets):
             self._receive, self._send = _receive_at, _send_from
@@ -61,6 +72,13 @@ class DatagramDoor:
             return False
         return True
 
+    def joined(self, user: User) -> None:
+        self._users.add(user)
+
+    def left(self, user: User, _lost: bool = False) -> None:
+        """Whoever else uses it goes on."""
+        self._users.discard(user)
+
     @property
     def closed(self) -> bool:
         return not self._sockets
@@ -80,7 +98,7 @@ class DatagramDoor:
         self.close()
 
     def close(self) -> None:
-        for user in tuple(self.users):
+        for user in tuple(self._users):
             user.drain()
         for sock in self._sockets:
             self._loop.remove_reader(sock.fileno())

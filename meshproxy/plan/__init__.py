@@ -18,11 +18,9 @@ from meshproxy.core.client import within
 from meshproxy.core.introduction import Introduction
 from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
-from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.model.address import CLIENT
 from meshproxy.model.config import DETECT_WITHIN, HANDSHAKE_WITHIN
-from meshproxy.model.dns import virtual_addresses
 from meshproxy.model.limits import RateLimit
 from meshproxy.model.mqtt import MqttPolicy
 from meshproxy.net.listener import Acceptor
@@ -30,7 +28,7 @@ from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.bandwidth import SHARED_METERS, connecting, shares_meters
 from meshproxy.plan.bounds import pending_of, requests_of
 from meshproxy.plan.bridge import Span, spans
-from meshproxy.plan.dns import Virtual, destinations, dns_doors
+from meshproxy.plan.dns import dns_doors
 from meshproxy.plan.doors import Door as Door
 from meshproxy.plan.doors import Share as Share
 from meshproxy.plan.doors import acceptor
@@ -45,13 +43,14 @@ from meshproxy.plan.observers import Observers
 from meshproxy.plan.quic import quic_doors
 from meshproxy.plan.refusals import of_identity
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.rules import rule_of, virtual_of
 from meshproxy.plan.telling import Telling
-from meshproxy.plan.tls import needs_hello, securing
+from meshproxy.plan.tls import securing
 from meshproxy.plan.tunnels import Tunnels
 from meshproxy.plan.udp import udp_doors
 from meshproxy.relay.authorized import Authorized, admitting
 from meshproxy.relay.auto import AutoService, Looks
-from meshproxy.relay.entry import Entry, ProxyHeader, Rule, Service, chooser
+from meshproxy.relay.entry import Entry, ProxyHeader, Service, chooser
 from meshproxy.relay.expecting import expecting
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.onward import Onward
@@ -206,7 +205,8 @@ def _listener(
     )
     if said.protocol == "udp":
         rate = _rate(said, claims, rim)
-        return Listener(said, udp_doors(said, state, clusters, claims, rim, share, observers, rate))
+        doors = udp_doors(said, config.dns, state, clusters, claims, rim, share, observers, rate, tunnels)
+        return Listener(said, doors)
     if said.protocol == "quic":
         return Listener(said, quic_doors(said, tunnels.gate(state, rim, HANDSHAKE_WITHIN), claims, rim, share))
     if said.protocol == "dns":
@@ -301,11 +301,10 @@ def _tcp_doors(
     urgent = any(
         rule.priority == "high" for chain in said.outcomes if chain.routes for rule in tables[chain.routes].rules
     )
-    named = any(chain.match.names for chain in said.chains)
-    virtual = virtual_addresses(config.dns) if named else {}
+    virtual = virtual_of(said, config.dns)
     rules = []
     for place, chain in enumerate(said.outcomes):
-        rules.append(_rule(chain, (yield from service(place, chain)), virtual))
+        rules.append(rule_of(chain, (yield from service(place, chain)), virtual))
     entry = Entry(
         connecting(said, tables, rim),
         rim.clock,
@@ -338,21 +337,6 @@ def _tcp_doors(
 
     opening.append(tunnels.serving(said.name, entry.accept_stream))
     return tuple(map(door, acceptors)) or (Door(None, put_in_force),)
-
-
-def _rule(chain: model.Chain, service: Service, virtual: Virtual) -> Rule:
-    match = chain.match
-    return Rule(
-        frozenset(match.ports) or None,
-        within(match.sources) if match.sources else None,
-        service,
-        by_name((name, True) for name in match.sni) if match.sni else None,
-        frozenset(name.encode("ascii") for name in match.alpn) or None,
-        destinations(match, virtual),
-        speaks=frozenset(match.speaks) or None,
-        greeted=needs_hello(chain) or bool(match.speaks),
-        passes_tls=chain.protocol == "tls",
-    )
 
 
 def _rate(said: model.Listener, claims: Claims, rim: Rim) -> Flow | None:

@@ -119,7 +119,7 @@ class Group:
             for proxy in tunnels.proxies(said):
                 via = through(proxy, said.name, said.connect_timeout, reach, claims, partial(server_of, proxy, rim))
                 ways[proxy.name] = partial(dial, via=via)
-            dial = partial(tunnelled, said.via, ways, lambda: self._members.seats, dial)
+            dial = partial(tunnelled, self.via, ways, dial)
         self.cluster = Cluster(
             said.name,
             self._state.stats,
@@ -146,6 +146,11 @@ class Group:
             everybody=self._members.everybody,
         )
         self._state.pickers.add(self.cluster)
+
+    def via(self, address: Address) -> str | None:
+        """The tunnel by which an endpoint is reached; None: directly."""
+        seat = self._members.seats.get(address)
+        return seat.via if seat is not None else self.config.via
 
     def part(self, share: model.Share) -> Cluster:
         """The cluster as a route has it: all endpoints, or those with some labels."""

@@ -4,6 +4,8 @@
     tunnels.dials(cluster)                  # a DialTo for each tunnel that it uses
     tunnels.gate(state, rim, within)        # the service of a listener that accepts them
     tunnels.serving("edges", serve)         # has streams that lead to this listener served, once it is in force
+    tunnels.talks(cluster)                  # the same two for flows of datagrams
+    tunnels.serving_flows("names", serve)
 """
 
 from __future__ import annotations
@@ -21,17 +23,19 @@ from meshproxy.model.address import Named
 from meshproxy.model.tls import full_identity
 from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.net.mux.conn import StreamConn
+from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics import TunnelStats
-from meshproxy.plan.dialling import NOTHING, Offer, Reach, Seats, demands_of, dialling
+from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling
 from meshproxy.plan.quic import quic_dial, racing
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mux.dialler import Dial, Dialler
 from meshproxy.relay.mux.gate import Accepted, Gate
-from meshproxy.relay.mux.tunnel import Serve, Tunnel, Way
+from meshproxy.relay.mux.tunnel import Serve, ServeFlow, Tunnel, Way, refuse_flow
+from meshproxy.relay.udp import Over, Talk
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Reason
-from meshproxy.wire.mux.metadata import Purpose
+from meshproxy.wire.mux.metadata import Purpose, Where
 from meshproxy.wire.mux.session import Role, Terms
 
 CONNECT_WITHIN = 5.0
@@ -93,6 +97,10 @@ class Tunnels:
         """By the name of each tunnel to another meshproxy that it uses."""
         return {said.name: self._dial(said, cluster) for said in self._used(cluster) if said.through is None}
 
+    def talks(self, cluster: model.Cluster) -> dict[str, Talk]:
+        """The same for datagrams."""
+        return {said.name: self._talk(said, cluster) for said in self._used(cluster) if said.through is None}
+
     def proxies(self, cluster: model.Cluster) -> list[model.Tunnel]:
         """That make connections for it."""
         return [said for said in self._used(cluster) if said.through is not None]
@@ -108,6 +116,21 @@ class Tunnels:
             return _Opening(live.tunnel, address, lane)
 
         return dial
+
+    def _talk(self, said: model.Tunnel, cluster: model.Cluster) -> Talk:
+        live = self.by_name[said.name]
+        lane = said.lanes.get(cluster.lane or "", 0)
+
+        def talk(address: Address, client: Where, take: Callable[[bytes], None], over: Over, /) -> Flow:
+            # Nobody has the port 0, but who wants no answer.
+            purpose = Purpose((address.host, address.port), client if client[1] else None, datagrams=True)
+            flow = live.tunnel.talk(purpose, lane)
+            if flow is None:
+                raise _unreachable(said.name)
+            flow.on_data, flow.on_over = take, over
+            return flow
+
+        return talk
 
     def account(self) -> None:
         for live in self.by_name.values():
@@ -134,6 +157,16 @@ class Tunnels:
 
         return begin
 
+    def serving_flows(self, listener: str, serve: ServeFlow) -> Callable[[], None]:
+        """The same for flows."""
+        leading = [self.by_name[said.name].tunnel for said in self.config.tunnels if said.datagrams == listener]
+
+        def begin() -> None:
+            for tunnel in leading:
+                tunnel.serve_flow = serve
+
+        return begin
+
     def begin(self) -> None:
         """They are in force; streams that nobody serves are refused."""
         for said in self.config.tunnels:
@@ -141,13 +174,14 @@ class Tunnels:
             if live is not None:
                 if said.listener is None:
                     live.tunnel.serve = refuse
+                if said.datagrams is None:
+                    live.tunnel.serve_flow = refuse_flow
                 live.begin(self.diallings.get(said.name))
 
 
 def tunnelled(
-    via: str | None,
+    via: Callable[[Address], str | None],
     ways: Mapping[str, Callable[..., DialTo]],
-    seats: Seats,
     direct: Callable[..., DialTo],
     offered: Offer = NOTHING,
 ) -> DialTo:
@@ -156,8 +190,7 @@ def tunnelled(
     through = {name: way(offered=offered) for name, way in ways.items()}
 
     def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
-        seat = seats().get(address)
-        name = seat.via if seat is not None else via
+        name = via(address)
         way = through[name] if name is not None else straight
         return way(address, done, client)
 
@@ -166,6 +199,10 @@ def tunnelled(
 
 def refuse(conn: StreamConn, _purpose: Purpose) -> None:
     conn.refuse(Reason.REFUSED)
+
+
+def _unreachable(tunnel: str) -> OSError:
+    return OSError(errno.ENETUNREACH, f"tunnel {tunnel}: {os.strerror(errno.ENETUNREACH)}")
 
 
 class _Opening:
@@ -184,7 +221,7 @@ class _Opening:
             return OSError(errno.EAFNOSUPPORT, "no tunnel leads to a unix socket of this host")
         conn = self._tunnel.open(Purpose((address.host, address.port)), self._lane)
         if conn is None:
-            return OSError(errno.ENETUNREACH, f"tunnel {self._tunnel.way.name}: {os.strerror(errno.ENETUNREACH)}")
+            return _unreachable(self._tunnel.way.name)
         return conn
 
     def cancel(self) -> None:

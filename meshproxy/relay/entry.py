@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from meshproxy.core.client import Within
 from meshproxy.core.limit import Flow
@@ -29,6 +29,7 @@ class Service(Protocol):
         """Who serves what comes next on a connection that was let in by an earlier generation, if it may go on."""
 
 
+S = TypeVar("S", covariant=True)
 Choose = Callable[[Origin], Service | None]
 IsOurs = Callable[[Destination, Destination], bool]
 """Whether the proxy itself has made the connection between two addresses."""
@@ -37,12 +38,12 @@ Connect = Callable[[socket.socket], Conn]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Generic[S]):
     """One chain's match; None matches anything."""
 
     ports: frozenset[int] | None
     sources: Within | None
-    service: Service
+    service: S
     names: Callable[[str | None], object] | None = None
     """Tells whether a server name is meant."""
     protocols: frozenset[bytes] | None = None
@@ -84,7 +85,7 @@ class Rule:
         return self.protocols is None or (hello is not None and not self.protocols.isdisjoint(hello.alpn))
 
 
-def chooser(rules: Sequence[Rule]) -> Choose:
+def chooser(rules: Sequence[Rule[S]]) -> Callable[[Origin], S | None]:
     """The first rule that matches decides; a rule for everything needs no asking."""
     if rules and rules[0].anywhere and rules[0].anyhow:
         only = rules[0].service

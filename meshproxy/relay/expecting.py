@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from meshproxy.relay.origin import Origin
 
@@ -33,13 +33,13 @@ class Hello:
 Expect = Callable[[Origin], Hello | None]
 
 
-def expecting(rules: Sequence[Rule], within: float, detect: float) -> Expect | None:
+def expecting(rules: Sequence[Rule[Any]], within: float, detect: float) -> Expect | None:
     """`within` is for a hello, `detect` for what tells what is spoken."""
     if not any(rule.greeted for rule in rules):
         return None
     any_hello, only_tls, anything = Hello(within), Hello(within, only_tls=True), Hello(detect, spoken=True)
 
-    def expected(addressed: Iterable[Rule]) -> Hello | None:
+    def expected(addressed: Iterable[Rule[Any]]) -> Hello | None:
         """By the rules whose addresses match, up to the one that any beginning matches."""
         greeted, spoken, tls = False, False, True
         for rule in addressed:

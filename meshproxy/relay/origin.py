@@ -90,15 +90,15 @@ class Origin:
     def address(self) -> Address | None:
         """The same to compare with; read once, and only where somebody asks."""
         if self._address is None and self.source is not None:
-            self._address = read(self.source[0])
+            self._address = _read(self.source[0])
         return self._address
 
     @property
     def goal(self) -> Address | None:
-        """The address to which it was made, to compare with; None for a unix socket."""
-        if self._goal is None and self.conn is not None:
-            made_to = self.destination or self.conn.local
-            self._goal = read(made_to[0]) if made_to is not None else None
+        """The address to which it was made, to compare with; None for a unix socket, and for a name."""
+        if self._goal is None:
+            made_to = self.destination or (self.conn.local if self.conn is not None else None)
+            self._goal = _read(made_to[0]) if made_to is not None else None
         return self._goal
 
     @property
@@ -137,6 +137,13 @@ class Whence:
     @property
     def local(self) -> str:
         return _made_to(self._destination, self._conn)
+
+
+def _read(host: str) -> Address | None:
+    try:
+        return read(host)
+    except ValueError:
+        return None
 
 
 def _made_to(told: Endpoint | None, conn: Conn | None) -> str:

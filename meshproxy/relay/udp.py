@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from meshproxy.cluster.cluster import CONNECT_FAILED, Cluster, Lease
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.exchange import NOBODY, Nobody
 from meshproxy.core.limit import Flow, Stock
 from meshproxy.errors import Failure
+from meshproxy.model import Address
 from meshproxy.net.clock import Clock
-from meshproxy.net.udp import DatagramDoor, DatagramPeer
+from meshproxy.net.udp import Peer
 from meshproxy.observe.metrics import EdgeStats
 from meshproxy.observe.telling import Edges
 from meshproxy.relay.lifespan import Lifespan
@@ -23,7 +24,35 @@ from meshproxy.relay.tcp import OVERFLOW
 FAULTS = {reason: ENDED[reason] for reason in ("connect", "lifetime", "drain")} | {"reset": CONNECT_FAILED}
 """By the reason for which a session has ended.  To fall silent is how a conversation of datagrams ends."""
 
-Source = tuple[DatagramDoor, Any]
+UNANSWERED = frozenset(("connect", "reset", "error"))
+"""Reasons for which a session has ended that mean that nobody is there to answer."""
+
+
+class Door(Protocol):
+    """Where datagrams come in, and answers leave."""
+
+    @property
+    def local(self) -> tuple[str, int]: ...
+
+    @property
+    def goal(self) -> tuple[str, int] | None:
+        """The address to which the client wants to go, if it says that."""
+
+    def peer(self, source: Any, /) -> tuple[str, int]: ...
+
+    def reply(self, data: bytes, source: Any, /) -> bool: ...
+
+    def joined(self, session: UdpSession, /) -> None: ...
+
+    def left(self, session: UdpSession, lost: bool, /) -> None:
+        """`lost`: there is nobody to answer."""
+
+
+Over = Callable[[OSError | None], None]
+Talk = Callable[[Address, tuple[str, int], Callable[[bytes], None], Over], Peer]
+"""Begins to talk to an endpoint, for who has that address.  It hears what comes, and once that nothing comes any more:
+what the network says of the endpoint, or None, that it has ended it in good order.  Raises OSError."""
+Source = tuple[Door, Any]
 """Where it came in, and what the door calls its source: one peer may talk to two addresses of a listener."""
 
 
@@ -42,7 +71,7 @@ class UdpService:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop,
+        talk: Talk,
         clock: Clock,
         state: ListenerState,
         sessions: UdpSessions,
@@ -53,7 +82,7 @@ class UdpService:
         lifetime: float,
         rate: Flow | None,
     ) -> None:
-        self.loop = loop
+        self.talk = talk
         self.clock = clock
         self.state = state
         self.sessions = sessions.by_source
@@ -63,13 +92,13 @@ class UdpService:
         self.lifetime = lifetime
         self._rate = rate
 
-    def receive(self, door: DatagramDoor, data: bytes, source: Any) -> None:
+    def receive(self, door: Door, data: bytes, source: Any) -> None:
         self.state.stats.datagrams_received_total += 1
         session = self.sessions.get((door, source)) or self._open(door, source)
         if session is not None:
             session.send(data)
 
-    def _open(self, door: DatagramDoor, source: Any) -> UdpSession | None:
+    def _open(self, door: Door, source: Any) -> UdpSession | None:
         """A datagram does not wait for a unit: it is dropped, and the next one may find what was asked for."""
         if not self._may_open():
             return None
@@ -77,7 +106,7 @@ class UdpService:
         session = UdpSession(self, door, source)
         self.sessions[door, source] = session
         self.state.connections.add(session)
-        door.users.add(session)
+        door.joined(session)
         return session if session.open() else None
 
     def _may_open(self) -> bool:
@@ -99,7 +128,7 @@ class UdpSession:
         "_sent", "_service", "_source", "_unit",
     )  # fmt: skip
 
-    def __init__(self, service: UdpService, door: DatagramDoor, source: Any) -> None:
+    def __init__(self, service: UdpService, door: Door, source: Any) -> None:
         self._service = service
         self._door = door
         self._source = source
@@ -113,7 +142,7 @@ class UdpSession:
         self._endpoint: Endpoint | Nobody = NOBODY
         self._unit: Stock | None = None
         self._lease: Lease | None = None
-        self._peer: DatagramPeer | None = None
+        self._peer: Peer | None = None
         self._lifespan = Lifespan(
             service.clock, service.idle, service.lifetime, self._has_moved, self._finish
         )
@@ -121,6 +150,10 @@ class UdpSession:
     @property
     def client(self) -> str:
         return self._door.peer(self._source)[0]
+
+    @property
+    def destination(self) -> tuple[str, int] | None:
+        return self._door.goal
 
     def open(self) -> bool:
         service = self._service
@@ -139,7 +172,8 @@ class UdpSession:
         self._lease = lease
         self._endpoint = lease.endpoint
         try:
-            self._peer = DatagramPeer(service.loop, lease.endpoint.address, self._receive, self._lost)
+            talk, client = service.talk, self._door.peer(self._source)
+            self._peer = talk(lease.endpoint.address, client, self._receive, self._over)
         except OSError as error:
             lease.failed(error)
             service.edges.failed(self.client, lease.endpoint.name)
@@ -178,8 +212,11 @@ class UdpSession:
             stats.datagrams_sent_total += 1
             stats.bytes_sent_total += len(data)
 
-    def _lost(self, error: OSError) -> None:
+    def _over(self, error: OSError | None) -> None:
         """The endpoint's host says that nobody is there.  The next datagram starts anew, and may go elsewhere."""
+        if error is None:
+            self._finish("done")
+            return
         assert self._lease is not None
         self._lease.failed(error)
         if self._edge is not None:
@@ -204,6 +241,10 @@ class UdpSession:
     def drain(self) -> None:
         self._finish("drain")
 
+    def gone(self) -> None:
+        """Whoever has talked here does so no more."""
+        self._finish("done")
+
     def _finish(self, reason: str) -> None:
         self.account()
         if reason != "error":
@@ -218,7 +259,7 @@ class UdpSession:
         if self._unit is not None:
             self._unit.give()
             self._unit = None
-        self._door.users.discard(self)
+        self._door.left(self, reason in UNANSWERED)
         del self._service.sessions[self._door, self._source]
         self._service.state.closed(self, reason)
 

@@ -69,7 +69,7 @@ class QuicListener:
         self._conns: set[QuicConn] = set()
         self.retries = 0
         """Addresses that had to be proven."""
-        door.users.add(self)
+        door.joined(self)
 
     @property
     def conns(self) -> int:
@@ -82,7 +82,7 @@ class QuicListener:
     def drain(self) -> None:
         for conn in tuple(self._conns):
             conn.close()
-        self._door.users.discard(self)
+        self._door.left(self)
 
     def received(self, data: bytes, source: Any) -> None:
         from aioquic.quic.packet import QuicPacketType

@@ -41,11 +41,11 @@ class DnsDatagrams:
     def _take(self, door: DatagramDoor, data: bytes, source: Any) -> None:
         waiting = self._dns.take(data, partial(self._say, door, source), datagram=True)
         if waiting is not None:
-            door.users.add(waiting)
+            door.joined(waiting)
 
     def _say(self, door: DatagramDoor, source: Any, message: bytes, waiting: Waiting | None) -> None:
         if waiting is not None:
-            door.users.discard(waiting)
+            door.left(waiting)
         if door.reply(message, source):
             self._stats.datagrams_sent_total += 1
             self._stats.bytes_sent_total += len(message)
