@@ -14,6 +14,7 @@ from meshproxy.model import Document
 from meshproxy.model.papers import Use, uses
 from meshproxy.net.tls.context import Pair, Unusable, load_pair
 from meshproxy.plan.authenticate import unusable
+from meshproxy.plan.squeezing import unusable_dictionary
 from meshproxy.sources.papers import read
 
 
@@ -31,7 +32,8 @@ def look(documents: Sequence[Document], now: float) -> tuple[list[Problem], list
         texts = read(used, fault)
         papers = survey(used, texts, fault)
         for use in used:
-            if (text := text_of(use, texts)) is not None and (why := unusable(use, text)):
+            text = text_of(use, texts)
+            if text is not None and (why := _unusable(use, text)):
                 fault(use, why)
         for certificate, key in _pairs(used):
             if not bad & {certificate, key} and (why := _misfit(certificate, key, texts)):
@@ -42,6 +44,10 @@ def look(documents: Sequence[Document], now: float) -> tuple[list[Problem], list
             if (words := paper.out_of_time(now) or paper.ends_soon(now))
         )
     return problems, warnings
+
+
+def _unusable(use: Use, text: str) -> str:
+    return unusable_dictionary(text) if use.role == "dictionary" else unusable(use, text)
 
 
 def _pairs(used: Sequence[Use]) -> Iterator[tuple[Use, Use]]:

@@ -1,4 +1,4 @@
-"""Papers: the certificates, keys, lists and users that a configuration uses, and where it says so.
+"""Papers: the certificates, keys, lists, users and dictionaries that a configuration uses, and where it says so.
 
     [use.key for use in uses(config)]      # ["listeners.web.tls.certificate", "listeners.web.tls.key", ...]
     use.file                               # "web.pem", or None: the text itself stands in the configuration
@@ -16,7 +16,7 @@ from meshproxy.model.tls import ClientTls, ServerTls, is_inline
 from meshproxy.schema.kinds import Secret
 from meshproxy.schema.shapes import Path, path_text
 
-Role = Literal["certificate", "key", "client_ca", "ca", "crl", "users", "keys"]
+Role = Literal["certificate", "key", "client_ca", "ca", "crl", "users", "keys", "dictionary"]
 ROLES: tuple[Role, ...] = ("certificate", "key", "client_ca", "ca", "crl")
 """In TLS."""
 
@@ -67,6 +67,8 @@ def uses(config: Config) -> Iterator[Use]:
     for tunnel in config.tunnels:
         if tunnel.tls is not None:
             yield from _of(tunnel.name, ("tunnels", tunnel.name, "tls"), (tunnel.tls,))
+        if tunnel.dictionary is not None:
+            yield Use(tunnel.name, ("tunnels", tunnel.name, "dictionary"), "dictionary", tunnel.dictionary)
     for policy in config.mqtt:
         yield from of_credentials(policy.name, ("mqtt", policy.name, "authenticate"), policy.authenticate or ())
     for number, log in enumerate(config.access_log):

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from meshproxy.model.address import EndpointAddress, Named
+from meshproxy.model.authenticate import FilePath
 from meshproxy.model.tls import ClientTls, Identity
-from meshproxy.schema.kinds import LARGEST_INTEGER, Name, PositiveDuration, SecretText, Text, choice, size, whole
+from meshproxy.schema.kinds import LARGEST_INTEGER, Bool, Name, PositiveDuration, SecretText, Text, choice, size, whole
 from meshproxy.schema.shapes import Items, Keyed
 
 Streams = Annotated[int, whole(1, 100_000)]
@@ -29,6 +30,7 @@ class TunnelClass:
     tier: Annotated[Tier, "0 goes first, and the next one while nothing is waiting before it"] = 0
     weight: Annotated[Share, "its share among those of its tier"] = 1
     rate: Annotated[int | None, size(1, LARGEST_INTEGER), "bytes in a second, and no more; absent: no limit"] = None
+    compress: Annotated[Bool, "whether its streams are compressed, where the tunnel says how"] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,12 @@ class Tunnel:
     classes: Annotated[
         tuple[TunnelClass, ...], Keyed("name"), "who goes first; the first in their order is for who names none"
     ] = ()
+    compress: Annotated[
+        Literal["off", "zstd"], choice("off", "zstd"), "how streams are compressed where the other proxy says it too"
+    ] = "off"
+    dictionary: Annotated[
+        FilePath | None, "with zstd: a file that both ends have, of what streams often say; absent: there is none"
+    ] = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ LONGEST_CREDENTIAL = 255
 
 OF_SESSIONS = {
     "transport": "tcp", "mode": "standby", "resume": 60.0, "streams": 1000, "classes": (), "listener": None,
-    "datagrams": None,
+    "datagrams": None, "compress": "off", "dictionary": None,
 }  # fmt: skip
 """What only another meshproxy understands, and what it is where nobody has said it."""
 
@@ -41,6 +41,8 @@ def way_problems(said: Tunnel, listeners: Mapping[str, str]) -> Found:
             yield from _through(said)
         case _:
             yield (), f"tunnel `{said.name}` needs one of `dial`, `accept` and `through`"
+    if said.dictionary is not None and said.compress == "off" and said.through is None:
+        yield ("dictionary",), "`dictionary` needs `compress: zstd`"
     for key, name in (("listener", said.listener), ("datagrams", said.datagrams)):
         if name is not None:
             yield from _led_to(key, name, listeners)

@@ -521,8 +521,9 @@ class TunnelStats(Counters):
     """What one tunnel carries."""
 
     __slots__ = (
-        "attached_total", "datagrams_dropped", "datagrams_received_total", "datagrams_sent_total", "kept_bytes",
-        "links", "lost_total", "opened", "received_bytes_total", "reset_total", "sent_bytes_total", "streams",
+        "attached_total", "compressed_received", "compressed_sent", "datagrams_dropped", "datagrams_received_total",
+        "datagrams_sent_total", "kept_bytes", "links", "lost_total", "opened", "received_bytes_total", "reset_total",
+        "sent_bytes_total", "streams",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -538,6 +539,8 @@ class TunnelStats(Counters):
         self.datagrams_received_total = 0
         self.datagrams_sent_total = 0
         self.datagrams_dropped = dict.fromkeys(LOST, 0)
+        self.compressed_received = {"plain": 0, "carried": 0}
+        self.compressed_sent = {"plain": 0, "carried": 0}
 
 
 class HealthStats(Counters):

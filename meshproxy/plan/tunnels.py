@@ -28,6 +28,7 @@ from meshproxy.observe.metrics import TunnelStats
 from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling
 from meshproxy.plan.quic import quic_dial, racing
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.squeezing import codings_of
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mux.dialler import Dial, Dialler
 from meshproxy.relay.mux.gate import Accepted, Gate
@@ -245,21 +246,22 @@ def _other(said: model.Tunnel) -> model.Cluster:
 
 def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: Claims, rim: Rim) -> Live:
     classes = tuple(
-        Class(each.name, each.tier, each.weight, each.rate) for each in said.classes
+        Class(each.name, each.tier, each.weight, each.rate, each.compress) for each in said.classes
     ) or (Class("default"),)
     role = Role.ACCEPTS if said.accept is not None else Role.DIALS
     way = Way(said.name, role, Terms(streams=said.streams, classes=classes), said.resume, said.dead, said.mode)
+    codings = codings_of(said, rim.papers)
 
     def make() -> Live:
         stats = rim.stats.tunnels[said.name] = TunnelStats()
-        tunnel = Tunnel(rim.loop, rim.clock, way, refuse, stats)
+        tunnel = Tunnel(rim.loop, rim.clock, way, refuse, stats, codings)
         dialler = None
         if dial is not None:
             dialler = Dialler(rim.clock, tunnel, dial, lambda: _addresses(said.dial, rim), said.links)
         return Live(tunnel, dialler, rim)
 
     demands = demands_of(_other(said), config.node.trust_domain, rim.papers)
-    return claims.claim(("tunnel", way, said.dial, said.transport, said.links, demands), make)
+    return claims.claim(("tunnel", way, said.dial, said.transport, said.links, demands, tuple(codings)), make)
 
 
 def server_of(said: model.Tunnel, rim: Rim) -> Address | None:

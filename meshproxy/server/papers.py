@@ -28,6 +28,8 @@ from meshproxy.sources.papers import marks, read
 LOG_EVERY = 3600.0
 """Seconds between two lines about one certificate."""
 MOST_LOGGED = 20
+RENEWED = {"users": "credentials", "keys": "credentials", "dictionary": "dictionaries"}
+"""What the log calls files of these roles; all others are of certificates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,8 @@ class Held:
     """Keys are among them."""
     marks: Mapping[str, object] = field(default_factory=dict)
     papers: tuple[Paper, ...] = ()
-    credentials: frozenset[str] = frozenset()
-    """Which of the files say by what clients are known."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """What the log calls the files that are not of certificates."""
 
 
 class Papers:
@@ -74,12 +76,12 @@ class Papers:
         before, self.in_force, self._next = self.in_force, self._next, None
         texts = self.in_force.texts
         renewed = {path for path in before.texts.keys() & texts.keys() if before.texts[path] != texts[path]}
-        credentials = renewed & self.in_force.credentials
-        if certificates := renewed - credentials:
+        others = self.in_force.others
+        if certificates := renewed - others.keys():
             self._process.certificate_renewals["ok"] += 1
             self._tell("certificates-renewed", certificates)
-        if credentials:
-            self._tell("credentials-renewed", credentials)
+        for called in sorted({others[path] for path in renewed & others.keys()}):
+            self._tell(f"{called}-renewed", {path for path in renewed if others.get(path) == called})
         self._count()
 
     def abort(self) -> None:
@@ -119,8 +121,8 @@ class Papers:
                 fault(paper.use, f"{wrong}, and is to replace one that is good")
         if problems:
             raise Invalid(bounded(problems))
-        credentials = frozenset(use.file for use in used if use.file is not None and use.role in ("users", "keys"))
-        return Held(texts, found, tuple(papers), credentials)
+        others = {use.file: RENEWED[use.role] for use in used if use.file is not None and use.role in RENEWED}
+        return Held(texts, found, tuple(papers), others)
 
     def _tell(self, event: str, files: Set[str]) -> None:
         self._log.info(event, files=" ".join(sorted(files)[:MOST_LOGGED]), number=len(files))

@@ -1,4 +1,4 @@
-"""Certificates, keys, lists and users, read from the files that a configuration names.
+"""Certificates, keys, lists, users and dictionaries, read from the files that a configuration names.
 
     known = marks(["web.pem", "web.key"])
     texts = read([*uses(config)], fault)        # {"web.pem": "-----BEGIN ...", ...}: each file once
@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from meshproxy.core.papers import Fault
-from meshproxy.model.papers import Use
+from meshproxy.model.papers import ROLES, Use
 from meshproxy.sources.regular import open_regular
 
 LARGEST_PAPER = 1 << 20
@@ -62,8 +62,8 @@ def read(uses: Iterable[Use], fault: Fault) -> dict[str, str]:
             fault(use, f"is too much: all files together have more than {MOST_BYTES >> 20} MiB")
             break
         else:
-            # All of PEM is ASCII, but words beside it need not be. Users have names in all scripts, and a secret is any
-            # bytes, of which none may be lost.
-            exact = use.role in ("users", "keys")
+            # All of PEM is ASCII, but words beside it need not be. Users have names in all scripts, and a secret or a
+            # dictionary is any bytes, of which none may be lost.
+            exact = use.role not in ROLES
             texts[path] = data.decode("utf-8", "surrogateescape") if exact else data.decode("ascii", "backslashreplace")
     return texts

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from meshproxy.core.jwk import bytes_of
 from meshproxy.errors import Invalid
 from meshproxy.model import Config, decode
 from meshproxy.observe.exposition import families
@@ -97,6 +98,24 @@ def test_a_pair_that_is_replaced_is_seen_when_it_is_complete_and_once(tmp_path: 
         (renewed,) = [line for line in w.lines if "certificates-renewed" in line]
         assert str(w.certificate) in renewed
         assert str(w.key) in renewed
+
+    scenario(work, tmp_path)
+
+
+def test_a_dictionary_is_any_bytes_and_no_certificate(tmp_path: Path) -> None:
+    words = tmp_path / "words"
+
+    async def work(w: World) -> None:
+        tunnel = {"accept": ["shop/edge"], "compress": "zstd", "dictionary": str(words)}
+        said: Config = decode(Config, {"tunnels": {"edge": tunnel}})
+        for data in (b"\x37\xa4\x30\xec", bytes(range(256))):
+            words.write_bytes(data)
+            await w.take(said)
+        assert bytes_of(w.text(words)) == data
+        assert w.process.certificate_renewals["ok"] == 0
+        (renewed,) = w.lines
+        assert "dictionaries-renewed" in renewed
+        assert str(words) in renewed
 
     scenario(work, tmp_path)
 

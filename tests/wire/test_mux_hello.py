@@ -14,13 +14,17 @@ from meshproxy.wire.mux.hello import LARGEST, Hello, read_hello
 from meshproxy.wire.mux.metadata import Purpose, read_purpose
 
 ANEW = Hello("centre", "", "", 1000, 16384)
-AGAIN = Hello("centre", "0" * 32, "f" * 64, 1, 1)
+AGAIN = Hello("centre", "0" * 32, "f" * 64, 1, 1, ("zstd:" + "0" * 32, "zstd"))
 
 
 @pytest.mark.parametrize("said", [ANEW, AGAIN])
 def test_what_was_said_is_read(said: Hello) -> None:
     assert read_hello(bytes(said)) == said
     assert len(bytes(said)) <= LARGEST
+
+
+def test_who_does_not_say_how_streams_may_be_compressed_reads_what_is_not() -> None:
+    assert read_hello(changed(reads=None)).reads == ()
 
 
 def changed(**keys: Any) -> bytes:
@@ -37,6 +41,8 @@ def changed(**keys: Any) -> bytes:
         changed(session="0" * 31), changed(session="Z" * 32), changed(secret=""), changed(session=""),
         changed(streams=-1), changed(streams=True), changed(streams=1 << 40),
         changed(window=0), changed(window="1"), changed(version="1"),
+        changed(reads=7), changed(reads=[7]), changed(reads=[""]), changed(reads=["a b"]), changed(reads=["a"] * 9),
+        changed(reads=["a" * 65]), changed(reads={"zstd": 1}), changed(reads="zstd"),
     ],
 )  # fmt: skip
 def test_what_is_no_hello(data: bytes) -> None:
@@ -64,7 +70,7 @@ def test_anything_else_is_refused(data: bytes) -> None:
     "purpose",
     [
         Purpose(("10.1.0.5", 80)), Purpose(("10.1.0.53", 53), datagrams=True),
-        Purpose(("fd00::7", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01"),
+        Purpose(("fd00::7", 5432), ("fd00::1", 1), "shop/books", "00-ab-cd-01", coding="zstd"),
     ],
 )  # fmt: skip
 def test_a_purpose_is_read(purpose: Purpose) -> None:
@@ -82,7 +88,7 @@ def test_a_zone_means_nothing_elsewhere() -> None:
         {"to": ["db.shop", 80]}, {"to": ["::\n", 80]}, {"to": ["::", True]}, {"to": [7, 80]}, {"to": [[], 80]},
         {"to": ["::", 80], "from": ["::"]}, {"to": ["::", 80], "from": ["db.shop", 80]},
         {"to": ["::", 80], "identity": 7}, {"to": ["::", 80], "identity": "a\n"}, {"to": ["::", 80], "trace": "t" * 65},
-        {"to": ["::", 80], "datagrams": 1},
+        {"to": ["::", 80], "datagrams": 1}, {"to": ["::", 80], "coding": ["zstd"]},
     ],
 )  # fmt: skip
 def test_what_no_stream_is_for(said: dict[str, Any]) -> None:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from hmac import compare_digest
 from math import inf
+from types import MappingProxyType
 from typing import Literal
 
 from meshproxy.net.clock import Clock, Timer
@@ -23,10 +24,12 @@ from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics import TunnelStats
 from meshproxy.relay.mux.carrier import Carries
+from meshproxy.relay.mux.squeezing import Squeezing
 from meshproxy.wire.mux.frames import Fault, Reason
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.metadata import Purpose, read_purpose
 from meshproxy.wire.mux.session import Closed, Role, Session, Terms
+from meshproxy.wire.mux.squeeze import Coding
 
 TELLS_WITHIN = 0.02
 """Seconds after which the other end hears of what it need not hear of at once."""
@@ -36,6 +39,7 @@ MOST_UNREAD = 1 << 20
 CHANGES_FOR = 1.5
 """So much faster another connection must be to be used instead."""
 NOTHING: frozenset[int] = frozenset()
+UNCOMPRESSED: Mapping[str, Coding] = MappingProxyType({})
 
 Serve = Callable[[StreamConn, Purpose], None]
 """Takes a stream that the other end has opened."""
@@ -66,9 +70,17 @@ class Tunnel:
     """Live: it outlives its connections, and reloads that say the same of it."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, clock: Clock, way: Way, serve: Serve, stats: TunnelStats
+        self,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        way: Way,
+        serve: Serve,
+        stats: TunnelStats,
+        codings: Mapping[str, Coding] = UNCOMPRESSED,
     ) -> None:
+        """`codings` are how streams may be compressed, the best first."""
         self._loop = loop
+        self._codings = codings
         self.stats = stats
         self._before = (0, 0)
         """Bytes of the session that are counted."""
@@ -77,6 +89,8 @@ class Tunnel:
         self.serve = serve
         self.serve_flow: ServeFlow = refuse_flow
         self.session: Session | None = None
+        self._squeezing: Squeezing
+        """Of the session."""
         self._id = self._secret = ""
         self._streams: dict[int, StreamConn | Flow] = {}
         self._flows: set[int] = set()
@@ -108,10 +122,12 @@ class Tunnel:
         session = self.session
         if session is None:
             return None
+        if self.way.terms.classes[klass].compress:
+            purpose = replace(purpose, coding=self._squeezing.coding())
         number = session.open(bytes(purpose), klass)
         if number is None:
             return None
-        conn = self._streams[number] = StreamConn(self._loop, session, number, purpose.to)
+        conn = self._streams[number] = self._squeezing.opens(number, purpose)
         self.stats.opened["here"] += 1
         return conn
 
@@ -134,13 +150,16 @@ class Tunnel:
     def opened(self, stream: int, metadata: bytes) -> None:
         purpose = read_purpose(metadata)
         assert self.session is not None
+        self.stats.opened["there"] += 1
         if purpose.datagrams:
-            self.stats.opened["there"] += 1
             serve_flow = self.serve_flow
             serve_flow(self._flow(self.session, stream, purpose))
             return
-        conn = self._streams[stream] = StreamConn(self._loop, self.session, stream, purpose.to)
-        self.stats.opened["there"] += 1
+        conn = self._squeezing.opened(stream, purpose)
+        if conn is None:
+            self.session.reset(stream, Reason.TOO_MANY)
+            return
+        self._streams[stream] = conn
         # Whoever serves it may write at once, while a frame is being read.
         self._loop.call_soon(self._serve, stream, conn, purpose)
 
@@ -173,8 +192,8 @@ class Tunnel:
             used.reset(reason)
 
     def over(self, stream: int) -> None:
-        """Whoever uses it may yet read what has come."""
-        del self._streams[stream]
+        """Whoever uses it, if anybody does, may yet read what has come."""
+        self._streams.pop(stream, None)
         self._flows.discard(stream)
         self._unread.pop(stream, None)
 
@@ -196,7 +215,7 @@ class Tunnel:
     def hello(self) -> Hello:
         """What this end says on a new connection."""
         terms = self.way.terms
-        return Hello(self.way.name, self._id, self._secret, terms.streams, terms.window)
+        return Hello(self.way.name, self._id, self._secret, terms.streams, terms.window, tuple(self._codings))
 
     def attach(self, carrier: Carries, said: Hello) -> None:
         """What the other end has said: the same session goes on, or another one begins.  Raises Fault."""
@@ -339,6 +358,7 @@ class Tunnel:
         peer = Terms(streams=said.streams, window=said.window)
         self._most_flows = (said.streams + 1) // 2
         self.session = Session(self.way.role, self.way.terms, self, self._clock.now, peer)
+        self._squeezing = Squeezing(self._loop, self.session, self._codings, said.reads, self.stats)
 
     def _end(self, reason: Reason) -> None:
         """All that was begun has failed."""

@@ -30,6 +30,8 @@ class Class:
     weight: int = 1
     rate: float | None = None
     """Bytes in a second; None: as many as go."""
+    compress: bool = True
+    """Whether its streams are, where both ends of the tunnel do that."""
 
 
 class _Queue:

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from meshproxy.wire.mux.frames import Fault, Reason
+from meshproxy.wire.mux.squeeze import is_name
 
 VERSION = 1
 LARGEST = 2048
 MOST_STREAMS = 1_000_000
 MOST_WINDOW = 1 << 30
+MOST_CODINGS = 8
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,63}").fullmatch
 _SESSION = re.compile(r"(?:[0-9a-f]{32})?").fullmatch
 _SECRET = re.compile(r"(?:[0-9a-f]{64})?").fullmatch
@@ -33,6 +35,8 @@ class Hello:
     """Of the other end, that are taken at a time."""
     window: int
     """Bytes of a stream that are taken before anybody asks for them."""
+    reads: tuple[str, ...] = ()
+    """How streams may be compressed; who does not say it reads what is not."""
 
     def __bytes__(self) -> bytes:
         said = {"version": VERSION, **{name: getattr(self, name) for name in Hello.__slots__}}
@@ -49,7 +53,10 @@ def read_hello(data: bytes) -> Hello:
             raise TypeError
         if version != VERSION:
             raise Fault(Reason.VERSION, f"version {version} is spoken, not {VERSION}")
-        found = Hello(**{name: said[name] for name in Hello.__slots__})
+        reads = said.pop("reads", [])
+        if type(reads) is not list:
+            raise TypeError
+        found = Hello(**{name: said[name] for name in Hello.__slots__ if name != "reads"}, reads=tuple(reads))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault(Reason.MALFORMED, "what was said first is no hello") from None
     if not _sound(found):
@@ -69,4 +76,6 @@ def _sound(said: Hello) -> bool:
         and type(said.window) is int
         and 0 <= said.streams <= MOST_STREAMS
         and 1 <= said.window <= MOST_WINDOW
+        and len(said.reads) <= MOST_CODINGS
+        and all(isinstance(name, str) and is_name(name) is not None for name in said.reads)
     )

@@ -30,11 +30,13 @@ class Purpose:
     """A `traceparent`."""
     datagrams: bool = False
     """Whether it is a flow: datagrams come and go, and no bytes."""
+    coding: str = ""
+    """How both its directions are compressed, in words of the other end's hello; empty: they are not."""
 
     def __bytes__(self) -> bytes:
         said = {
             "to": self.to, "from": self.source, "identity": self.identity, "trace": self.trace,
-            "datagrams": self.datagrams,
+            "datagrams": self.datagrams, "coding": self.coding,
         }  # fmt: skip
         return json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":")).encode()
 
@@ -45,11 +47,11 @@ def read_purpose(data: bytes) -> Purpose:
         source = said.get("from")
         found = Purpose(
             _where(said["to"]), _where(source) if source is not None else None, said.get("identity", ""),
-            said.get("trace", ""), said.get("datagrams", False),
+            said.get("trace", ""), said.get("datagrams", False), said.get("coding", ""),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault(Reason.MALFORMED, "a stream does not say what it is for") from None
-    for text, most in ((found.identity, LONGEST_IDENTITY), (found.trace, 64)):
+    for text, most in ((found.identity, LONGEST_IDENTITY), (found.trace, 64), (found.coding, 64)):
         if not isinstance(text, str) or len(text) > most or not text.isprintable():
             raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
     if not isinstance(found.datagrams, bool):
