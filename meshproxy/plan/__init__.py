@@ -34,7 +34,7 @@ from meshproxy.plan.doors import Share as Share
 from meshproxy.plan.doors import acceptor
 from meshproxy.plan.doors import places as places
 from meshproxy.plan.filters import request_rates
-from meshproxy.plan.forward import forwarding
+from meshproxy.plan.forward import forwarding, steering
 from meshproxy.plan.group import Group
 from meshproxy.plan.http import http_service
 from meshproxy.plan.introducing import introduction_of, to_clients
@@ -239,6 +239,8 @@ def _tcp_doors(
     listening = tuple(replace(where, port=live.port or 0) for where, live in zip(said.listen, acceptors, strict=True))
 
     forward = forwarding(config, said.name, listening, clusters, claims, rim)
+    # Where a stream of a tunnel goes is what somebody elsewhere says.
+    near = (*listening, *steering(config)) if tunnels.lead_to(said.name) else listening
 
     def by_routes(chain: model.Chain) -> Generator[None, None, Service]:
         assert chain.routes is not None
@@ -248,13 +250,13 @@ def _tcp_doors(
             to_clients(introduction, chain), forward,
         )  # fmt: skip
         goes_on = any(clusters[name].config.original for rule in table.rules for _, name in rule.clusters)
-        return Onward(inner, state, listening) if goes_on else inner
+        return Onward(inner, state, near) if goes_on else inner
 
     def by_cluster(chain: model.Chain) -> Service:
         assert chain.cluster is not None
         group = clusters[chain.cluster]
         inner = _tcp_service(group, chain.timeouts, state, rim, telling)
-        return Onward(inner, state, listening) if group.config.original else inner
+        return Onward(inner, state, near) if group.config.original else inner
 
     def by_request(chain: model.Chain) -> Service:
         assert chain.socks5 is not None

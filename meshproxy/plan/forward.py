@@ -44,8 +44,7 @@ def forwarding(
     rim: Rim,
 ) -> MakeForwarder:
     """`listening` is where the listener itself is: nobody is led there, nor to what steers the proxy."""
-    status = (config.status.listen,) if config.status is not None else ()
-    ours = tuple(each for each in (*listening, config.admin.listen, *status) if each.kind != "unix")
+    ours = (*(each for each in listening if each.kind != "unix"), *steering(config))
 
     def forwarder(said: Forward, where: str) -> Forwarder:
         original = clusters[said.cluster].config.original
@@ -57,6 +56,13 @@ def forwarding(
         )
 
     return forwarder
+
+
+def steering(config: model.Config) -> tuple[Address, ...]:
+    """Where the proxy itself is asked and told: some of that believes everybody on the same host."""
+    status = (config.status.listen,) if config.status is not None else ()
+    fronts = (each for front in config.fronts for each in front.listen)
+    return tuple(each for each in (config.admin.listen, *status, *fronts) if each.kind != "unix")
 
 
 def _names(servers: tuple[Address, ...], claims: Claims, rim: Rim) -> Names:

@@ -150,7 +150,7 @@ class Tunnels:
 
     def serving(self, listener: str, serve: Serve) -> Callable[[], None]:
         """Has streams served there that lead to this listener, once it is put in force."""
-        leading = [self.by_name[said.name].tunnel for said in self.config.tunnels if said.listener == listener]
+        leading = [self.by_name[said.name].tunnel for said in self._leading_to(listener)]
 
         def begin() -> None:
             for tunnel in leading:
@@ -167,6 +167,13 @@ class Tunnels:
                 tunnel.serve_flow = serve
 
         return begin
+
+    def lead_to(self, listener: str) -> bool:
+        """Whether it serves streams that other proxies open."""
+        return any(self._leading_to(listener))
+
+    def _leading_to(self, listener: str) -> Iterator[model.Tunnel]:
+        return (said for said in self.config.tunnels if said.listener == listener)
 
     def begin(self) -> None:
         """They are in force; streams that nobody serves are refused."""

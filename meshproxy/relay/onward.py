@@ -32,7 +32,7 @@ class Onward:
     service: Service
     state: ListenerState
     listening: tuple[Address, ...]
-    """Where its own listener is."""
+    """Where its own listener is, and where else nobody is led."""
 
     def behind(self, origin: Origin) -> Service | None:
         """Who was let in was not made to the listener itself."""

@@ -146,9 +146,11 @@ def test_who_may_not(run: Run, world: World, upstream: Upstream, names: Names) -
 def test_nobody_is_led_to_the_proxy_itself(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w = world()
-        await w.apply(config(LOCAL))
+        fronts = [{"kind": "fsm", "listen": ["127.0.0.1:15091", "127.0.0.1:15092"], "quit": True}]
+        await w.apply({**config(LOCAL), "fronts": fronts})
         host, port = w.address()
-        for target in (f"{host}:{port}", f"[::ffff:{host}]:{port}", "127.0.0.1:15000"):
+        places = [f"{host}:{port}", f"[::ffff:{host}]:{port}"]
+        for target in (*places, "127.0.0.1:15000", "127.0.0.1:15091", "127.0.0.1:15092"):
             status, answer = await refused(w, target)
             assert status == 403
             assert answer.endswith(b"loop\n")

@@ -107,6 +107,25 @@ def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, ident
     run(scenario())
 
 
+@pytest.mark.parametrize("place", ["127.0.0.1:15000", "[::ffff:127.0.0.1]:15000", "127.0.0.1:15091"])
+def test_the_other_end_does_not_steer_the_proxy(run: Run, upstream: Upstream, ca: Ca, place: str) -> None:
+    """It says where its streams go; on loopback there is who believes everybody."""
+
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, app = World(clock), World(clock), upstream()
+        await far.apply({**centre(ca), "fronts": [{"kind": "fsm", "listen": "127.0.0.1:15091", "quit": True}]})
+        host, port = far.address("tunnels")
+        there = {"far": {"endpoints": [place], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        await near.apply(edge(ca, f"{host}:{port}", **there))
+        await near.until(lambda: tunnel_of(near).carriers)
+        with pytest.raises(ConnectionResetError):
+            await (await near.connect()).recv()
+        assert far.stats.listeners["edges"].rejected["loop"] == 1
+
+    run(scenario())
+
+
 def test_no_stream_is_opened_to_a_unix_socket(run: Run, upstream: Upstream, ca: Ca) -> None:
     """It is of this host: the other end would take it for a fault, and the tunnel with all of its streams would end."""
 
