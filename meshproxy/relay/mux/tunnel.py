@@ -36,6 +36,8 @@ TELLS_WITHIN = 0.02
 MOST_UNREAD = 1 << 20
 """Bytes of a stream that nobody reads any more, before it is reset."""
 
+MOST_CARRIERS = 32
+"""Connections at a time: as many as may be dialled, and as many that are gone, of which that is not known yet."""
 CHANGES_FOR = 1.5
 """So much faster another connection must be to be used instead."""
 NOTHING: frozenset[int] = frozenset()
@@ -233,6 +235,8 @@ class Tunnel:
         if self._ends is not None:
             self._ends.cancel()
             self._ends = None
+        if len(self.carriers) >= MOST_CARRIERS:
+            min(self.carriers, key=lambda each: each.heard_at).lost()
         self.carriers.append(carrier)
         self.stats.attached_total += 1
         carrier.belongs_to(self, self.session.attach())

@@ -1,13 +1,12 @@
-"""The other end of a tunnel keeps to no rule, or is not who it was: what is held for it ends, and nobody else is harmed."""
+"""The other end of a tunnel keeps to no rule, or is not who it was: what is held for it ends."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from meshproxy.observe.metrics import TunnelStats
-from meshproxy.relay.mux.tunnel import Tunnel
+from meshproxy.relay.mux.tunnel import MOST_CARRIERS, Tunnel
 from tests.relay.mux.test_tunnel import Ends
 
 ONE_LOOP = True
@@ -20,13 +19,15 @@ def test_nothing_is_kept_of_a_stream_that_is_over(run: Run) -> None:
     async def scenario() -> None:
         async with Ends() as ends:
             await ends.connected()
-            for _ in range(20):
-                peer = ends.open()
+            peers = [ends.open() for _ in range(20)]
+            for peer in peers:
                 peer.conn.write(b"hello")
-                await ends.until(lambda: peer.heard, "an echo")
+            await ends.until(lambda: all(peer.heard for peer in peers), "an echo")
+            for peer in peers[::2]:
                 peer.conn.end()
-                await ends.until(lambda: not ends.near.streams and not ends.far.streams, "it is over")
-            await ends.until(lambda: all(each.lost for each in ends.served), "all have ended")
+            for peer in peers[1::2]:
+                peer.conn.abort()
+            await ends.until(lambda: not ends.near.streams and not ends.far.streams, "they are over")
             assert not ends.near._streams
             assert not ends.far._streams
 
@@ -67,5 +68,25 @@ def test_a_session_that_the_other_end_does_not_know_is_given_up(run: Run) -> Non
             again = ends.open()
             again.conn.write(b"again")
             await ends.until(lambda: again.heard == b"again", "an echo")
+
+    run(scenario())
+
+
+def test_so_many_connections_of_a_tunnel_and_no_more(run: Run) -> None:
+    """Those that are silent may be gone already: whoever comes takes the place of one of them."""
+
+    async def scenario() -> None:
+        async with Ends() as ends:
+            await ends.connected()
+            peer = ends.open()
+            peer.conn.write(b"hello")
+            await ends.until(lambda: peer.heard, "an echo")
+            for _ in range(MOST_CARRIERS + 3):
+                last = await ends.connected()
+            assert len(ends.far.carriers) == MOST_CARRIERS
+            await ends.until(lambda: len(ends.near.carriers) == MOST_CARRIERS, "others are closed")
+            assert last in ends.near.carriers
+            peer.conn.write(b" world")
+            await ends.until(lambda: peer.heard == b"hello world", "an echo")
 
     run(scenario())
