@@ -43,7 +43,7 @@ class QuicCarrier:
         self._clock = clock
         self._owner = owner
         self._buffer = b""
-        self._early: list[tuple[int, bytes]] = []
+        self._early: dict[int, bytearray] = {}
         self._early_size = 0
         self._lanes = Lanes(LANES)
         self._ours = {0: CONTROL}
@@ -65,10 +65,10 @@ class QuicCarrier:
         self.link = link
         self._stop_waiting()
         rest, self._buffer = self._buffer, b""
-        early, self._early = self._early, []
-        for stream, data in ((CONTROL, rest), *early):
+        early, self._early = self._early, {}
+        for stream, data in ((CONTROL, rest), *early.items()):
             if data:
-                self.came(stream, data)
+                self.came(stream, bytes(data))
 
     def flush(self) -> None:
         self.conn.flush()
@@ -105,7 +105,7 @@ class QuicCarrier:
         self.heard_at = self._clock.now()
         try:
             if not is_datagram(data):
-                raise Fault(Reason.OUT_OF_STATE, "a frame that may not be lost comes as a datagram")
+                raise Fault(Reason.OUT_OF_STATE, "what is no frame that may be lost comes as a datagram")
             self.link.lane().feed(data)
         except Fault as fault:
             self.close(fault)
@@ -150,9 +150,9 @@ class QuicCarrier:
         return found
 
     def _keep(self, stream: int, data: bytes) -> None:
-        self._early.append((stream, data))
+        self._early.setdefault(stream, bytearray()).extend(data)
         self._early_size += len(data)
-        if self._early_size > MOST_EARLY:
+        if self._early_size > MOST_EARLY or len(self._early) > LANES:
             raise Fault(Reason.OVERFLOW, "too much comes before a hello")
 
     def _greeted(self, data: bytes) -> None:

@@ -16,6 +16,7 @@ from meshproxy.wire.mux.frames import END, HEAD, SIZE, Kind
 CONTROL = 0
 _OF_STREAMS = frozenset((Kind.OPEN, Kind.DATA, Kind.DATAGRAM))
 _LAST = frozenset((Kind.RESET, Kind.GONE))
+_DATAGRAM = bytes((Kind.DATAGRAM,))
 
 
 class Lanes:
@@ -56,8 +57,9 @@ class Lanes:
             self._users[lane] -= 1
 
 
-def is_datagram(frame: bytes) -> bool:
-    return frame[0] == Kind.DATAGRAM
+def is_datagram(data: bytes) -> bool:
+    """Whether it is one whole frame of that kind, and nothing else."""
+    return data[:1] == _DATAGRAM and len(data) >= SIZE and len(data) == SIZE + HEAD.unpack_from(data)[2]
 
 
 def stream_of(frame: bytes) -> int:

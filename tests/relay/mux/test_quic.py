@@ -509,10 +509,12 @@ def test_a_library_that_fails_ends_one_connection(run: Run, near: Side, far: Sid
 def test_frames_that_may_not_be_lost_do_not_come_as_datagrams(run: Run, near: Side, far: Side) -> None:
     async def scenario() -> None:
         async with QuicEnds(near, far) as ends:
-            carrier = await ends.over_quic()
-            carrier.conn.send_datagram(frame(Kind.PING, 0, 1))
-            await ends.until(lambda: carrier.conn.closed and not ends.near.carriers, "it is over")
-            assert not ends.far.carriers
+            for data in (frame(Kind.PING, 0, 1), frame(Kind.DATAGRAM, 1, 0, b"d") + frame(Kind.PING, 0, 1), b"\7", b""):
+                carrier = await ends.over_quic()
+                carrier.conn.send_datagram(data)
+                await ends.until(lambda: not ends.near.carriers, "it is over")
+                assert carrier.conn.closed
+                assert not ends.far.carriers
 
     run(scenario())
 
@@ -543,6 +545,29 @@ def test_what_comes_before_a_hello_waits_for_it(run: Run, near: Side, far: Side)
             other.came(3, bytes(MOST_EARLY))
             assert not carrier.conn.closed
             other.came(7, b"!")
+            assert carrier.conn.closed
+
+    run(scenario())
+
+
+def test_what_comes_before_a_hello_costs_no_more_than_its_bytes(run: Run, near: Side, far: Side) -> None:
+    async def scenario() -> None:
+        async with QuicEnds(near, far) as ends:
+            carrier = await ends.over_quic()
+            owner = Waiting()
+            early = QuicCarrier(ends.clock, carrier.conn, owner, 5.0)
+            whole = frame(Kind.DATAGRAM, 1, 0, bytes(1000))
+            for place in range(len(whole)):
+                early.came(3, whole[place : place + 1])
+            assert len(early._early) == 1
+            for lane in range(1, LANES):
+                early.came(4 * lane + 3, b"\2")
+            assert not carrier.conn.closed
+            early.came(0, frame(Kind.HELLO, 0, 0, bytes(ends.far.hello())))
+            assert owner.datagrams == [(1, bytes(1000))]
+            other = QuicCarrier(ends.clock, carrier.conn, owner, 5.0)
+            for lane in range(LANES + 1):
+                other.came(4 * lane + 3, b"\2")
             assert carrier.conn.closed
 
     run(scenario())
