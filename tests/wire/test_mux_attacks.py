@@ -101,8 +101,23 @@ def test_a_link_on_which_nothing_may_go_yet_is_not_woken_for_it() -> None:
     assert there.heard[stream] == b"first"
 
 
-# Answers
+def test_the_last_acknowledgement_is_not_lost_with_another_link() -> None:
+    here, there = pair()
+    first, second = Wire((here, there)), Wire((here, there))
+    stream = here.open()
+    assert stream is not None
+    here.finish(stream)
+    second.pull(0)
+    second.deliver(0)
+    first.cut()
+    there.finish(stream)
+    for _ in range(5):
+        second.turn()
+    assert not here.session.streams
+    assert not there.session.streams
 
+
+# Answers
 
 MANY = replace(TERMS, streams=3000, budget=1 << 24)
 

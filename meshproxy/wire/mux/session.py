@@ -454,7 +454,9 @@ class Session:
                 raise Fault(Reason.OVERFLOW, "too many pieces come before their turn")
         ended = receiving.whole and not whole
         if receiving.whole:
-            self._acknowledge(stream)
+            # By the same link: where that is lost, who has sent it knows that nothing of this may have come.
+            self._untold.discard(number)
+            self._owe(link, number)
         else:
             # Whoever takes it makes room, of which the other end hears at once.
             self._untold.add(number)
