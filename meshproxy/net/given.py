@@ -13,6 +13,9 @@ from collections.abc import Callable
 from meshproxy.net.conn import ENDED, FAILED, LARGE_READ, Conn, Flow
 from meshproxy.net.splice import Pipes
 
+SMALL = 1024
+"""Bytes of a piece that does not stand alone: it would cost much more than its bytes, which are what is bounded."""
+
 
 class Given(Conn):
     __slots__ = ("_came", "_last")
@@ -28,8 +31,11 @@ class Given(Conn):
     # From whoever has what carries it
 
     def came(self, data: bytes, last: bool) -> None:
-        if data:
-            self._came.append(data)
+        came = self._came
+        if came and len(data) < SMALL and len(came[-1]) < SMALL:
+            came[-1] += data
+        elif data:
+            came.append(data)
         self._last = self._last or last
 
     def read_on(self) -> None:

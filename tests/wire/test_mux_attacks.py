@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.session import Link, Role
-from meshproxy.wire.mux.stream import Receiving
+from meshproxy.wire.mux.stream import Receiving, Sending
 from tests.wire.test_mux_session import MOST, OPEN, TERMS, End, Wire, ack, attacked, pair
 
 TIGHT = replace(TERMS, budget=2 * TERMS.widest)
@@ -278,3 +278,22 @@ def test_small_pieces_are_not_kept_without_end() -> None:
         link.feed(b"".join(frame(Kind.DATA, number, at, b"x") for at in range(1, MOST // 2, 2)))
         link.feed(frame(Kind.DATA, number, 0, b"x" * (MOST // 2)) if number % 4 == 1 else frame(Kind.RESET, number, 0))
     assert sum(map(len, other.heard.values())) == 5 * MOST // 2
+
+
+def test_what_is_written_in_small_pieces_is_kept_and_sent_in_larger_ones() -> None:
+    sending = Sending(1 << 20)
+    said = sent = b""
+    for place in range(3000):
+        sending.put(piece := b"%d " % place)
+        said += piece
+        if place % 1000 == 10:
+            offset, data, _ = sending.next(5)
+            assert data == said[offset : offset + len(data)]
+            sent += data
+    assert len(sending._chunks) < 20
+    while sending.ready:
+        sent += sending.next(1 << 14)[1]
+    assert sent == said
+    sending.again()
+    sending.acknowledged(5000, 1 << 20, False)
+    assert said.startswith(sending.next(100)[1], 5000)

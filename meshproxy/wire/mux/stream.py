@@ -16,6 +16,9 @@ from collections import deque
 
 from meshproxy.wire.mux.frames import Fault, Reason
 
+SMALL = 1024
+"""Bytes of a piece that does not stand alone while it waits."""
+
 
 class Sending:
     """From the first byte that is not acknowledged to the last that was written."""
@@ -55,7 +58,11 @@ class Sending:
         return sent < self.limit if sent < written else self.ended and not self.end_sent
 
     def put(self, data: bytes) -> None:
-        self._chunks.append(data)
+        chunks = self._chunks
+        if len(data) < SMALL and self._at < len(chunks) and len(chunks[-1]) < SMALL:
+            chunks[-1] += data
+        else:
+            chunks.append(data)
         self.written += len(data)
 
     def next(self, most: int) -> tuple[int, bytes, bool]:

@@ -90,3 +90,22 @@ def test_so_many_connections_of_a_tunnel_and_no_more(run: Run) -> None:
             await ends.until(lambda: peer.heard == b"hello world", "an echo")
 
     run(scenario())
+
+
+def test_small_pieces_that_nobody_reads_stand_together(run: Run) -> None:
+    """What is counted is bytes; each piece for itself would cost twenty times as much."""
+
+    async def scenario() -> None:
+        async with Ends() as ends:
+            await ends.connected()
+            peer = ends.open()
+            peer.conn.stop()
+            said = b"".join(b"%d " % place for place in range(2000))
+            for at in range(0, len(said), 2):
+                peer.conn.came(said[at : at + 2], False)
+            assert len(peer.conn._came) < 20
+            peer.conn.start()
+            await ends.until(lambda: len(peer.heard) == len(said), "all is read")
+            assert peer.heard == said
+
+    run(scenario())
