@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,7 +13,7 @@ pytest.importorskip("h2", reason="the h2 library is not installed")
 from tests.pki import Ca, Pair
 from tests.relay.conversation import ended, heard
 from tests.relay.http2 import Speaker, speaking
-from tests.relay.test_connect import LOCAL, config
+from tests.relay.test_connect import LOCAL, config, hashed
 from tests.relay.test_http2_upgrades import said, say
 from tests.relay.test_tls_listener import inline
 from tests.relay.tls_peers import client as tls_client
@@ -109,6 +110,70 @@ def test_who_may_not(run: Run, world: World, upstream: Upstream) -> None:
         assert await status(client, await ask(client, "127.0.0.2:1")) == "405"
         other = ((":protocol", "connect-udp"), (":scheme", "http"), (":path", "/db.shop"))
         assert await status(client, await ask(client, "db.shop:1", first=other)) == "405"
+
+    run(scenario())
+
+
+def test_users(run: Run, world: World, upstream: Upstream) -> None:
+    """As over HTTP/1: what one stream has said holds for no other one."""
+
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(LOCAL, users=[{"name": "alice", "password": hashed("secret")}]))
+        client = await speaking(w.connect)
+
+        def basic(said: str) -> tuple[str, str]:
+            return "proxy-authorization", f"Basic {b64encode(said.encode()).decode()}"
+
+        for lines in ([], [basic("alice:wrong")], [basic("bob:secret")], [basic("alice:secret"), basic("bob:x")]):
+            stream = await ask(client, up.address, *lines)
+            fields = dict((await client.event("ResponseReceived", stream)).headers)
+            assert (fields[":status"], "proxy-authenticate" in fields) == ("407", True)
+        stream = await ask(client, up.address, basic("alice:secret"))
+        server = await up.accept()
+        assert await status(client, stream) == "200"
+        await say(client, stream, b"hello")
+        await heard(server, b"hello")
+        assert await status(client, await ask(client, up.address)) == "407"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), (":path", "/")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), (":scheme", "http")],
+        [(":method", "CONNECT")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), (":authority", "127.0.0.2:1")],
+        [(":method", "CONNECT"), (":authority", "")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:0")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:65536")],
+        [(":method", "CONNECT"), (":authority", "alice@127.0.0.1:1")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), ("host", "127.0.0.2:1")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), ("content-length", "1")],
+        [(":method", "CONNECT"), (":authority", "127.0.0.1:1"), ("transfer-encoding", "chunked")],
+    ],
+)
+def test_what_is_no_connect(run: Run, world: World, fields: list[tuple[str, str]]) -> None:
+    """It gets nowhere."""
+
+    async def scenario() -> None:
+        w = world()
+        await w.apply(config("127.0.0.0/8:*", "*:*"))
+        client = await speaking(w.connect)
+        client.h2.config.normalize_outbound_headers = False
+        stream: int = client.h2.get_next_available_stream_id()
+        client.h2.send_headers(stream, fields)
+        await client.flush()
+        answers: list[Any] = []
+        while not answers:
+            await client.read()
+            answers = [each for each in client.events if getattr(each, "stream_id", None) == stream]
+        said = dict(answers[0].headers)[":status"] if hasattr(answers[0], "headers") else "reset"
+        assert said in ("400", "403", "405", "reset")
+        assert w.stats.clusters["direct"].connections_total == 0
 
     run(scenario())
 
