@@ -12,7 +12,7 @@ from meshproxy.dialects import read
 from meshproxy.errors import Invalid
 from meshproxy.model import Address, combine
 from meshproxy.model.tls import ClientTls
-from meshproxy.model.tunnels import Tunnel
+from meshproxy.model.tunnels import Among, Tunnel
 from meshproxy.model.ways import way_problems
 from meshproxy.schema.kinds import Secret
 
@@ -37,7 +37,10 @@ def test_what_makes_sense(kind: str) -> None:
     ("kind", "said", "words"),
     [
         ("connect", {"server": None}, "`through` needs `server`"),
-        ("connect", {"dial": (SERVER,)}, "needs one of `dial`, `accept` and `through`"),
+        ("connect", {"dial": (SERVER,)}, "needs one of `dial`, `accept`, `through` and `among`"),
+        ("connect", {"among": (Among("b"),)}, "needs one of"),
+        (None, {"among": (Among("b"),)}, "`server` is of no use with `among`"),
+        (None, {"among": (Among("b"),), "server": None, "links": 2}, "`links` is of no use with `among`"),
         ("socks5", {"links": 2}, "`links` is of no use with `through: socks5`"),
         ("h2", {"resume": 5.0}, "`resume` is of no use with `through: h2`"),
         ("h2", {"listener": "web"}, "`listener` is of no use"),
@@ -63,11 +66,19 @@ def test_what_does_not(kind: str, said: dict[str, Any], words: str) -> None:
 
 
 TLS: dict[str, Any] = {"certificate": "edge.pem", "key": "edge.key", "ca": "ca.pem", "names": ["shop/centre"]}
+OUT: dict[str, Any] = {"through": "h2", "server": "10.0.0.9:1080"}
 EDGE: dict[str, Any] = {
     "listeners": [{"name": "in", "listen": "127.0.0.1:80", "protocol": "tcp", "cluster": "far"}],
     "clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre"}},
     "tunnels": {"centre": {"dial": "10.0.0.1:8443", "tls": TLS}},
 }
+
+
+def test_what_proxies_do_is_no_affair_of_one_process() -> None:
+    tunnels = {"centre": {"among": ["out"]}, "out": OUT}
+    clusters = {"far": {**EDGE["clusters"]["far"], "tls": {"ca": "ca.pem", "sni": "far"}}}
+    said = {**EDGE, "workers": 2, "clusters": clusters, "tunnels": tunnels}
+    assert combine([read(json.dumps(said).encode(), "edge", {})]).tunnels
 
 
 @pytest.mark.parametrize(
@@ -92,6 +103,9 @@ EDGE: dict[str, Any] = {
             "cannot go to a unix socket",
         ),
         ({"tunnels": {"centre": {"accept": ["shop/edge"], "transport": "quic"}}}, "`transport` is for who dials"),
+        ({"tunnels": {"centre": {"among": ["out"]}}}, "no tunnel `out`"),
+        ({"tunnels": {"centre": {"among": ["edge"]}, "edge": {"accept": ["shop/edge"]}}}, "has no `through`"),
+        ({"tunnels": {"centre": {"among": ["out", "out"]}, "out": OUT}}, "named twice: first as `among[0]`"),
         ({"tunnels": {"centre": {"dial": "10.0.0.1:8443"}}}, "both ends of a tunnel prove who they are"),
     ],
 )

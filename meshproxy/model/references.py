@@ -18,7 +18,7 @@ from meshproxy.model.mqtt_upstream import upstream_mqtt_problems
 from meshproxy.model.routes import RouteTable
 from meshproxy.model.tls import client_problems
 from meshproxy.model.tunnels import Tunnel
-from meshproxy.model.ways import way_problems
+from meshproxy.model.ways import among_problems, way_problems
 from meshproxy.schema.shapes import Names, Path
 
 
@@ -70,9 +70,9 @@ def tunnel_problems(
     listening = {item.value.name: item.value.protocol for item in listeners}
     led_to = {name for item in tunnels for name in (item.value.listener, item.value.datagrams)}
     for item in tunnels:
-        for path, message in way_problems(item.value, listening):
+        for path, message in (*way_problems(item.value, listening), *among_problems(item.value, by_name)):
             yield item.problem(path, message)
-        if item.value.through is None and config.workers != 1:
+        if not item.value.by_proxies and config.workers != 1:
             yield item.problem((), f"tunnel `{item.value.name}` needs `workers: 1`: its session is in one process")
     for item in listeners:
         if not item.value.listen and item.value.name not in led_to:
@@ -91,7 +91,7 @@ def tunnel_problems(
             yield item.problem(("lane",), f"`lane` {cluster.lane} is no class of its tunnels, which have {known}")
         if cluster.via is not None and cluster.source is not None:
             yield item.problem(("source",), "`source` is of no use with `via`: connections are made elsewhere")
-        if cluster.via in by_name and by_name[cluster.via].through is None and cluster.tls is not None:
+        if cluster.via in by_name and not by_name[cluster.via].by_proxies and cluster.tls is not None:
             yield item.problem(("tls",), "`tls` cannot be spoken through a tunnel: the other end may, to its endpoints")
 
 
@@ -103,8 +103,9 @@ def _undeliverable(item: Item, tunnels: Mapping[str, Tunnel], clusters: Iterable
     said += [(("chains", index, "cluster"), chain.cluster) for index, chain in enumerate(listener.chains)]
     for path, name in said:
         for way in by_name[name].tunnels if name in by_name else ():
-            if way in tunnels and tunnels[way].through is not None:
-                why = f"`via: {way}`, which is `through: {tunnels[way].through}` and carries no datagrams"
+            if way in tunnels and tunnels[way].by_proxies:
+                made = f"through: {tunnels[way].through}" if tunnels[way].through else "among"
+                why = f"`via: {way}`, which is `{made}` and carries no datagrams"
                 yield item.problem(path, f"cluster `{name}` has {why}: `protocol: udp` needs another way")
 
 

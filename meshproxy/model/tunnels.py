@@ -4,12 +4,13 @@
       centre: {dial: [centre.example:8443], tls: {certificate: edge.pem, key: edge.key, ca: mesh.pem}}
       edge-7: {accept: [shop/edge-7], listener: from-edges}
       out: {through: socks5, server: 10.0.0.9:1080}
+      either: {among: [out, {tunnel: other, weight: 3}]}
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from meshproxy.model.address import EndpointAddress, Named
 from meshproxy.model.authenticate import FilePath
@@ -20,6 +21,7 @@ from meshproxy.schema.shapes import Items, Keyed
 Streams = Annotated[int, whole(1, 100_000)]
 Tier = Annotated[int, whole(0, 7)]
 Share = Annotated[int, whole(1, 1000)]
+Turns = Annotated[int, whole(1, 65535)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,16 @@ class TunnelClass:
     weight: Annotated[Share, "its share among those of its tier"] = 1
     rate: Annotated[int | None, size(1, LARGEST_INTEGER), "bytes in a second, and no more; absent: no limit"] = None
     compress: Annotated[Bool, "whether its streams are compressed, where the tunnel says how"] = True
+
+
+@dataclass(frozen=True, slots=True)
+class Among:
+    """One of several tunnels; a plain name is short for one of weight 1."""
+
+    SHORTHAND: ClassVar[str] = "tunnel"
+
+    tunnel: Annotated[Name, "one with `through`"]
+    weight: Annotated[Turns, "its share of new connections"] = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,10 @@ class Tunnel:
         choice("connect", "h2", "socks5"),
         "a proxy that makes connections for us: by CONNECT of HTTP/1.1, or of HTTP/2, or by SOCKS5",
     ] = None
+    among: Annotated[
+        tuple[Among, ...],
+        "tunnels with `through` that take turns; where the proxy of one is not reached, the next is tried",
+    ] = ()
     server: Annotated[EndpointAddress | None, "where that proxy is"] = None
     user: Annotated[Text | None, "who we are there, by name"] = None
     password: Annotated[SecretText | None, "and by this"] = None
@@ -83,6 +99,11 @@ class Tunnel:
     dictionary: Annotated[
         FilePath | None, "with zstd: a file that both ends have, of what streams often say; absent: there is none"
     ] = None
+
+    @property
+    def by_proxies(self) -> bool:
+        """Whether it needs no other meshproxy: connections are made by proxies of any kind."""
+        return self.through is not None or bool(self.among)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What does not fit together in a tunnel: it is dialled, or accepted, or made by a proxy."""
+"""What does not fit together in a tunnel: it is dialled, or accepted, or made by a proxy, or by one of several."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from meshproxy.model.address import Address
 from meshproxy.model.matching import Found
 from meshproxy.model.tls import client_problems
 from meshproxy.model.tunnels import Tunnel
+from meshproxy.schema.shapes import Names
 
 LONGEST_CREDENTIAL = 255
 """Bytes, as SOCKS5 has them."""
@@ -21,10 +22,13 @@ OF_SESSIONS = {
 OF_CONNECTIONS = {"links": 1, "dead": 15.0}
 """What connections have that several streams share."""
 
+OF_A_PROXY = {"server": None, "user": None, "password": None, "tls": None}
+"""What is said of a proxy where it stands, and not where several are named."""
+
 
 def way_problems(said: Tunnel, listeners: Mapping[str, str]) -> Found:
     """`listeners` are the protocols of all, by their names."""
-    match [key for key in ("dial", "accept", "through") if getattr(said, key)]:
+    match [key for key in ("dial", "accept", "through", "among") if getattr(said, key)]:
         case ["dial"]:
             if said.tls is None or said.tls.certificate is None:
                 yield ("tls",), "`tls` with `certificate` and `key` is needed: both ends of a tunnel prove who they are"
@@ -39,9 +43,11 @@ def way_problems(said: Tunnel, listeners: Mapping[str, str]) -> Found:
             yield from _of_no_proxy(said)
         case ["through"]:
             yield from _through(said)
+        case ["among"]:
+            yield from _unused(said, OF_SESSIONS | OF_CONNECTIONS | OF_A_PROXY, "among")
         case _:
-            yield (), f"tunnel `{said.name}` needs one of `dial`, `accept` and `through`"
-    if said.dictionary is not None and said.compress == "off" and said.through is None:
+            yield (), f"tunnel `{said.name}` needs one of `dial`, `accept`, `through` and `among`"
+    if said.dictionary is not None and said.compress == "off" and not said.by_proxies:
         yield ("dictionary",), "`dictionary` needs `compress: zstd`"
     for key, name in (("listener", said.listener), ("datagrams", said.datagrams)):
         if name is not None:
@@ -60,6 +66,20 @@ def _led_to(key: str, name: str, listeners: Mapping[str, str]) -> Found:
         yield (key,), f"`{key}` cannot lead to `{name}`, which has `protocol: {protocol}`: that is for {other}"
 
 
+def among_problems(said: Tunnel, known: Mapping[str, Tunnel]) -> Found:
+    """Of the others that it names."""
+    names = Names(known)
+    first: dict[str, int] = {}
+    for index, each in enumerate(said.among):
+        name, path = each.tunnel, ("among", index, "tunnel")
+        if name not in known:
+            yield path, f"no tunnel `{name}`{names.nearest(name)}"
+        elif known[name].through is None:
+            yield path, f"tunnel `{name}` has no `through`: only such may take turns"
+        elif first.setdefault(name, index) != index:
+            yield path, f"tunnel `{name}` is named twice: first as `among[{first[name]}]`"
+
+
 def _of_quic(said: Tunnel) -> Found:
     tls = said.tls
     if tls is not None and not (tls.ca and tls.names and tls.verify == "name"):
@@ -76,9 +96,8 @@ def _of_no_proxy(said: Tunnel) -> Found:
 
 
 def _through(said: Tunnel) -> Found:
-    for key, default in (OF_SESSIONS if said.through == "h2" else OF_SESSIONS | OF_CONNECTIONS).items():
-        if getattr(said, key) != default:
-            yield (key,), f"`{key}` is of no use with `through: {said.through}`"
+    of_no_use = OF_SESSIONS if said.through == "h2" else OF_SESSIONS | OF_CONNECTIONS
+    yield from _unused(said, of_no_use, f"through: {said.through}")
     if said.server is None:
         yield ("server",), "`through` needs `server`"
     elif said.tls is not None and said.tls.nameless(said.server, None):
@@ -90,6 +109,12 @@ def _through(said: Tunnel) -> Found:
         yield ("user",), "`user` must not have a colon with CONNECT: what follows it would be the password"
     if said.through == "socks5":
         yield from _sayable(said)
+
+
+def _unused(said: Tunnel, defaults: Mapping[str, object], what: str) -> Found:
+    for key, default in defaults.items():
+        if getattr(said, key) != default:
+            yield (key,), f"`{key}` is of no use with `{what}`"
 
 
 def _sayable(said: Tunnel) -> Found:

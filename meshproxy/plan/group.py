@@ -32,7 +32,7 @@ from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling
 from meshproxy.plan.introducing import to_endpoints
 from meshproxy.plan.many import many
 from meshproxy.plan.rim import Rim
-from meshproxy.plan.through import through
+from meshproxy.plan.through import in_turn
 from meshproxy.plan.tunnels import Tunnels, server_of, tunnelled
 from meshproxy.plan.verdicts import EVERYBODY, Verdicts, check_of, gate_of, judge_of
 from meshproxy.wire.h1 import ResponseCodec
@@ -116,9 +116,11 @@ class Group:
         )
         if said.tunnels:
             ways = {name: partial(_as_it_is, way) for name, way in tunnels.dials(said).items()}
-            for proxy in tunnels.proxies(said):
-                via = through(proxy, said.name, said.connect_timeout, reach, claims, partial(server_of, proxy, rim))
-                ways[proxy.name] = partial(dial, via=via)
+            for name, proxies in tunnels.proxies(said).items():
+                via = in_turn(
+                    proxies, said.name, said.connect_timeout, reach, claims, lambda each: server_of(each, rim)
+                )
+                ways[name] = partial(dial, via=via)
             dial = partial(tunnelled, self.via, ways, dial)
         self.cluster = Cluster(
             said.name,
@@ -219,7 +221,7 @@ class Group:
     def _onward(self, claims: Claims, rim: Rim) -> Callable[[], Pick]:
         state = self._state
         passage = claims.claim(
-            ("original", *self._spoken()),
+            ("original", self.config.via, *self._spoken()),
             lambda: Original(state.endpoint(ORIGINAL), rim.clock, partial(state.forget, ORIGINAL), state.name),
         )
         return lambda: passage.pick
@@ -237,8 +239,8 @@ class Group:
         return live.claim(self._key(address, seat), make)
 
     def _key(self, address: Address, seat: Seat) -> tuple[object, ...]:
-        """With how it is spoken to: other connections are not its own."""
-        key = ("endpoint", address, *self._spoken())
+        """With how it is reached and spoken to: other connections are not its own."""
+        key = ("endpoint", address, seat.via, *self._spoken())
         return (*key, seat.host, seat.identity) if self._demands else key
 
     def _spoken(self) -> tuple[object, ...]:

@@ -62,3 +62,13 @@ def of_proxy(log: Log, cluster: str, tunnel: str) -> Callable[[Address, ProxyRef
         log.limited(f"proxy {tunnel} {address} {why.why}", EVERY, "warning", "proxy-refused", **said)
 
     return tell
+
+
+def of_unreached(log: Log, cluster: str, tunnel: str) -> Callable[[OSError], None]:
+    """Its proxy is not there, or does not speak as it should: another one is asked."""
+
+    def tell(why: OSError) -> None:
+        said = {"cluster": cluster, "tunnel": tunnel, "why": why.strerror or str(why)}
+        log.limited(f"unreached {tunnel} {cluster}", EVERY, "warning", "proxy-unreached", **said)
+
+    return tell

@@ -2,6 +2,7 @@
 
     via = through(tunnel, 1.0, reach, claims, lambda: (address of the proxy, found just now))
     dialling(cluster, 1.0, reach, claims, seats, count, via=via)
+    in_turn([(tunnel, 2), (another, 1)], "far", 1.0, reach, claims, lambda tunnel: (its address))
 
 The proxy itself is reached as the one endpoint of a cluster is.
 """
@@ -9,9 +10,10 @@ The proxy itself is reached as the one endpoint of a cluster is.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from errno import EAFNOSUPPORT, EHOSTUNREACH
+from functools import partial
 from hashlib import sha256
 
 from meshproxy import model
@@ -24,8 +26,9 @@ from meshproxy.net.through.dial import NoWay, ThroughDial
 from meshproxy.net.through.faults import ProxyRefused
 from meshproxy.net.through.pool import Pool
 from meshproxy.net.through.stream import StreamDial
+from meshproxy.net.through.turns import InTurn, rotation
 from meshproxy.plan.dialling import Offer, Reach, dialling
-from meshproxy.plan.refusals import of_proxy
+from meshproxy.plan.refusals import of_proxy, of_unreached
 from meshproxy.plan.tls import ALPN, Papers
 from meshproxy.wire.asking import Asking
 from meshproxy.wire.connect import Connect, authority, basic, forwarded
@@ -68,6 +71,33 @@ def through(said: Tunnel, cluster: str, timeout: float, reach: Reach, claims: Cl
         return ask((address.host, address.port), client, told)
 
     return dial
+
+
+def in_turn(
+    proxies: Sequence[tuple[Tunnel, int]],
+    cluster: str,
+    timeout: float,
+    reach: Reach,
+    claims: Claims,
+    where: Callable[[Tunnel], Address | None],
+) -> DialTo:
+    """The same by several, each with its share of connections."""
+    ways = [through(each, cluster, timeout, reach, claims, partial(where, each)) for each, _ in proxies]
+    if len(ways) == 1:
+        return ways[0]
+    following = rotation([weight for _, weight in proxies])
+    tells = [of_unreached(reach.log, cluster, each.name) for each, _ in proxies]
+
+    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+        places = following()
+        begins = [partial(_towards, ways[place], address, client) for place in places]
+        return InTurn(reach.clock, begins, timeout, done, lambda number, error: tells[places[number]](error))
+
+    return dial
+
+
+def _towards(way: DialTo, address: Address, client: str | None, done: Callable[[Outcome], None]) -> Dialling:
+    return way(address, done, client)
 
 
 def _by_connection(said: Tunnel, timeout: float, reach: Reach, claims: Claims, where: Where) -> Asked:

@@ -90,21 +90,26 @@ class Tunnels:
         lives = {
             said.name: _live(said, diallings.get(said.name), config, claims, rim)
             for said in config.tunnels
-            if said.through is None
+            if not said.by_proxies
         }
         return cls(config, lives, diallings)
 
     def dials(self, cluster: model.Cluster) -> dict[str, DialTo]:
         """By the name of each tunnel to another meshproxy that it uses."""
-        return {said.name: self._dial(said, cluster) for said in self._used(cluster) if said.through is None}
+        return {said.name: self._dial(said, cluster) for said in self._used(cluster) if not said.by_proxies}
 
     def talks(self, cluster: model.Cluster) -> dict[str, Talk]:
         """The same for datagrams."""
-        return {said.name: self._talk(said, cluster) for said in self._used(cluster) if said.through is None}
+        return {said.name: self._talk(said, cluster) for said in self._used(cluster) if not said.by_proxies}
 
-    def proxies(self, cluster: model.Cluster) -> list[model.Tunnel]:
-        """That make connections for it."""
-        return [said for said in self._used(cluster) if said.through is not None]
+    def proxies(self, cluster: model.Cluster) -> dict[str, list[tuple[model.Tunnel, int]]]:
+        """By the name of each of its other tunnels, those that make its connections in turn, with their weights."""
+        known = {said.name: said for said in self.config.tunnels}
+        return {
+            said.name: [(known[each.tunnel], each.weight) for each in said.among] or [(said, 1)]
+            for said in self._used(cluster)
+            if said.by_proxies
+        }
 
     def _used(self, cluster: model.Cluster) -> Iterator[model.Tunnel]:
         return (said for said in self.config.tunnels if said.name in cluster.tunnels)

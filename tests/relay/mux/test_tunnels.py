@@ -91,7 +91,7 @@ def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, ident
         near, far, up, app = World(clock), World(clock), upstream(), upstream()
         await far.apply(centre(ca))
         host, port = far.address("tunnels")
-        there = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        there: Any = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
         await near.apply(edge(ca, f"{host}:{port}", identity, **there))
         if identity != "shop/edge-7":
             await far.until(lambda: far.stats.listeners["tunnels"].closed["error"] >= 1)
@@ -116,7 +116,7 @@ def test_the_other_end_does_not_steer_the_proxy(run: Run, upstream: Upstream, ca
         near, far, app = World(clock), World(clock), upstream()
         await far.apply({**centre(ca), "fronts": [{"kind": "fsm", "listen": "127.0.0.1:15091", "quit": True}]})
         host, port = far.address("tunnels")
-        there = {"far": {"endpoints": [place], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        there: Any = {"far": {"endpoints": [place], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
         await near.apply(edge(ca, f"{host}:{port}", **there))
         await near.until(lambda: tunnel_of(near).carriers)
         with pytest.raises(ConnectionResetError):
@@ -134,7 +134,7 @@ def test_no_stream_is_opened_to_a_unix_socket(run: Run, upstream: Upstream, ca: 
         near, far, app = World(clock), World(clock), upstream()
         await far.apply(centre(ca))
         host, port = far.address("tunnels")
-        there = {"far": {"endpoints": ["unix:@nobody"], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
+        there: Any = {"far": {"endpoints": ["unix:@nobody"], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
         await near.apply(edge(ca, f"{host}:{port}", **there))
         await near.until(lambda: tunnel_of(near).carriers)
         with pytest.raises(ConnectionResetError):
