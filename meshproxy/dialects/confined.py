@@ -23,7 +23,7 @@ from meshproxy.schema.shapes import Path
 Data = dict[str, Any]
 
 OUTBOUND = "outbound"
-NAMED = ("clusters", "routes")
+NAMED = ("clusters", "routes", "tunnels")
 ONCE = ("tracing", "access_log")
 """Sections that hold for the process, and in a policy are about one workload."""
 FOLDED = ("tls", "permissive", "timeouts", "cluster", "routes")
@@ -61,9 +61,12 @@ def confined(words: Words, workload: Workload, source: str | None) -> Words:
             value[section] = {_called(name, workload): _table(table, workload) for name, table in said.items()}
         elif section == "clusters":
             for name, each in said.items():
-                if any(_address(endpoint).startswith("unix:") for endpoint in each.get("endpoints", ())):
-                    words.problem_of(section, name, "a unix socket is one of the node, and none of the workload")
+                _refuse_sockets(words, section, name, each.get("endpoints", ()))
             value[section] = {_called(name, workload): _cluster(each, workload, source) for name, each in said.items()}
+        elif section == "tunnels":
+            for name, each in said.items():
+                _refuse_sockets(words, section, name, [each["server"]] if "server" in each else ())
+            value[section] = {_called(name, workload): _tunnel(each, workload) for name, each in said.items()}
         elif section in ONCE:
             words.note_of(section, "ignored", f"`{section}` holds for all workloads of the proxy: say it in our words")
         else:
@@ -73,6 +76,11 @@ def confined(words: Words, workload: Workload, source: str | None) -> Words:
         return (path[0], _called(str(path[1]), workload), *path[2:]) if len(path) > 1 and path[0] in NAMED else path
 
     return words.moved(value, moved)
+
+
+def _refuse_sockets(words: Words, section: str, name: str, endpoints: Sequence[Data | str]) -> None:
+    if any(_address(endpoint).startswith("unix:") for endpoint in endpoints):
+        words.problem_of(section, name, "a unix socket is one of the node, and none of the workload")
 
 
 def _called(name: str, workload: Workload) -> str:
@@ -107,7 +115,7 @@ def _chain(said: Data, own: Data, folded: Data, protocol: str, workload: Workloa
     return chain
 
 
-# Routes and clusters ------------------------------------------------------------------------------
+# Routes, clusters and tunnels --------------------------------------------------------------------
 
 
 def _table(said: Data, workload: Workload) -> Data:
@@ -131,6 +139,8 @@ def _cluster(said: Data, workload: Workload, source: str | None) -> Data:
 
     Nobody else is asked from that one: it says that who asks has been let in.
     """
+    if "via" in said:
+        said = {**said, "via": _called(said["via"], workload)}
     endpoints = said.get("endpoints", ())
     there = [_there(each, workload) for each in endpoints]
     if there == [*endpoints]:
@@ -138,6 +148,19 @@ def _cluster(said: Data, workload: Workload, source: str | None) -> Data:
     found = {key: what for key, what in said.items() if key != "source"}
     alone = source is not None and all(map(_is_loopback, endpoints))
     return {**found, "endpoints": there, **({"source": source} if alone else {})}
+
+
+def _tunnel(said: Data, workload: Workload) -> Data:
+    """Through a proxy, or through several tunnels of the same workload."""
+    found = dict(said)
+    if "server" in said:
+        found["server"] = _there(said["server"], workload)
+    if "among" in said:
+        found["among"] = [
+            _called(each, workload) if isinstance(each, str) else {**each, "tunnel": _called(each["tunnel"], workload)}
+            for each in said["among"]
+        ]
+    return found
 
 
 def _there(endpoint: Data | str, workload: Workload) -> Data | str:

@@ -2,7 +2,7 @@
 
     words = Words()
     words.put(("clusters", "shop/books"), {"endpoints": ["10.1.0.7:80"]}, sheet, ("Outbound", "ClustersConfigs", ...))
-    words.note("not-in-force", sheet, ("Forward",), "going through egress gateways is of a later version")
+    words.note("ignored", sheet, ("Chains",), "a script does not run here")
 
 A translator writes plain data, as it could stand in a file, and says of each thing where it was meant. What is wrong
 with it is then found by the one reader of our own words, and told with the place in the document that somebody wrote.

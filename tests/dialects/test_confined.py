@@ -197,6 +197,44 @@ def test_a_unix_socket_is_none_of_a_workload() -> None:
     assert "a unix socket is one of the node" in problem
 
 
+def leaving(*gateways: str) -> dict[str, Any]:
+    """All egress by these, of which the first has a greater share."""
+    said = {f"gw{n}": {"Endpoints": {address: {"Weight": 100}}} for n, address in enumerate(gateways)}
+    return {"ForwardMatches": {"*": {name: 200 - 50 * n for n, name in enumerate(said)}}, "EgressGateways": said}
+
+
+def test_each_has_gateways_of_its_own() -> None:
+    books, carts = fsm(14001, Forward=leaving("10.0.0.8:1", "127.0.0.1:1")), fsm(5, Forward=leaving("10.0.0.9:1"))
+    config = put(layers(default=OF_FSM, books=books, carts=carts)).config
+    assert encode(config)["tunnels"] == {
+        "books/gw0/10.0.0.8:1": {"through": "h2", "server": "10.0.0.8:1"},
+        "books/gw1/127.0.0.1:1": {"through": "h2", "server": "10.1.0.7:1"},
+        "books/egress@": {
+            "among": [
+                {"tunnel": "books/gw0/10.0.0.8:1", "weight": 200}, {"tunnel": "books/gw1/127.0.0.1:1", "weight": 150}
+            ]
+        },
+        "carts/gw0/10.0.0.9:1": {"through": "h2", "server": "10.0.0.9:1"},
+    }  # fmt: skip
+    leave = {each.name: each.via for each in config.clusters if each.original}
+    assert leave == {
+        "books/original@egress@": "books/egress@", "carts/original@gw0/10.0.0.9:1": "carts/gw0/10.0.0.9:1"
+    }  # fmt: skip
+
+
+def test_several_gateways_of_one_weight_are_those_of_the_workload_too() -> None:
+    gateways: dict[str, Any] = {"gw": {"Endpoints": {"10.0.0.8:1": {}, "10.0.0.9:1": {}}}}
+    books = fsm(14001, Forward={"ForwardMatches": {"*": {"gw": 1}}, "EgressGateways": gateways})
+    tunnels = {each.name: each for each in put(layers(default=OF_FSM, books=books)).config.tunnels}
+    assert [each.tunnel for each in tunnels["books/egress@"].among] == ["books/gw/10.0.0.8:1", "books/gw/10.0.0.9:1"]
+
+
+def test_a_gateway_is_no_unix_socket_of_the_node() -> None:
+    said = fsm(14001, Forward=leaving("unix:/run/meshproxy/admin.sock"))
+    (problem,) = refused(default=OF_FSM, books=said, carts=fsm(5))
+    assert "a unix socket is one of the node" in problem
+
+
 def test_no_workload_says_for_all_which_names_there_are() -> None:
     spec = {"LocalDNSProxy": {"UpstreamDNSServers": {"Primary": "192.0.2.6"}}}
     said = fsm(14001, Spec=spec, DNSResolveDB={"bank.example": ["192.0.2.6"]})

@@ -22,8 +22,8 @@ Run = Callable[[Coroutine[Any, Any, None]], None]
 HERE = "127.0.0.0/8:*"
 
 
-def forward(through: str, allow: str) -> dict[str, Any]:
-    where = {"allow": [allow], "users": [{"name": "edge", "password": hashed("secret")}]}
+def forward(through: str, allow: str, *, open_to_all: bool = False) -> dict[str, Any]:
+    where = {"allow": [allow], "users": [] if open_to_all else [{"name": "edge", "password": hashed("secret")}]}
     if through == "socks5":
         listener = {"name": "proxy", "listen": "127.0.0.1:0", "protocol": "socks5", "socks5": where}
         return {"listeners": [listener]}

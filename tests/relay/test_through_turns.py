@@ -146,19 +146,12 @@ async def ask(w: World, up: Any) -> None:
     peer.close()
 
 
-def without_users(through: str) -> dict[str, Any]:
-    said = forward(through, HERE)
-    where = said["listeners"][0]["socks5"] if through == "socks5" else said["routes"]["outside"][0]["connect"]
-    del where["users"]
-    return said
-
-
 def test_proxies_of_two_kinds_take_turns_and_one_stands_in_for_the_other(run: Run, upstream: Upstream) -> None:
     async def scenario() -> None:
         clock: Any = LoopClock(asyncio.get_running_loop())
         near, by_h2, by_socks, up = World(clock), World(clock), World(clock), upstream()
-        await by_h2.apply(without_users("h2"))
-        await by_socks.apply(without_users("socks5"))
+        await by_h2.apply(forward("h2", HERE, open_to_all=True))
+        await by_socks.apply(forward("socks5", HERE, open_to_all=True))
         first, second = ("{}:{}".format(*each.address("proxy")) for each in (by_h2, by_socks))
         await near.apply(through_two(first, second, up.address))
         for _ in range(4):
@@ -177,7 +170,7 @@ def test_connections_that_went_another_way_are_not_used_again(run: Run, upstream
     async def scenario() -> None:
         clock: Any = LoopClock(asyncio.get_running_loop())
         near, far, up = World(clock), World(clock), upstream()
-        await far.apply(without_users("socks5"))
+        await far.apply(forward("socks5", HERE, open_to_all=True))
         proxy = "{}:{}".format(*far.address("proxy"))
         directly = config(up.address)
         await near.apply(directly)

@@ -56,6 +56,8 @@ class Hop:
     """Whether it is a service of the mesh."""
     grpc: bool = False
     """Whether it is asked by calls, which are HTTP/2."""
+    via: str | None = None
+    """The tunnel through which it is asked, if there is to be one."""
 
 
 PLAIN = Hop()
@@ -97,6 +99,9 @@ class Clusters:
                 name += f"@{hop.papers.digest}"
             elif theirs in self.of_mesh:
                 name += "@egress"
+        _, before = self._used.get(name, (theirs, hop))
+        if before.via != hop.via:
+            name += f"@{hop.via or 'direct'}"
         self._used.setdefault(name, (theirs, hop))
         if http:
             self._by_http.add(name)
@@ -159,6 +164,8 @@ class Clusters:
             found["breaker"] = breaker
         if said.settings.http.per_connection:
             found["pool"] = {"requests": said.settings.http.per_connection}
+        if hop.via is not None:
+            found["via"] = hop.via
         if hop.mesh and self.draft.said.spec.flags.active_health_checks:
             found["health"] = {}
         if papers is not None:

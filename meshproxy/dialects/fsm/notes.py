@@ -1,4 +1,4 @@
-"""What a document asks for that a later version does, and which faults of the sidecar of FSM are had back."""
+"""Which faults of the sidecar of FSM are had back."""
 
 from __future__ import annotations
 
@@ -21,5 +21,3 @@ def put_notes(draft: Draft) -> None:
     for (key, value), words in COMPAT.items():
         if getattr(draft.compat, key) == value:
             draft.note("compat", (), f"`compat.{key}` is {value}: {words}")
-    if draft.said.forward:
-        draft.note("not-in-force", ("Forward",), "going through egress gateways is of a later version")

@@ -4,7 +4,7 @@ For each port there is a chain for each entry that names where a connection is t
 not; what none is for goes on where it was to go if `EnableEgress` says so, or is refused. Each request says by a header
 who asks; a server that knows better believes the certificate instead.
 
-What is to leave through an egress gateway, which is of a later version, does not leave in another way.
+What is to leave through an egress gateway does not leave in another way, whatever is wrong with that.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from meshproxy.dialects.fsm.clusters import ORIGINAL, PLAIN, Clusters, Hop
 from meshproxy.dialects.fsm.draft import Data, Draft
+from meshproxy.dialects.fsm.gateways import ALL, Gateways
 from meshproxy.dialects.fsm.networks import network
 from meshproxy.dialects.fsm.offer import Offer, of_connections, put_listener, put_nobody
 from meshproxy.dialects.fsm.papers import Papers, own_identity, trust_domain
@@ -26,9 +27,7 @@ from meshproxy.schema.shapes import Path
 
 SIDE = "outbound"
 PATH: Path = ("Outbound",)
-EVERY_GATEWAY = "*"
-NO_GATEWAY: Data = {"reply": {"status": 503, "body": "Egress gateways are of a later version"}}
-GATEWAY = "egress gateways are of a later version: what is to go through one is refused"
+NO_GATEWAY: Data = {"reply": {"status": 503, "body": "No egress gateway"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +73,7 @@ class Outbound:
         )
         self.rules = Rules(draft, self.clusters, scripts.filters[SIDE], scripts.last)
         self.identity = own_identity(draft)
-        forward = draft.said.forward
-        self.all_by_gateway = forward is not None and bool(dict(forward.matches).get(EVERY_GATEWAY))
+        self.gateways = Gateways(draft)
 
     def put(self) -> None:
         chains = [
@@ -87,7 +85,7 @@ class Outbound:
         more: Data = {}
         if self.draft.said.spec.traffic.enable_egress:
             path: Path = ("Spec", "Traffic", "EnableEgress")
-            more = {"cluster": self._nobody(path) if self.all_by_gateway else self._original(PLAIN, path)}
+            more = {"cluster": self._original(self._leaving(PLAIN, "", path), path)}
         put_listener(self.draft, SIDE, self.draft.setting.sidecar.outbound, chains, more, PATH)
 
     def _chains(self, port: int, matches: Sequence[OutboundMatch], path: Path) -> Iterator[Placed]:
@@ -126,27 +124,27 @@ class Outbound:
         return Hop(self.papers, mesh=True) if entry.first.destinations else PLAIN
 
     def _rules(self, entry: Entry, hop: Hop) -> Iterator[Placed]:
-        egress = not entry.first.destinations
-        gateway = any(match.gateway for match, _ in entry.matches) or (egress and self.all_by_gateway)
         offer = Offer.of(self.draft, entry.matches)
         asked = self.draft.said.spec.flags.auto_default_route and offer.of_any is None
         default = offer.first if asked else None
         for virtual in offer.virtual_hosts(any_host=True):
             service, _, path = virtual.placed
-            if gateway or service.gateway:
-                self.draft.note("not-in-force", path, GATEWAY)
+            way = self._way(entry, service.gateway, hop, path)
+            if way is None:
                 yield refused(path, virtual.hosts, NO_GATEWAY)
                 continue
             again = default is not None and service is default[0][0]
             yield from self.rules.of(
-                virtual.hosts, *virtual.placed, hop, self._saying(service.identity), again=again
+                virtual.hosts, *virtual.placed, way, self._saying(service.identity), again=again
             )
             if virtual.alone or default is not None:
                 yield refused(path, virtual.hosts)
-        if default is not None and not (gateway or default[0][0].gateway):
+        if default is not None:
             placed, known = default
+            way = self._way(entry, placed[0].gateway, hop, placed[2])
             saying = {**self._saying(placed[0].identity), "rewrite": {"host": known}}
-            yield from self.rules.of((), *placed, hop, saying, again=True)
+            if way is not None:
+                yield from self.rules.of((), *placed, way, saying, again=True)
         yield refused(entry.path)
 
     def _saying(self, identity: str) -> Data:
@@ -158,30 +156,47 @@ class Outbound:
         said, path = entry.first.tcp, (*entry.path, "TcpServiceRouteRules")
         for _, other in entry.matches[1:]:
             self.draft.note("ignored", other, "an entry before it is for the same destinations already")
-        if said.gateway or entry.first.gateway or (self.all_by_gateway and not entry.first.destinations):
-            return self._nobody(path)
-        cluster = of_connections(self.clusters, said, f"tcp@{name}", hop, path)
+        way = self._way(entry, said.gateway, hop, path)
+        if way is None:
+            return put_nobody(self.draft, path)
+        cluster = of_connections(self.clusters, said, f"tcp@{name}", way, path)
         if cluster is not None:
             return cluster
         if not (said.egress or self.draft.said.spec.traffic.enable_egress):
             return put_nobody(self.draft, path)
-        return self._nobody(path) if self.all_by_gateway else self._original(hop, path)
+        return self._original(way if way.via is not None else self._leaving(hop, "", path), path)
 
-    def _nobody(self, path: Path) -> str:
-        self.draft.note("not-in-force", path, GATEWAY)
-        return put_nobody(self.draft, path)
+    def _way(self, entry: Entry, gateway: str, hop: Hop, path: Path) -> Hop | None:
+        """How its clusters are asked; None: by gateways, and there is none."""
+        said = gateway or next((match.gateway for match, _ in entry.matches if match.gateway), "")
+        return hop if entry.first.destinations and not said else self._leaving(hop, said, path)
 
-    def _original(self, hop: Hop, path: Path) -> str:
-        """A cluster for what goes on to where it was to go."""
+    def _leaving(self, hop: Hop, said: str, path: Path) -> Hop | None:
+        """The same where it leaves the mesh, through gateways if a rule of them is said, or is for everything."""
+        rule = said or (ALL if self.gateways.for_all else "")
+        if not rule:
+            return hop
+        way = self.gateways.way(rule, path)
+        papers = None if hop.mesh else hop.papers
+        return None if way is None else replace(hop, papers=papers, mesh=False, via=way)
+
+    def _original(self, hop: Hop | None, path: Path) -> str:
+        """A cluster for what goes on to where it was to go; for nobody, if there is no way."""
+        if hop is None:
+            return put_nobody(self.draft, path)
         found: Data = {"original": True}
         wait = self.draft.said.spec.sidecar_timeout
         if wait:
             found["connect_timeout"] = show_duration(wait)
-        name = ORIGINAL
+        marks = []
+        if hop.via is not None:
+            found["via"] = hop.via
+            marks.append(hop.via)
         if hop.papers is not None and not hop.mesh:
             # Nobody knows beforehand which name is right.
             found["tls"] = hop.papers.client(None, verified=False)
-            name = f"{ORIGINAL}{hop.papers.digest}"
+            marks.append(hop.papers.digest)
+        name = ORIGINAL + "@".join(marks)
         self.draft.put("clusters", name, found, path)
         return name
 

@@ -33,7 +33,7 @@ from meshproxy.schema.shapes import Key
 PASSED = frozenset(
     "Ts Version Metrics HTTP1PerRequestLoadBalancing HTTP2PerRequestLoadBalancing SidecarLogLevel ClusterSet "
     "Expiration SubjectAltNames Backlog AllowedEndpoints Plugins Port Hash path host scheme exec grpc "
-    "EgressGateways tcpSocket initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold "
+    "tcpSocket initialDelaySeconds timeoutSeconds periodSeconds successThreshold failureThreshold "
     "terminationGracePeriodSeconds".split()
 )
 """Keys that are known, and ask for nothing that a proxy would do."""
@@ -270,12 +270,16 @@ class OutboundMatch(Match):
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint(Said):
+class Weighted(Said):
     """Its weight alone, in older versions."""
 
     SHORTHAND: ClassVar[str] = "Weight"
 
     weight: Annotated[int, COUNT, Key("Weight")] = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Weighted):
     key: Annotated[str, TEXT, Key("Key")] = ""
     path: Annotated[str, TEXT, Key("Path")] = ""
     gateway: Annotated[str, TEXT, Key("ViaGateway")] = ""
@@ -350,8 +354,17 @@ class Outbound(Said):
 
 
 @dataclass(frozen=True, slots=True)
+class EgressGateway(Said):
+    endpoints: Annotated[tuple[tuple[Text, Weighted], ...], Key("Endpoints")] = ()
+    mode: Annotated[
+        Literal["http2tunnel", "sock5"], choice("http2tunnel", "sock5"), Key("Mode")
+    ] = "http2tunnel"
+
+
+@dataclass(frozen=True, slots=True)
 class Forward(Said):
-    matches: Annotated[tuple[tuple[Text, Annotated[Any, ANYTHING]], ...], Key("ForwardMatches")] = ()
+    matches: Annotated[tuple[tuple[Text, Weights | None], ...], Key("ForwardMatches")] = ()
+    gateways: Annotated[tuple[tuple[Text, EgressGateway], ...], Key("EgressGateways")] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +373,7 @@ class Fsm(Said):
     certificate: Annotated[Certificate | None, Key("Certificate")] = None
     inbound: Annotated[Inbound | None, Key("Inbound")] = None
     outbound: Annotated[Outbound | None, Key("Outbound")] = None
-    forward: Annotated[Forward | None, Key("Forward")] = None
+    forward: Annotated[Forward, Key("Forward")] = Forward()
     allowed: Annotated[tuple[tuple[Range, Annotated[Any, ANYTHING]], ...] | None, Key("AllowedEndpoints")] = None
     chains: Annotated[tuple[tuple[Text, Texts], ...], Key("Chains")] = ()
     dns: Annotated[tuple[tuple[Text, Texts | None], ...], Key("DNSResolveDB")] = ()
