@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 
 from meshproxy import model
 from meshproxy.core.table import Claims
+from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Address
 from meshproxy.model.tls import full_identity
 from meshproxy.net.conn import Conn
 from meshproxy.net.doors import Place
 from meshproxy.net.quic.conn import QuicConn
 from meshproxy.net.quic.dial import QuicDial, side
+from meshproxy.net.quic.library import Missing
 from meshproxy.net.quic.listener import QuicListener
 from meshproxy.plan.dialling import Reach
 from meshproxy.plan.doors import Door, Share, datagrams, places
@@ -25,7 +28,7 @@ from meshproxy.relay.mux.race import Race
 
 def quic_doors(said: model.Listener, gate: Gate, claims: Claims, rim: Rim, share: Share) -> tuple[Door, ...]:
     (server,) = said.tls
-    with told_at(f"listeners.{said.name}.tls", {"ca": "client_ca"}):
+    with _told(f"listeners.{said.name}", "protocol", said.protocol, {"ca": "client_ca"}):
         own = side(server_terms(server, (), rim.papers), dials=False)
 
     def door(place: Place) -> Door:
@@ -47,13 +50,23 @@ def quic_doors(said: model.Listener, gate: Gate, claims: Claims, rim: Rim, share
 def quic_dial(said: model.Tunnel, reach: Reach, timeout: float) -> Dial:
     assert said.tls is not None
     names = frozenset(full_identity(each, reach.trust_domain) for each in said.tls.names)
-    with told_at(f"tunnels.{said.name}.tls", {}):
+    with _told(f"tunnels.{said.name}", "transport", said.transport, {}):
         own = side(client_terms(said.tls, reach.papers), dials=True, names=names)
 
     def dial(address: Address, done: Callable[[Conn | QuicConn | OSError], None]) -> QuicDial:
         return QuicDial(reach.loop, reach.clock, address, own, timeout, done)
 
     return dial
+
+
+@contextmanager
+def _told(where: str, key: str, value: str, names: Mapping[str, str]) -> Iterator[None]:
+    """What is wrong with `tls` is told there, and that there is no QUIC where that is asked for."""
+    try:
+        with told_at(f"{where}.tls", names):
+            yield
+    except Missing as why:
+        raise Invalid([Problem(f"{where}.{key}", f"`{key}` {value} {why}")]) from None
 
 
 def racing(first: Dial, second: Dial) -> Dial:

@@ -34,7 +34,7 @@ class Side:
 
 
 def side(terms: Terms, *, dials: bool, names: frozenset[str] = frozenset()) -> Side:
-    """`names` are those of the other end, of which it has to show one.  Raises Unusable."""
+    """`names` are those of the other end, of which it has to show one.  Raises Unusable and Missing."""
     return Side(library.configuration(terms, dials=dials), Trust(terms, dials=dials, names=names))
 
 

@@ -23,15 +23,19 @@ WINDOW = 4 << 20
 MISSING = "needs the library aioquic: pip install 'meshproxy[quic]'"
 
 
+class Missing(Exception):
+    """The library is not there."""
+
+
 def configuration(terms: Terms, *, dials: bool) -> Any:
-    """What both ends say of themselves; whom they believe is looked at by `Trust`.  Raises Unusable."""
+    """What both ends say of themselves; whom they believe is looked at by `Trust`.  Raises Unusable and Missing."""
     if terms.pair is None:
         raise Unusable("certificate", "is missing: both ends of QUIC show one")
     try:
         from aioquic.quic.configuration import QuicConfiguration
         from aioquic.tls import load_pem_private_key, load_pem_x509_certificates
     except ImportError:
-        raise Unusable("quic", MISSING) from None
+        raise Missing(MISSING) from None
     # It would say to the standard error what peers do wrong.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     found: Any = QuicConfiguration(

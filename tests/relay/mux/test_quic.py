@@ -459,7 +459,7 @@ def test_keys_of_either_kind_sign(run: Run, ca: Ca, key: str) -> None:
 
 def test_without_the_library_it_is_said_what_to_install(ca: Ca, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aioquic.quic.configuration", None)
-    with pytest.raises(Unusable, match=r"^needs the library aioquic: pip install 'meshproxy\[quic\]'$"):
+    with pytest.raises(library.Missing, match=r"^needs the library aioquic: pip install 'meshproxy\[quic\]'$"):
         side(terms(ca, ca.issue("shop/edge")), dials=True)
 
 
