@@ -84,7 +84,6 @@ def test_what_proxies_do_is_no_affair_of_one_process() -> None:
 @pytest.mark.parametrize(
     ("said", "words"),
     [
-        ({"workers": 2}, "tunnel `centre` needs `workers: 1`"),
         ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "center"}}}, "no tunnel `center`"),
         ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre", "lane": "bulk"}}}, "`lane` bulk is no"),
         ({"clusters": {"far": {"endpoints": ["10.1.0.5:80"], "via": "centre", "tls": {}}}}, "cannot be spoken through"),

@@ -107,7 +107,7 @@ def combine(documents: Sequence[Document], running: Config | None = None) -> Con
         *_duplicates("MQTT policy", policies),
         *_duplicates("bridge", bridges),
         *_duplicates("tunnel", tunnels),
-        *tunnel_problems(tunnels, listeners, clusters, config),
+        *tunnel_problems(tunnels, listeners, clusters),
         *clashes(documents, config, listeners),
         *_dns_problems(documents, config, listeners),
         *listener_problems(listeners, known),

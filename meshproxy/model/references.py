@@ -63,7 +63,7 @@ def policy_problems(policies: Iterable[Item], known: Known) -> Iterator[Problem]
 
 
 def tunnel_problems(
-    tunnels: Sequence[Item], listeners: Sequence[Item], clusters: Iterable[Item], config: Config
+    tunnels: Sequence[Item], listeners: Sequence[Item], clusters: Iterable[Item]
 ) -> Iterator[Problem]:
     by_name: dict[str, Tunnel] = {item.value.name: item.value for item in tunnels}
     names = Names(by_name)
@@ -72,8 +72,6 @@ def tunnel_problems(
     for item in tunnels:
         for path, message in (*way_problems(item.value, listening), *among_problems(item.value, by_name)):
             yield item.problem(path, message)
-        if not item.value.by_proxies and config.workers != 1:
-            yield item.problem((), f"tunnel `{item.value.name}` needs `workers: 1`: its session is in one process")
     for item in listeners:
         if not item.value.listen and item.value.name not in led_to:
             yield item.problem(("listen",), "`listen` is empty, and no tunnel leads to this listener")

@@ -19,12 +19,17 @@ from meshproxy.model import Address
 from meshproxy.net.address import let_pass_as_others, words
 from meshproxy.net.bound import Bound, bind, share_port
 
+FIRST = 0
+"""The number of the worker that has what only one can have; one that dies is replaced by one with the same number."""
+
 
 class Place(NamedTuple):
     """Where a socket is bound, and whether it is for streams or for datagrams."""
 
     address: Address
     kind: int
+    alone: bool = False
+    """Whether one worker serves all that comes there: the first."""
 
 
 def place_of(sock: socket.socket) -> Place:
@@ -55,7 +60,7 @@ class Inherited:
 
     def take(self, place: Place) -> Bound | None:
         """Its file is not ours, unless the predecessor goes."""
-        sockets = self._sockets.pop(place, ())
+        sockets = self._sockets.pop(place._replace(alone=False), ())
         if not sockets:
             return None
         bound = Bound(place.address, sockets)
@@ -112,6 +117,8 @@ class Doors:
     def share(self, place: Place, worker: int) -> Sockets:
         """Copies of the sockets at which that worker serves."""
         sockets = (self._next.get(place) or self._held[place]).sockets
+        if place.alone:
+            return tuple(sock.dup() for sock in sockets) if worker == FIRST else ()
         mine = sockets[worker :: self._workers]
         if not mine and place.kind == socket.SOCK_STREAM:
             # Connections may be accepted by several; a conversation of datagrams would be torn apart.
@@ -137,16 +144,16 @@ class Doors:
         The kernel allows it to sockets that share their port.  Only those that must do, since such a port is also open
         to other processes of the same user that want to share it.
         """
-        address, kind = place
+        address, kind, alone = place
         rivals = [
             sock
-            for (other, other_kind), bound in {**self._held, **self._next}.items()
+            for (other, other_kind, _), bound in {**self._held, **self._next}.items()
             if other_kind == kind and other.kind == address.kind != "unix" and bound.port == address.port
             for sock in bound.sockets
         ]
         for sock in rivals:
             share_port(sock)
-        copies = 1 if address.kind == "unix" else self._workers
+        copies = 1 if alone or address.kind == "unix" else self._workers
         return bind(address, kind, copies=copies, shared=bool(rivals))
 
 

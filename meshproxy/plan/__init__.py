@@ -20,9 +20,10 @@ from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.table import Claims
 from meshproxy.model.address import CLIENT
-from meshproxy.model.config import DETECT_WITHIN, HANDSHAKE_WITHIN
+from meshproxy.model.config import DETECT_WITHIN, HANDSHAKE_WITHIN, OF_TUNNELS
 from meshproxy.model.limits import RateLimit
 from meshproxy.model.mqtt import MqttPolicy
+from meshproxy.net.doors import FIRST
 from meshproxy.net.listener import Acceptor
 from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.bandwidth import SHARED_METERS, connecting, shares_meters
@@ -203,6 +204,8 @@ def _listener(
         ("listener", said.name),
         lambda: ListenerState(said.name, rim.stats.listeners, rim.guests, rim.clock, limit, rim.watch),
     )
+    if said.protocol in OF_TUNNELS and rim.guests.number != FIRST:
+        return Listener(said, ())
     if said.protocol == "udp":
         rate = _rate(said, claims, rim)
         doors = udp_doors(said, config.dns, state, clusters, claims, rim, share, observers, rate, tunnels)

@@ -9,15 +9,13 @@ from functools import partial
 from meshproxy import model
 from meshproxy.core.table import Claims
 from meshproxy.model.bridge import Bridge, Passage
+from meshproxy.net.doors import FIRST
 from meshproxy.plan.group import Group
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.mqtt.bridge import BridgeState, BridgeTerms, Crossing, Sides
 from meshproxy.relay.mqtt.outgoing import OVERHEAD
 from meshproxy.relay.mqtt.uplink import FOR_EVER, UplinkTerms
 from meshproxy.wire.mqtt import V5, V311
-
-FIRST = 0
-"""The number of the worker that has them; it is replaced, when it dies, by one with the same number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from meshproxy import model
 from meshproxy.core.table import Claims
+from meshproxy.model.config import OF_TUNNELS
 from meshproxy.net.doors import Place, Sockets
 from meshproxy.net.listener import Acceptor
 from meshproxy.net.udp import DatagramDoor
@@ -32,11 +33,13 @@ class Door:
 
 def places(said: model.Listener) -> tuple[Place, ...]:
     """Where a listener needs sockets."""
-    return tuple(Place(address, KINDS[transport]) for address in said.listen for transport in said.transports)
+    alone = said.protocol in OF_TUNNELS
+    return tuple(Place(address, KINDS[transport], alone) for address in said.listen for transport in said.transports)
 
 
 def acceptor(place: Place, claims: Claims, rim: Rim, share: Share) -> Acceptor:
-    return claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), rim.elsewhere(place)))
+    elsewhere = None if place.alone else rim.elsewhere(place)
+    return claims.claim(place, lambda: Acceptor(rim.loop, rim.clock, share(place), elsewhere))
 
 
 def datagrams(place: Place, claims: Claims, rim: Rim, share: Share) -> DatagramDoor:

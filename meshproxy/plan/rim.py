@@ -22,6 +22,7 @@ from meshproxy.observe.telling import Teller, Watch
 from meshproxy.plan.verdicts import Verdicts
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
+from meshproxy.relay.mux.indoors import Indoors
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +57,5 @@ class Rim:
     """What other proxies have said of themselves."""
     abroad: Abroad
     """Connections to endpoints, where some may be led back."""
+    indoors: Indoors
+    """The way to the tunnels, which the first worker has."""

@@ -14,6 +14,7 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from meshproxy import model
 from meshproxy.cluster.cluster import DialTo
@@ -22,6 +23,7 @@ from meshproxy.model import Address
 from meshproxy.model.address import Named
 from meshproxy.model.tls import full_identity
 from meshproxy.net.dial import Dialling, Outcome
+from meshproxy.net.doors import FIRST
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics import TunnelStats
@@ -32,6 +34,7 @@ from meshproxy.plan.squeezing import codings_of
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mux.dialler import Dial, Dialler
 from meshproxy.relay.mux.gate import Accepted, Gate
+from meshproxy.relay.mux.indoors import Indoor, indoor
 from meshproxy.relay.mux.tunnel import Serve, ServeFlow, Tunnel, Way, refuse_flow
 from meshproxy.relay.udp import Over, Talk
 from meshproxy.wire.mux.classes import Class
@@ -41,6 +44,8 @@ from meshproxy.wire.mux.session import Role, Terms
 
 CONNECT_WITHIN = 5.0
 PINGS_PER_DEATH = 3
+WITHIN = Address("unix")
+"""Where the first worker is, for the others: there is only one way to it."""
 
 
 class Live:
@@ -82,16 +87,17 @@ class Tunnels:
     config: model.Config
     by_name: Mapping[str, Live]
     diallings: Mapping[str, Dial]
-    """How each is dialled that this end dials."""
+    """How each is dialled that this end dials, or this worker."""
 
     @classmethod
     def of(cls, config: model.Config, claims: Claims, rim: Rim) -> Tunnels:
-        diallings = {said.name: _dial(said, config, claims, rim) for said in config.tunnels if said.dial}
-        lives = {
-            said.name: _live(said, diallings.get(said.name), config, claims, rim)
-            for said in config.tunnels
-            if not said.by_proxies
-        }
+        ours = [said for said in config.tunnels if not said.by_proxies]
+        diallings: dict[str, Dial]
+        if rim.guests.number == FIRST:
+            diallings = {said.name: _dial(said, config, claims, rim) for said in ours if said.dial}
+        else:
+            diallings = {said.name: rim.indoors.dial for said in ours}
+        lives = {said.name: _live(said, diallings.get(said.name), config, claims, rim) for said in ours}
         return cls(config, lives, diallings)
 
     def dials(self, cluster: model.Cluster) -> dict[str, DialTo]:
@@ -264,6 +270,15 @@ def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: C
     way = Way(said.name, role, Terms(streams=said.streams, classes=classes), said.resume, said.dead, said.mode)
     codings = codings_of(said, rim.papers)
 
+    demands = demands_of(_other(said), config.node.trust_domain, rim.papers)
+    whole = repr((way, said.dial, said.transport, said.links, demands, tuple(codings)))
+    key = sha256(whole.encode()).hexdigest()[:32]
+
+    def inside() -> Live:
+        assert dial is not None
+        tunnel = Indoor(rim.loop, rim.clock, indoor(key, Role.DIALS), refuse, TunnelStats())
+        return Live(tunnel, Dialler(rim.clock, tunnel, dial, lambda: (WITHIN,), 1), rim)
+
     def make() -> Live:
         stats = rim.stats.tunnels[said.name] = TunnelStats()
         tunnel = Tunnel(rim.loop, rim.clock, way, refuse, stats, codings)
@@ -272,8 +287,7 @@ def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: C
             dialler = Dialler(rim.clock, tunnel, dial, lambda: _addresses(said.dial, rim), said.links)
         return Live(tunnel, dialler, rim)
 
-    demands = demands_of(_other(said), config.node.trust_domain, rim.papers)
-    return claims.claim(("tunnel", way, said.dial, said.transport, said.links, demands, tuple(codings)), make)
+    return claims.claim(("tunnel", key), make if rim.guests.number == FIRST else inside)
 
 
 def server_of(said: model.Tunnel, rim: Rim) -> Address | None:

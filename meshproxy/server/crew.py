@@ -25,7 +25,7 @@ from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Config, encode
 from meshproxy.net.channel import Channel, Message
 from meshproxy.net.clock import Clock, at_once, in_slices
-from meshproxy.net.doors import Doors, Place
+from meshproxy.net.doors import FIRST, Doors, Place
 from meshproxy.observe.exposition import merged, without_gauges
 from meshproxy.observe.history import ended
 from meshproxy.observe.log import Level, Log
@@ -244,6 +244,7 @@ class Crew:
         channel = Channel(self._loop, self._nursery.fork(berth.number))
         handlers = {
             "pass": self._pass_on,
+            "to_first": self._lead_to_first,
             "limits": lambda message: self._hear_of_limits(berth, message),
             "ejected": lambda message: self.fitness.ejections.hear(ejections(message.body)),
             "tapped": self._taps.heard,
@@ -364,6 +365,15 @@ class Crew:
             if peer is not None and peer.tell("adopt", sockets=[sock.dup()], **message.fields):
                 break
         sock.close()
+
+    def _lead_to_first(self, message: Message) -> None:
+        """A worker wants to use its tunnels; where it is not there, whoever asks sees the end, and asks again."""
+        (sock,) = message.sockets
+        peer = self._berths[FIRST].peer
+        if peer is None:
+            sock.close()
+        else:
+            peer.tell("lead_in", sockets=[sock])
 
     def _tell_addresses(self, name: str) -> None:
         self._tell("addresses", name)

@@ -62,7 +62,8 @@ class Hand:
         self._board = board
         self._number = number
         self._worker = Worker(
-            loop, LoopClock(loop), board, shelves, number, self._say, log, self._elsewhere, self._eject
+            loop, LoopClock(loop), board, shelves, number, self._say, log, self._elsewhere, self._eject,
+            self._ask_first,
         )
         self._ejected: dict[str, Ejection] = {}
         """Since the supervisor was told of any."""
@@ -88,6 +89,7 @@ class Hand:
                 "commit": self._commit,
                 "abort": self._abort,
                 "adopt": self._adopt,
+                "lead_in": lambda message: self._worker.lead_in(*message.sockets),
                 "limits": self._hear_of_limits,
                 "stats": self._stats,
                 "recent": self._recent,
@@ -170,7 +172,7 @@ class Hand:
             raise
 
     def _share(self, place: Place) -> Sockets:
-        sockets = tuple(self._sockets.pop(place, ()))
+        sockets = tuple(self._sockets.pop(place._replace(alone=False), ()))
         # One for datagrams that somebody else has bound is served by one worker.
         if not sockets and place.kind == socket.SOCK_STREAM:
             raise Invalid([Problem("", f"no socket has come for {place.address}")])
@@ -213,6 +215,9 @@ class Hand:
         peer = message.fields["peer"]
         (sock,) = message.sockets
         self._worker.adopt(Place(parse(address), kind), sock, tuple(peer) if isinstance(peer, list) else peer)
+
+    def _ask_first(self, sock: socket.socket) -> None:
+        self._supervisor.tell("to_first", sockets=[sock])
 
     # The rest
 

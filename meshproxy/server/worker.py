@@ -33,11 +33,14 @@ from meshproxy.observe.watch import Watch
 from meshproxy.plan import Door, Listener, Share, Snapshot, compile_config
 from meshproxy.plan.group import Known
 from meshproxy.plan.rim import Rim
+from meshproxy.plan.tunnels import Live
 from meshproxy.plan.verdicts import Verdicts, about
 from meshproxy.relay.http.dates import Dates
 from meshproxy.relay.http.ids import Ids
 from meshproxy.relay.http.site import Site
 from meshproxy.relay.live import Guests
+from meshproxy.relay.mux.indoors import Indoors
+from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.server.seconds import Seconds
 from meshproxy.server.shedding import Shedding
 
@@ -59,11 +62,12 @@ class Worker:
         log: Log,
         elsewhere: Callable[[Place], Elsewhere | None] = lambda _: None,
         eject: Callable[[str, Ejection], None] = lambda *_: None,
+        first: Callable[[socket.socket], object] = socket.socket.close,
     ) -> None:
         """`board` says how many connections each worker has; this one's stand at `number`.  `shelves` are shared too.
 
         `say` carries what is said of limits to their owner; what that answers goes to `limits.hear`.  `eject` tells
-        of an endpoint that is ejected here.
+        of an endpoint that is ejected here; `first` brings a socket to the first worker, which takes it by `lead_in`.
         """
         self.limits = Limits(clock, say)
         self.stats = Stats()
@@ -74,15 +78,16 @@ class Worker:
         self._http = Site(loop, clock, clock.now, pipes, Deadlines(clock), Ids(), Dates(), set())
         self.overload = Overload()
         self._verdicts = Verdicts(clock.now, eject)
+        self._table = Table()
+        indoors = Indoors(loop, clock, self._tunnel, first)
         self._rim = Rim(
             loop, clock, self.stats, pipes, self._guests, self.limits, shelves, elsewhere, self._http, log, {},
-            self.overload, {}, self._verdicts, set(), set(), self.watch, {}, Peers(), Abroad(),
+            self.overload, {}, self._verdicts, set(), set(), self.watch, {}, Peers(), Abroad(), indoors,
         )
         self._shedding = Shedding(self.overload, self._guests, self.stats, clock, log, lambda: self._doors)
         self.seconds = Seconds(
             clock, self.stats, self.settle, self._account, lambda: self._guests.count, self._rim.peers
         )
-        self._table = Table()
         self._preparing = False
         self._next: tuple[Claims, Snapshot] | None = None
         self._heard: dict[str, tuple[str, ...]] = {}
@@ -207,6 +212,14 @@ class Worker:
         else:
             sock.close()
 
+    def lead_in(self, sock: socket.socket) -> None:
+        """Another worker has the other end, and wants to use a tunnel of this one."""
+        self._rim.indoors.take(sock)
+
+    def _tunnel(self, key: str) -> Tunnel | None:
+        live = self._table.get(("tunnel", key))
+        return live.tunnel if isinstance(live, Live) else None
+
     # What it counts
 
     @property
@@ -258,8 +271,9 @@ class Worker:
         self._halt_bridges()
         for state in tuple(self._guests.states):
             state.leave()
-        end = self._clock.now() + within
-        while self.connections and self._clock.now() < end:  # noqa: ASYNC110 - what is watched are plain integers
+        end, indoors = self._clock.now() + within, self._rim.indoors
+        # What is watched are plain numbers.
+        while (self.connections or indoors.busy) and self._clock.now() < end:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_LOOK_EVERY)
 
         await emptied(self._rim.sinks, LAST_LINES_WITHIN)

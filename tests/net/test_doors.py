@@ -11,7 +11,7 @@ import pytest
 
 from meshproxy.model import Address
 from meshproxy.net.bound import bind
-from meshproxy.net.doors import Doors, Place
+from meshproxy.net.doors import Doors, Inherited, Place
 
 LOCAL = Place(Address("ipv4", "127.0.0.1"), socket.SOCK_STREAM)
 
@@ -81,6 +81,33 @@ def test_a_unix_socket_is_one_for_all_workers(tmp_path: Path) -> None:
         share[0].close()
     doors.close()
     assert not os.path.exists(place.address.path)
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_what_one_worker_serves_alone_is_all_its_own_whoever_was_there_before(kind: int) -> None:
+    """Those of several workers, of a predecessor or of the generation before."""
+    before = Doors(3)
+    local = LOCAL._replace(kind=kind)
+    open_and_commit(before, local)
+    at = local._replace(address=Address("ipv4", "127.0.0.1", port_of(before, local)))
+    inherited = Inherited()
+    for sock in (*before.share(local, 0), *before.share(local, 1), *before.share(local, 2)):
+        inherited.add(at, sock)
+    before.close()
+    doors = Doors(2, inherited)
+    open_and_commit(doors, at._replace(alone=True))
+    shares = [doors.share(at._replace(alone=True), worker) for worker in range(2)]
+    assert [len(share) for share in shares] == [3, 0]
+    open_and_commit(doors, at)
+    shares += [doors.share(at, worker) for worker in range(2)]
+    open_and_commit(doors, at._replace(alone=True))
+    shares += [doors.share(at._replace(alone=True), worker) for worker in range(2)]
+    assert [len(share) for share in shares[2:]] == [1, 1, 1, 0]
+    assert {sock.getsockname() for share in shares for sock in share} == {("127.0.0.1", at.address.port)}
+    for share in shares:
+        for sock in share:
+            sock.close()
+    doors.close()
 
 
 def test_a_move_to_a_narrower_address_leaves_the_port_taken_for_others(doors: Doors) -> None:

@@ -30,9 +30,17 @@ ERRORS: dict[int, int] = {
 """What a reset is called here; any other is that of a connection."""
 
 
+REASONS = {code: Reason(reason) for reason, code in ERRORS.items()}
+
+
 def as_error(reason: int) -> OSError:
     code = ERRORS.get(reason, errno.ECONNRESET)
     return OSError(code, os.strerror(code))
+
+
+def as_reason(error: OSError) -> Reason:
+    """What it is called on the next stretch of the way."""
+    return REASONS.get(error.errno or 0, Reason.CANCELLED)
 
 
 class StreamConn(Given):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshproxy.net.mux.conn import as_error
+from meshproxy.net.mux.conn import as_error, as_reason
 from meshproxy.wire.mux.frames import Reason
 from meshproxy.wire.mux.metadata import Purpose
 from meshproxy.wire.mux.session import Session
@@ -31,7 +31,7 @@ class Flow:
         """None: it is over."""
         self._number = number
         self.purpose = purpose
-        self.on_data: Callable[[bytes], None] = _nobody
+        self.on_data: Callable[[bytes], object] = _nobody
         self.on_over: Callable[[OSError | None], None] = _nobody
         """None: in good order."""
 
@@ -53,6 +53,13 @@ class Flow:
         session = self._leave()
         if session is not None:
             session.reset(self._number, reason)
+
+    def ends_as(self, error: OSError | None) -> None:
+        """As another one, which it goes on from."""
+        if error is None:
+            self.close()
+        else:
+            self.refuse(as_reason(error))
 
     # From who has the session
 

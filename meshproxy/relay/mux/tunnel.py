@@ -18,6 +18,7 @@ from hmac import compare_digest
 from math import inf
 from types import MappingProxyType
 from typing import Literal
+from weakref import WeakSet
 
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.mux.conn import StreamConn
@@ -110,6 +111,8 @@ class Tunnel:
         self._ends: Timer | None = None
         self._waits: Timer | None = None
         self._pings = 0
+        self.indoors: WeakSet[Tunnel] = WeakSet()
+        """By which other workers use this one."""
         self.on_change: Callable[[], None] = lambda: None
         """A connection has come or gone."""
 
@@ -382,3 +385,5 @@ class Tunnel:
         for used in streams.values():
             if not used.closed:
                 used.reset(reason)
+        for within in tuple(self.indoors):
+            within.close(reason)

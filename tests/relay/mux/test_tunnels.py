@@ -9,8 +9,14 @@ from typing import Any
 
 import pytest
 
+from meshproxy.model import Config, decode
 from meshproxy.net.clock import LoopClock
-from tests.conftest import World
+from meshproxy.net.doors import Doors
+from meshproxy.observe.log import Log
+from meshproxy.plan import places
+from meshproxy.server.fleet import open_doors
+from meshproxy.server.worker import DRAIN_LOOK_EVERY, Worker
+from tests.conftest import Client, World
 from tests.pki import Ca
 from tests.relay.conversation import heard
 from tests.relay.test_tls_listener import inline
@@ -140,6 +146,57 @@ def test_no_stream_is_opened_to_a_unix_socket(run: Run, upstream: Upstream, ca: 
         with pytest.raises(ConnectionResetError):
             await (await near.connect()).recv()
         assert not tunnel_of(near).stats.opened["here"]
+
+    run(scenario())
+
+
+async def another_worker(w: World, said: dict[str, Any]) -> tuple[Worker, Doors]:
+    """Of the same proxy, at addresses of its own."""
+    config, doors, limits = decode(Config, said), Doors(), w.fleet.limits
+    worker = Worker(
+        asyncio.get_running_loop(), w.clock, [0, 0], limits.shelves, 1, lambda words: limits.ledger.hear(1, words),
+        Log(w.logged.append, clock=w.clock.now), first=w.worker.lead_in,
+    )  # fmt: skip
+    limits.ledger.join(1, worker.limits.hear)
+    open_doors(config, doors)
+    await worker.prepare(config, lambda place: doors.share(place, 0), {})
+    doors.commit()
+    await worker.commit()
+    return worker, doors
+
+
+def test_another_worker_uses_the_tunnel_and_is_waited_for(run: Run, upstream: Upstream, ca: Ca) -> None:
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, up = World(clock), World(clock), upstream()
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        there: Any = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}}
+        said = edge(ca, f"{host}:{port}", **there)
+        await near.apply(said)
+        worker, doors = await another_worker(near, said)
+        assert worker.current is not None
+        tunnel = worker.current.tunnels.by_name["edge-7"].tunnel
+        await near.until(lambda: tunnel.session)
+        address = doors.local(places(worker.listeners[0].config)[0]).rpartition(":")
+        with socket.socket() as sock:
+            sock.setblocking(False)
+            peer = Client(sock)
+            await asyncio.get_running_loop().sock_connect(sock, (address[0], int(address[2])))
+            await peer.send(b"hello")
+            behind = await up.accept()
+            await heard(behind, b"hello")
+            ends = asyncio.create_task(near.worker.drain(5))
+            assert not (await asyncio.wait([ends], timeout=3 * DRAIN_LOOK_EVERY))[0]
+            await behind.send(b"and back")
+            await heard(peer, b"and back")
+            peer.end()
+            behind.end()
+            await ends
+        assert not worker.stats.tunnels, "it is counted once"
+        assert near.stats.tunnels["edge-7"].opened["here"] == 1
+        worker.close()
+        doors.close()
 
     run(scenario())
 
