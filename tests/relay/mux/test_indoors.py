@@ -17,8 +17,8 @@ from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Reason
 from meshproxy.wire.mux.metadata import Purpose
 from meshproxy.wire.mux.session import Role, Terms
-from tests.relay.mux.test_flows import Parrot, Talker, asks
-from tests.relay.mux.test_tunnel import TO, Ends, Peer
+from tests.relay.mux.test_flows import Parrot, Talker
+from tests.relay.mux.test_tunnel import TO, Ends, Peer, asks
 
 ONE_LOOP = True
 """What is shown here is the same on both."""
