@@ -32,7 +32,7 @@ from meshproxy.plan.quic import quic_dial, racing
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.squeezing import codings_of
 from meshproxy.relay.live import ListenerState
-from meshproxy.relay.mux.dialler import Dial, Dialler
+from meshproxy.relay.mux.dialler import Course, Dial, Dialler
 from meshproxy.relay.mux.gate import Accepted, Gate
 from meshproxy.relay.mux.indoors import Indoor, indoor
 from meshproxy.relay.mux.tunnel import Serve, ServeFlow, Tunnel, Way, refuse_flow
@@ -57,17 +57,12 @@ class Live:
         self._clock = rim.clock
         self._stats = rim.stats.tunnels
         self._every = tunnel.way.dead / PINGS_PER_DEATH
-        self._begun = False
         self._timer = rim.clock.after(self._every, self._ping)
 
-    def begin(self, dial: Dial | None) -> None:
+    def begin(self, course: Course | None) -> None:
         """It is put in force, with what we show from now on."""
-        if self._dialler is not None and dial is not None:
-            self._dialler.dial = dial
-        if not self._begun:
-            self._begun = True
-            if self._dialler is not None:
-                self._dialler.begin()
+        if self._dialler is not None and course is not None:
+            self._dialler.go_by(course)
 
     def retire(self, grace: float) -> None:
         if self._dialler is not None:
@@ -86,19 +81,19 @@ class Live:
 class Tunnels:
     config: model.Config
     by_name: Mapping[str, Live]
-    diallings: Mapping[str, Dial]
+    courses: Mapping[str, Course]
     """How each is dialled that this end dials, or this worker."""
 
     @classmethod
     def of(cls, config: model.Config, claims: Claims, rim: Rim) -> Tunnels:
         ours = [said for said in config.tunnels if not said.by_proxies]
-        diallings: dict[str, Dial]
+        courses: dict[str, Course]
         if rim.guests.number == FIRST:
-            diallings = {said.name: _dial(said, config, claims, rim) for said in ours if said.dial}
+            courses = {said.name: _course(said, config, claims, rim) for said in ours if said.dial}
         else:
-            diallings = {said.name: rim.indoors.dial for said in ours}
-        lives = {said.name: _live(said, diallings.get(said.name), config, claims, rim) for said in ours}
-        return cls(config, lives, diallings)
+            courses = {said.name: Course(rim.indoors.dial, lambda: (WITHIN,)) for said in ours}
+        lives = {said.name: _live(said, said.name in courses, config, claims, rim) for said in ours}
+        return cls(config, lives, courses)
 
     def dials(self, cluster: model.Cluster) -> dict[str, DialTo]:
         """By the name of each tunnel to another meshproxy that it uses."""
@@ -186,6 +181,11 @@ class Tunnels:
     def _leading_to(self, listener: str) -> Iterator[model.Tunnel]:
         return (said for said in self.config.tunnels if said.listener == listener)
 
+    def close(self) -> None:
+        """At once, in words."""
+        for live in self.by_name.values():
+            live.tunnel.close()
+
     def begin(self) -> None:
         """They are in force; streams that nobody serves are refused."""
         for said in self.config.tunnels:
@@ -195,7 +195,7 @@ class Tunnels:
                     live.tunnel.serve = refuse
                 if said.datagrams is None:
                     live.tunnel.serve_flow = refuse_flow
-                live.begin(self.diallings.get(said.name))
+                live.begin(self.courses.get(said.name))
 
 
 def tunnelled(
@@ -247,6 +247,11 @@ class _Opening:
         """There is nothing under way."""
 
 
+def _course(said: model.Tunnel, config: model.Config, claims: Claims, rim: Rim) -> Course:
+    dial = _dial(said, config, claims, rim)
+    return Course(dial, lambda: _addresses(said.dial, rim), said.links, (said.dial, said.transport))
+
+
 def _dial(said: model.Tunnel, config: model.Config, claims: Claims, rim: Rim) -> Dial:
     reach = Reach(rim.loop, rim.clock, rim.http.deadlines, rim.log, rim.papers, config.node.trust_domain)
     where = ("tunnels", said.name, "tls")
@@ -262,7 +267,7 @@ def _other(said: model.Tunnel) -> model.Cluster:
     return model.Cluster(f"tunnel/{said.name}", tls=said.tls)
 
 
-def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: Claims, rim: Rim) -> Live:
+def _live(said: model.Tunnel, dialled: bool, config: model.Config, claims: Claims, rim: Rim) -> Live:
     classes = tuple(
         Class(each.name, each.tier, each.weight, each.rate, each.compress) for each in said.classes
     ) or (Class("default"),)
@@ -271,21 +276,18 @@ def _live(said: model.Tunnel, dial: Dial | None, config: model.Config, claims: C
     codings = codings_of(said, rim.papers)
 
     demands = demands_of(_other(said), config.node.trust_domain, rim.papers)
-    whole = repr((way, said.dial, said.transport, said.links, demands, tuple(codings)))
+    # Who is there is the same; by what ways, at how many connections, may change while it lives.
+    whole = repr((way, bool(said.dial), said.accept, demands, tuple(codings)))
     key = sha256(whole.encode()).hexdigest()[:32]
 
     def inside() -> Live:
-        assert dial is not None
         tunnel = Indoor(rim.loop, rim.clock, indoor(key, Role.DIALS), refuse, TunnelStats())
-        return Live(tunnel, Dialler(rim.clock, tunnel, dial, lambda: (WITHIN,), 1), rim)
+        return Live(tunnel, Dialler(rim.clock, tunnel), rim)
 
     def make() -> Live:
         stats = rim.stats.tunnels[said.name] = TunnelStats()
         tunnel = Tunnel(rim.loop, rim.clock, way, refuse, stats, codings)
-        dialler = None
-        if dial is not None:
-            dialler = Dialler(rim.clock, tunnel, dial, lambda: _addresses(said.dial, rim), said.links)
-        return Live(tunnel, dialler, rim)
+        return Live(tunnel, Dialler(rim.clock, tunnel) if dialled else None, rim)
 
     return claims.claim(("tunnel", key), make if rim.guests.number == FIRST else inside)
 

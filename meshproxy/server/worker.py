@@ -298,6 +298,8 @@ class Worker:
         self.seconds.close()
         self.close_doors()
         self._halt_bridges()
+        if self.current is not None:
+            self.current.tunnels.close()
         for state in tuple(self._guests.states):
             state.drain()
         self._http.close()

@@ -37,6 +37,7 @@ class End:
         self.overs: Counter[int] = Counter()
         self.rooms: list[int] = []
         self.datagrams: list[tuple[int, bytes]] = []
+        self.left = 0
 
     def opened(self, stream: int, metadata: bytes) -> None:
         self.metadata[stream] = metadata
@@ -59,6 +60,9 @@ class End:
 
     def datagram(self, flow: int, data: bytes) -> None:
         self.datagrams.append((flow, data))
+
+    def leaving(self) -> None:
+        self.left += 1
 
     def wake(self) -> None:
         """Somebody pulls all the time."""
@@ -415,6 +419,17 @@ def test_the_way_to_and_fro_is_measured() -> None:
     wire.pull(1)
     wire.deliver(1)
     assert wire.links[0].rtt == pytest.approx(0.2)
+
+
+def test_that_a_link_is_going_to_be_closed_is_said_once() -> None:
+    here, there = pair()
+    wire = Wire((here, there))
+    for _ in range(2):
+        wire.links[0].leave()
+        wire.turn()
+    assert wire.links[0].leaving
+    assert wire.links[1].leaving
+    assert (here.left, there.left) == (0, 1)
 
 
 def test_what_comes_first_goes_first_and_the_others_are_not_forgotten() -> None:

@@ -6,6 +6,7 @@ Addresses take their turns.  Who cannot connect tries again soon: a link that wa
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import random
 
 from meshproxy.model import Address
@@ -27,34 +28,59 @@ MOST_TRIES = 4
 HELLO_WITHIN = 5.0
 
 
+LIVED = 5.0
+"""Seconds after which a connection was a good one: who comes back at once from a shorter one is not dialled at once."""
+
+
 Dial = Callable[[Address, Callable[[Conn | QuicConn | OSError], None]], Attempt[Conn | QuicConn]]
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How a tunnel is dialled."""
+
+    dial: Dial
+    addresses: Callable[[], Sequence[Address]]
+    links: int = 1
+    said: object = None
+    """Connections that were made by another one are given up for new ones."""
+
+
 class Dialler:
-    def __init__(
-        self, clock: Clock, tunnel: Tunnel, dial: Dial, addresses: Callable[[], Sequence[Address]], links: int
-    ) -> None:
+    def __init__(self, clock: Clock, tunnel: Tunnel) -> None:
         self._clock = clock
         self._tunnel = tunnel
-        self.dial = dial
-        """For connections from now on."""
-        self._addresses = addresses
-        self._links = links
+        self._course: Course | None = None
         self._turn = 0
         self._failed = 0
         self._tries: dict[Attempt[Conn | QuicConn], None] = {}
         self._greeting: Carries | None = None
+        self._since: dict[Carries, float] = {}
+        """When each connection was there."""
         self._timer: Timer | None = None
         self._halted = False
         tunnel.on_change = self._changed
 
-    def begin(self) -> None:
+    def go_by(self, course: Course) -> None:
+        """From now on: what there is carries until there is something else."""
+        before, self._course = self._course, course
+        staying = self._tunnel.staying
+        if before is not None and course.said != before.said:
+            self._stop()
+        else:
+            staying = staying[course.links :]
+        for carrier in staying:
+            self._tunnel.leave(carrier)
         self._next()
 
     def halt(self) -> None:
         self._halted = True
+        self._stop()
+
+    def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         self._give_up()
         if self._greeting is not None:
             self._greeting.close()
@@ -69,12 +95,19 @@ class Dialler:
         greeting = self._greeting
         if greeting is not None and (greeting.link is not None or greeting.over):
             self._greeting = None
-            self._failed = 0 if greeting.link is not None else self._failed + 1
+            if greeting.link is not None:
+                self._since[greeting] = self._clock.now()
+            else:
+                self._failed += 1
+        for carrier in [each for each in self._since if each.over]:
+            lived = self._clock.now() - self._since.pop(carrier)
+            self._failed = self._failed + 1 if lived < LIVED else 0
         self._next()
 
     def _next(self) -> None:
         busy = bool(self._tries) or self._greeting is not None or self._timer is not None
-        if not (self._halted or busy) and len(self._tunnel.carriers) < self._links:
+        many = self._course.links if self._course is not None else 0
+        if not (self._halted or busy) and len(self._tunnel.staying) < many:
             wait = 0.0
             if self._failed:
                 wait = min(FIRST_AGAIN * 2 ** min(self._failed, 10), LAST_AGAIN) * (0.5 + random() / 2)  # noqa: S311
@@ -82,13 +115,15 @@ class Dialler:
 
     def _try(self) -> None:
         self._timer = None
-        addresses = self._addresses()
+        course = self._course
+        assert course is not None
+        addresses = course.addresses()
         if not addresses:
             self._lost()
             return
         address = addresses[self._turn % len(addresses)]
         self._turn += 1
-        dial = self.dial(address, lambda outcome: self._dialled(dial, outcome))
+        dial = course.dial(address, lambda outcome: self._dialled(dial, outcome))
         outcome = dial.begin()
         if outcome is not None:
             self._dialled(dial, outcome)

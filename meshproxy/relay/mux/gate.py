@@ -62,12 +62,13 @@ class Gate:
 class Arrived:
     """One connection, from its arrival until it is over."""
 
-    __slots__ = ("_gate", "_identity", "carrier")
+    __slots__ = ("_gate", "_identity", "_tunnel", "carrier")
 
     def __init__(self, gate: Gate, identity: str | None) -> None:
         """It has proved to be that one."""
         self._gate = gate
         self._identity = identity
+        self._tunnel: Tunnel | None = None
         self.carrier: Carries
         gate.state.connections.add(self)
 
@@ -76,6 +77,7 @@ class Arrived:
         # Who is not told apart learns nothing of which tunnels there are.
         if accepted is None or self._identity not in accepted.identities:
             raise Fault(Reason.IDENTITY, "this tunnel is not for you")
+        self._tunnel = accepted.tunnel
         accepted.tunnel.attach(carrier, hello)
 
     def gone(self, carrier: Carries, why: Fault | OSError | None) -> None:
@@ -94,7 +96,9 @@ class Arrived:
         """What goes through is counted where it comes out."""
 
     def leave(self) -> None:
-        """Its streams may go on by another one."""
+        if self._tunnel is not None:
+            self._tunnel.leave(self.carrier)
 
     def drain(self) -> None:
-        self.carrier.close(Fault(Reason.LEAVING, "the listener is closed"))
+        """Its streams go on by another one, if there is one in time."""
+        self.carrier.close()

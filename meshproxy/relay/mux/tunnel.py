@@ -39,6 +39,8 @@ MOST_UNREAD = 1 << 20
 
 MOST_CARRIERS = 32
 """Connections at a time: as many as may be dialled, and as many that are gone, of which that is not known yet."""
+LINGERS = 1.0
+"""Seconds for which a connection stays that is given up for another, so that what is on its way arrives."""
 CHANGES_FOR = 1.5
 """So much faster another connection must be to be used instead."""
 NOTHING: frozenset[int] = frozenset()
@@ -243,13 +245,32 @@ class Tunnel:
         self.carriers.append(carrier)
         self.stats.attached_total += 1
         carrier.belongs_to(self, self.session.attach())
-        self._share_out()
-        self.wake()
-        self.on_change()
+        self.leaving()
 
     def greeted(self, carrier: Carries, hello: Hello) -> None:
         """By the other end of a connection that this one has made."""
         self.attach(carrier, hello)
+
+    @property
+    def staying(self) -> list[Carries]:
+        """Those that nobody is going to close."""
+        return [each for each in self.carriers if each.link is not None and not each.link.leaving]
+
+    def leave(self, carrier: Carries) -> None:
+        """It carries on until there is another one, and for as long as it lasts."""
+        if carrier.link is not None:
+            carrier.link.leave()
+            self.leaving()
+
+    def leaving(self) -> None:
+        """Who has others lets go of such."""
+        staying = self.staying
+        for carrier in self.carriers if staying else ():
+            if carrier not in staying:
+                self._clock.after(LINGERS, carrier.close)
+        self._share_out()
+        self.wake()
+        self.on_change()
 
     def gone(self, carrier: Carries, why: Fault | OSError | None) -> None:
         if carrier not in self.carriers:
@@ -258,9 +279,9 @@ class Tunnel:
             self.on_change()
             return
         self.carriers.remove(carrier)
-        self.stats.lost_total += 1
         assert self.session is not None
         assert carrier.link is not None
+        self.stats.lost_total += not carrier.link.leaving
         self.session.detach(carrier.link)
         if isinstance(why, Fault):
             # What one end takes for a fault is one on every connection.
@@ -319,8 +340,11 @@ class Tunnel:
 
     def _share_out(self) -> None:
         """What each connection carries; what is on its way on one that carries no more still arrives."""
-        links = [carrier.link for carrier in self.carriers if carrier.link is not None]
+        links = [carrier.link for carrier in self.staying or self.carriers if carrier.link is not None]
         mode, classes = self.way.mode, range(len(self.way.terms.classes))
+        for carrier in self.carriers:
+            if carrier.link is not None and carrier.link not in links:
+                carrier.link.carries = NOTHING
         if mode == "standby" and links:
             # One that is a little faster is not worth the change.
             best = min(links, key=lambda link: (link.rtt or inf) * (1.0 if link.carries is None else CHANGES_FOR))
@@ -329,6 +353,9 @@ class Tunnel:
         elif mode == "classes":
             for place, link in enumerate(links):
                 link.carries = {each for each in classes if min(each, len(links) - 1) == place}
+        else:
+            for link in links:
+                link.carries = None
 
     def close(self, reason: Reason = Reason.LEAVING) -> None:
         for carrier in tuple(self.carriers):

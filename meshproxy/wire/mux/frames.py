@@ -11,6 +11,7 @@
     DATAGRAM  of the flow that the stream is: it comes once, or never; of a stream that is not known it is dropped
     PING      to be answered by a PONG with the same `value`
     SYNCED    all that had come before this link was there has been acknowledged
+    LEAVING   this link is going to be closed: another one should carry, as soon as there is one
     CLOSE     the tunnel ends for the reason `value`; the bytes are words for people
 
 Every byte of a stream has its place, so that a frame may come twice, or by another link.
@@ -43,6 +44,7 @@ class Kind(IntEnum):
     PONG = 9
     SYNCED = 10
     CLOSE = 11
+    LEAVING = 12
 
 
 class Reason(IntEnum):
@@ -75,7 +77,7 @@ class Fault(Exception):
 Take = Callable[[int, int, int, int, bytes], None]
 """A frame: its kind, flags, stream, value and bytes."""
 
-_EMPTY = frozenset((Kind.RESET, Kind.GONE, Kind.PING, Kind.PONG, Kind.SYNCED))
+_EMPTY = frozenset((Kind.RESET, Kind.GONE, Kind.PING, Kind.PONG, Kind.SYNCED, Kind.LEAVING))
 """Kinds without bytes."""
 _KINDS = frozenset(Kind)
 DATA = int(Kind.DATA)

@@ -92,6 +92,9 @@ class Handler(Protocol):
     def datagram(self, flow: int, data: bytes) -> None:
         """Of a stream that is not over."""
 
+    def leaving(self) -> None:
+        """The other end is going to close a link."""
+
     def wake(self) -> None:
         """There is something to pull."""
 
@@ -135,7 +138,7 @@ class Stream:
 class Link:
     """One connection that carries a session."""
 
-    __slots__ = ("_frames", "_session", "asked", "carries", "owed", "rtt", "said", "said_size", "synced")
+    __slots__ = ("_frames", "_session", "asked", "carries", "leaving", "owed", "rtt", "said", "said_size", "synced")
 
     def __init__(self, session: Session, carries: Collection[int] | None) -> None:
         self._session = session
@@ -153,6 +156,8 @@ class Link:
         """The PING that has not been answered, and when it was sent."""
         self.rtt: float | None = None
         """Seconds, smoothed."""
+        self.leaving = False
+        """Whether one of the two ends is going to close it."""
 
     def feed(self, data: bytes) -> None:
         """Raises Fault."""
@@ -173,6 +178,11 @@ class Link:
     def say(self, data: bytes) -> None:
         self.said.append(data)
         self.said_size += len(data)
+
+    def leave(self) -> None:
+        if not self.leaving:
+            self.leaving = True
+            self.say(frame(Kind.LEAVING, 0, 0))
 
     def ping(self, number: int, now: float) -> None:
         """One at a time."""
@@ -410,6 +420,9 @@ class Session:
             link.pong(value, self._now())
         elif kind == Kind.SYNCED:
             self._synced(link)
+        elif kind == Kind.LEAVING:
+            link.leaving = True
+            self._handler.leaving()
         elif kind == Kind.CLOSE:
             raise Closed(value)
         else:

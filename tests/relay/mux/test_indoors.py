@@ -10,7 +10,7 @@ import pytest
 
 from meshproxy.model import Address
 from meshproxy.observe.metrics import TunnelStats
-from meshproxy.relay.mux.dialler import Dialler
+from meshproxy.relay.mux.dialler import Course, Dialler
 from meshproxy.relay.mux.indoors import Indoor, Indoors, indoor
 from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.wire.mux.classes import Class
@@ -34,8 +34,8 @@ class House(Ends):
         self.first = Indoors(self.loop, self.clock, self._find, lambda sock: None)
         other = Indoors(self.loop, self.clock, lambda key: None, self.first.take)
         self.within = Indoor(self.loop, self.clock, indoor("key", Role.DIALS), self._serve, TunnelStats())
-        self.dialler = Dialler(self.clock, self.within, other.dial, lambda: (Address("unix"),), 1)
-        self.dialler.begin()
+        self.dialler = Dialler(self.clock, self.within)
+        self.dialler.go_by(Course(other.dial, lambda: (Address("unix"),)))
 
     async def __aexit__(self, *_: object) -> None:
         self.dialler.halt()
