@@ -82,8 +82,12 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("tunnel cpu download", "meshproxy-tls"): Budget(1.3, 1.0),
     ("tunnel cpu upload", "meshproxy-tls"): Budget(1.3, 1.0),
     ("tunnel streams", ""): Budget(20, 10),
-    ("tunnel lossy-p99", ""): Budget(3, 1.5),
-    ("tunnel recovery", ""): Budget(1000, 700),
+    ("tunnel lossy-p99", ""): Budget(None, 3),
+    ("tunnel lossy-p99, classes apart", ""): Budget(3, 1.5),
+    ("tunnel lossy-p99, QUIC", ""): Budget(1.5, 1.2),
+    **{
+        (f"tunnel recovery{way}", ""): Budget(1000, 700) for way in ("", ", classes apart", ", QUIC")
+    },
     ("idle memory", ""): Budget(45, 30),
     ("start to ready", ""): Budget(400, 150),
     ("workers: memory of four", "one worker"): Budget(2.2, 2.0),

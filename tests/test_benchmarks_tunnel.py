@@ -16,7 +16,8 @@ from benchmarks.harness import Plan
 from benchmarks.tunnel import checked, flaps, recovery
 from benchmarks.tunnel import run as tunnel
 from benchmarks.tunnel.checked import PIECE, Crowd, Wish, Wrong
-from benchmarks.tunnel.peers import PAIRS, Pair, Site, TlsPair, TunnelPair
+from benchmarks.tunnel.pairs import OVER_A_LINK
+from benchmarks.tunnel.peers import Meshproxies, Pair, Site, TlsPair, TunnelPair
 from meshproxy.dialects import read
 from meshproxy.model import combine
 
@@ -34,7 +35,14 @@ def mesh() -> Iterator[pki.Mesh]:
         yield each
 
 
-@pytest.mark.parametrize("kind", PAIRS, ids=lambda kind: kind.__name__)
+def here(kind: type[Pair]) -> None:
+    if reason := kind.missing():
+        pytest.skip(reason)
+
+
+@pytest.mark.parametrize(
+    "kind", [each for each in OVER_A_LINK if issubclass(each, Meshproxies)], ids=lambda kind: kind.__name__
+)
 def test_both_ends_are_told_what_meshproxy_understands(kind: type[Pair], mesh: pki.Mesh) -> None:
     pair = kind(Site(), ROLES, mesh, CORES.proxy)
     near, far = pair.ends
@@ -46,8 +54,9 @@ def test_both_ends_are_told_what_meshproxy_understands(kind: type[Pair], mesh: p
     assert all(str(port) in near.config() for port in pair.ports.values())
 
 
-@pytest.mark.parametrize("kind", PAIRS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", OVER_A_LINK, ids=lambda kind: kind.__name__)
 def test_each_pair_carries_streams_of_every_kind(kind: type[Pair], mesh: pki.Mesh) -> None:
+    here(kind)
     with checked.serving(CORES.load) as ports, kind(Site(), ports, mesh, CORES.proxy) as pair:
         for number, what in enumerate(checked.KINDS):
             asyncio.run(Crowd(pair.ports["checked"], 1).once(Wish(what, number, 3 * PIECE + 1)))
@@ -182,7 +191,8 @@ def test_streams_are_right_over_a_link_that_comes_and_goes(monkeypatch: pytest.M
 # One on a host and one over a link; all of them run, briefly, by `tox -e bench`.
 @pytest.mark.parametrize("work", ["streams", "recovery"])
 def test_a_work_is_measured(work: str, monkeypatch: pytest.MonkeyPatch, mesh: pki.Mesh) -> None:
-    monkeypatch.setattr(tunnel, "PAIRS", (TunnelPair,))
+    for pairs in ("PAIRS", "OVER_A_LINK"):
+        monkeypatch.setattr(tunnel, pairs, (TunnelPair,))
     monkeypatch.setattr(tunnel, "STREAMS", 20)
     monkeypatch.setattr(tunnel, "SETTLE", 0.1)
     monkeypatch.setattr(recovery, "AWAY", 0.2)

@@ -22,7 +22,8 @@ from benchmarks.harness import note
 from benchmarks.hosts import Lab
 from benchmarks.tunnel import checked
 from benchmarks.tunnel.checked import Account
-from benchmarks.tunnel.peers import PAIRS, Pair, Site
+from benchmarks.tunnel.pairs import OVER_A_LINK
+from benchmarks.tunnel.peers import Pair, Site, TunnelPair
 
 UP = (1.0, 8.0)
 """Seconds that the link is there, at least and at most."""
@@ -76,14 +77,14 @@ def run(
 
 
 def main() -> None:
-    kinds = {kind.name: kind for kind in PAIRS}
+    kinds = {kind.name: kind for kind in OVER_A_LINK}
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tunnel.flaps", description=__doc__)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--streams", type=int, default=20, help="at a time")
     parser.add_argument("--largest", type=int, default=checked.SIZES[-1], help="bytes of a stream")
     parser.add_argument("--loss", type=float, default=0.01, help="the share of packets that get lost")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pair", choices=kinds, default=PAIRS[0].name, help="what is between the two proxies")
+    parser.add_argument("--pair", choices=kinds, default=TunnelPair.name, help="what is between the two proxies")
     args = parser.parse_args()
     if reason := badlink.missing() or pki.missing():
         note(f"flaps skipped: {reason}")

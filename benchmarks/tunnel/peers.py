@@ -9,9 +9,11 @@ Each role of the upstream has a port of its own beside the clients.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -19,7 +21,7 @@ from benchmarks import process
 from benchmarks.badlink import V4
 from benchmarks.harness import OURS
 from benchmarks.hosts import Lab
-from benchmarks.peers import Meshproxy
+from benchmarks.peers import Meshproxy, Peer
 from benchmarks.pki import CLIENT, SERVER, Mesh
 from benchmarks.tls.gateways import shown
 
@@ -29,6 +31,7 @@ TUNNEL = "tunnel"
 """Both ends call it so."""
 CLASSES = {"interactive": {"tier": 0}, "bulk": {"tier": 1}}
 LASTING: Mapping[str, object] = {"dead": "2s", "streams": 2000, "classes": CLASSES}
+"""What is said of a tunnel at both ends."""
 BULK = frozenset(("source", "sink"))
 """The roles whose streams are not in a hurry."""
 
@@ -68,7 +71,7 @@ class Near(End):
         return all(tunnel["links"] for tunnel in tunnels.values())
 
 
-class Pair:
+class Pair(ABC):
     name: ClassVar[str]
     resumes: ClassVar[bool]
     """Whether a stream outlives the connection that carries it."""
@@ -79,19 +82,24 @@ class Pair:
             self.ports = {role: process.free_port() for role in upstreams}
         with site.far():
             self._port = process.free_port()
-            self._far = End(self.beside_upstreams(), core)
+            self._far: Peer = self.beside_upstreams(core)
         with site.near():
-            self._near = Near(self.beside_clients(), core)
+            self._near: Peer = self.beside_clients(core)
         self._stack = ExitStack()
 
-    def beside_clients(self) -> dict[str, object]:
-        raise NotImplementedError
+    @classmethod
+    def missing(cls) -> str | None:
+        """Why it cannot run here, or None."""
+        return Meshproxy.missing()
 
-    def beside_upstreams(self) -> dict[str, object]:
-        raise NotImplementedError
+    @abstractmethod
+    def beside_clients(self, core: int) -> Peer: ...
+
+    @abstractmethod
+    def beside_upstreams(self, core: int) -> Peer: ...
 
     @property
-    def ends(self) -> tuple[End, End]:
+    def ends(self) -> tuple[Peer, Peer]:
         return self._near, self._far
 
     @property
@@ -109,8 +117,8 @@ class Pair:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stack.close()
 
-    # What both say
 
+class Meshproxies(Pair):
     def entrances(self) -> list[dict[str, object]]:
         """Where clients connect to."""
         return [
@@ -127,15 +135,21 @@ class Pair:
         return {**shown(own), "client_ca": str(own.ca)}
 
 
-class TunnelPair(Pair):
+class TunnelPair(Meshproxies):
     """All streams in one tunnel, which the one beside the clients dials."""
 
     name = OURS
     resumes = True
+    gate = "tunnel"
+    """What the one beside the upstreams listens for."""
+    by: ClassVar[Mapping[str, object]] = {}
+    """How it is dialled."""
+    lasting: ClassVar[Mapping[str, object]] = LASTING
 
-    def beside_clients(self) -> dict[str, object]:
+    def beside_clients(self, core: int) -> Peer:
         centre = {
-            **LASTING,
+            **self.lasting,
+            **self.by,
             "dial": [f"{self.site.address}:{self._port}"],
             "tls": self.calling(),
         }
@@ -148,25 +162,40 @@ class TunnelPair(Pair):
             }
             for role, port in self.upstreams.items()
         }
-        return {"tunnels": {TUNNEL: centre}, "listeners": self.entrances(), "clusters": clusters}
+        return Near({"tunnels": {TUNNEL: centre}, "listeners": self.entrances(), "clusters": clusters}, core)
 
-    def beside_upstreams(self) -> dict[str, object]:
-        edge = {**LASTING, "accept": [CLIENT], "listener": "streams"}
+    def beside_upstreams(self, core: int) -> Peer:
+        edge = {**self.lasting, "accept": [CLIENT], "listener": "streams"}
         tunnels = {
             "name": "tunnels",
             "listen": f"{self.site.address}:{self._port}",
-            "protocol": "tunnel",
+            "protocol": self.gate,
             "tls": self.called(),
         }
         streams = {"name": "streams", "listen": [], "protocol": "tcp", "transparent": True, "cluster": "wherever"}
-        return {
-            "tunnels": {TUNNEL: edge},
-            "listeners": [tunnels, streams],
-            "clusters": {"wherever": {"original": True}},
-        }
+        clusters = {"wherever": {"original": True}}
+        return End({"tunnels": {TUNNEL: edge}, "listeners": [tunnels, streams], "clusters": clusters}, core)
 
 
-class TlsPair(Pair):
+class ApartPair(TunnelPair):
+    """Each class has a connection of its own."""
+
+    name = f"{OURS}-classes"
+    by: ClassVar[Mapping[str, object]] = {"links": len(CLASSES)}
+    lasting: ClassVar[Mapping[str, object]] = {**LASTING, "mode": "classes"}
+
+
+class QuicPair(TunnelPair):
+    name = f"{OURS}-quic"
+    gate = "quic"
+    by: ClassVar[Mapping[str, object]] = {"transport": "quic"}
+
+    @classmethod
+    def missing(cls) -> str | None:
+        return None if find_spec("aioquic") else "the library aioquic is not installed"
+
+
+class TlsPair(Meshproxies):
     """A TLS connection for each stream: two of our own relays."""
 
     name = "meshproxy-tls"
@@ -177,7 +206,7 @@ class TlsPair(Pair):
             self._doors = {role: process.free_port() for role in upstreams}
         super().__init__(site, upstreams, mesh, core)
 
-    def beside_clients(self) -> dict[str, object]:
+    def beside_clients(self, core: int) -> Peer:
         clusters = {
             role: {
                 "endpoints": [f"{self.site.address}:{port}"],
@@ -186,9 +215,9 @@ class TlsPair(Pair):
             }
             for role, port in self._doors.items()
         }
-        return {"listeners": self.entrances(), "clusters": clusters}
+        return Near({"listeners": self.entrances(), "clusters": clusters}, core)
 
-    def beside_upstreams(self) -> dict[str, object]:
+    def beside_upstreams(self, core: int) -> Peer:
         listeners = [
             {
                 "name": role,
@@ -200,7 +229,4 @@ class TlsPair(Pair):
             for role, port in self._doors.items()
         ]
         clusters = {role: {"endpoints": [f"127.0.0.1:{port}"]} for role, port in self.upstreams.items()}
-        return {"listeners": listeners, "clusters": clusters}
-
-
-PAIRS: tuple[type[Pair], ...] = (TunnelPair, TlsPair)
+        return End({"listeners": listeners, "clusters": clusters}, core)

@@ -5,20 +5,21 @@ from __future__ import annotations
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from benchmarks import badlink, load, openloop, pki, process, upstream
 from benchmarks.badlink import BadLink
 from benchmarks.gateways import GREETING, Origin
-from benchmarks.harness import Plan, Result, interleave, note
+from benchmarks.harness import OURS, Plan, Result, interleave, note
 from benchmarks.hosts import Lab
 from benchmarks.idle import SETTLE
 from benchmarks.peers import Meshproxy
 from benchmarks.tls.memory import PRIVATE
 from benchmarks.tunnel import recovery
-from benchmarks.tunnel.peers import PAIRS, Pair, Site
+from benchmarks.tunnel.pairs import OVER_A_LINK, PAIRS
+from benchmarks.tunnel.peers import ApartPair, Pair, QuicPair, Site
 
 CLEAN: Mapping[str, float] = {"delay": 0.01, "rate": 6_250_000, "queue": 512 * 1024}
 """20 ms there and back and 50 Mbit/s: what the link gives is the limit, not the CPU."""
@@ -46,9 +47,9 @@ class Scene:
     def pair(self, kind: type[Pair], site: Site, upstreams: Mapping[str, int]) -> Pair:
         return kind(site, upstreams, self.mesh, self.plan.cores.proxy)
 
-    def each(self, once: Callable[[type[Pair]], float]) -> dict[str, list[float]]:
+    def each(self, once: Callable[[type[Pair]], float], pairs: Sequence[type[Pair]]) -> dict[str, list[float]]:
         """Round by round, on two proxies that have just started."""
-        return interleave({kind.name: kind for kind in PAIRS}, self.plan.rounds, once)
+        return interleave({kind.name: kind for kind in pairs}, self.plan.rounds, once)
 
 
 Work = Callable[[str, Scene], list[Result]]
@@ -78,7 +79,7 @@ def goodput(name: str, scene: Scene) -> list[Result]:
             sample = load.run("download", pair.ports["source"], (), scene.plan.seconds, scene.plan.cores.load)
         return sample.seconds / sample.work * GIB
 
-    return [Result(name, "s/GiB", scene.each(cost))]
+    return [Result(name, "s/GiB", scene.each(cost, present(OVER_A_LINK)))]
 
 
 def cpu(name: str, scene: Scene) -> list[Result]:
@@ -92,7 +93,7 @@ def cpu(name: str, scene: Scene) -> list[Result]:
                 sample = load.run(kind_of_load, pair.ports[role], pair.pids, plan.seconds, plan.cores.load)
             return sample.cpu_ns / sample.work * GIB / 1e6
 
-        results.append(Result(f"{name} {kind_of_load}", "CPU ms/GiB", scene.each(cost)))
+        results.append(Result(f"{name} {kind_of_load}", "CPU ms/GiB", scene.each(cost, present(OVER_A_LINK))))
     return results
 
 
@@ -111,7 +112,7 @@ def streams(name: str, scene: Scene) -> list[Result]:
                     echoed(connection, 1)
         return max(now - was for now, was in zip(after, before, strict=True)) / 1024
 
-    return [Result(name, f"private MiB for {STREAMS}", scene.each(mib))]
+    return [Result(name, f"private MiB for {STREAMS}", scene.each(mib, PAIRS))]
 
 
 def held(pair: Pair) -> list[int]:
@@ -143,7 +144,8 @@ def lossy(name: str, scene: Scene) -> list[Result]:
     """The p99 of small requests while bulk goes both ways, to that without; in the same round, on the same link."""
     if reason := Origin.missing():
         raise Skipped(reason)
-    idle: dict[str, list[float]] = {kind.name: [] for kind in PAIRS}
+    pairs = present(OVER_A_LINK)
+    idle: dict[str, list[float]] = {kind.name: [] for kind in pairs}
 
     def times(kind: type[Pair]) -> float:
         plan = scene.plan
@@ -159,8 +161,7 @@ def lossy(name: str, scene: Scene) -> list[Result]:
         idle[kind.name].append(alone / 1e3)
         return beside / alone
 
-    ratios = scene.each(times)
-    return [Result(name, "times idle", ratios), Result(f"{name}: idle", "ms", idle)]
+    return [*apart(name, "times idle", scene.each(times, pairs)), Result(f"{name}: idle", "ms", idle)]
 
 
 def asked(pair: Pair, plan: Plan) -> float:
@@ -189,7 +190,22 @@ def recovered(name: str, scene: Scene) -> list[Result]:
         with between(BAD) as (site, link), running(scene, kind, site) as pair, site.near():
             return recovery.seconds(pair.ports["echo"], link) * 1e3
 
-    return [Result(name, "ms", scene.each(ms))]
+    return apart(name, "ms", scene.each(ms, present(OVER_A_LINK)))
+
+
+def apart(name: str, unit: str, samples: Mapping[str, Sequence[float]]) -> list[Result]:
+    """Our ways have results of their own, for each has its own budget."""
+    ways = {ApartPair.name: f"{name}, classes apart", QuicPair.name: f"{name}, QUIC"}
+    rest = {who: figures for who, figures in samples.items() if who not in ways}
+    own = [Result(work, unit, {OURS: samples[who]}) for who, work in ways.items() if who in samples]
+    return [Result(name, unit, rest), *own]
+
+
+def present(pairs: Sequence[type[Pair]]) -> list[type[Pair]]:
+    for pair in pairs:
+        if reason := pair.missing():
+            note(f"{pair.name} skipped: {reason}")
+    return [pair for pair in pairs if pair.missing() is None]
 
 
 WORKS: dict[str, Work] = {
@@ -214,7 +230,7 @@ def run(plan: Plan) -> list[Result]:
     with pki.mesh() as mesh:
         for work in chosen:
             name = f"tunnel {work}"
-            note(f"{name}: {plan.rounds} rounds, {plan.seconds:g} s, each of {', '.join(kind.name for kind in PAIRS)}")
+            note(f"{name}: {plan.rounds} rounds, {plan.seconds:g} s")
             try:
                 results += WORKS[work](name, Scene(plan, mesh))
             except Skipped as skipped:
