@@ -115,7 +115,7 @@ class Group:
             dialling, said, said.connect_timeout, reach, claims, lambda: self._members.seats, self._shaken
         )
         if said.tunnels:
-            ways = {name: partial(_as_it_is, way) for name, way in tunnels.dials(said).items()}
+            ways = {name: partial(_as_it_is, way) for name, way in tunnels.dials(said, rim).items()}
             for name, proxies in tunnels.proxies(said).items():
                 via = in_turn(
                     proxies, said.name, said.connect_timeout, reach, claims, lambda each: server_of(each, rim)

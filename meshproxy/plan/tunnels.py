@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,6 +33,7 @@ from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mux.dialler import Course, Dial, Dialler
 from meshproxy.relay.mux.gate import Accepted, Gate
 from meshproxy.relay.mux.indoors import Indoor, indoor
+from meshproxy.relay.mux.opening import Opening, unreachable
 from meshproxy.relay.mux.tunnel import Serve, ServeFlow, Tunnel, Way, refuse_flow
 from meshproxy.relay.udp import Over, Talk
 from meshproxy.wire.mux.classes import Class
@@ -95,9 +94,9 @@ class Tunnels:
         lives = {said.name: _live(said, said.name in courses, config, claims, rim) for said in ours}
         return cls(config, lives, courses)
 
-    def dials(self, cluster: model.Cluster) -> dict[str, DialTo]:
+    def dials(self, cluster: model.Cluster, rim: Rim) -> dict[str, DialTo]:
         """By the name of each tunnel to another meshproxy that it uses."""
-        return {said.name: self._dial(said, cluster) for said in self._used(cluster) if not said.by_proxies}
+        return {said.name: self._dial(said, cluster, rim) for said in self._used(cluster) if not said.by_proxies}
 
     def talks(self, cluster: model.Cluster) -> dict[str, Talk]:
         """The same for datagrams."""
@@ -115,12 +114,12 @@ class Tunnels:
     def _used(self, cluster: model.Cluster) -> Iterator[model.Tunnel]:
         return (said for said in self.config.tunnels if said.name in cluster.tunnels)
 
-    def _dial(self, said: model.Tunnel, cluster: model.Cluster) -> DialTo:
+    def _dial(self, said: model.Tunnel, cluster: model.Cluster, rim: Rim) -> DialTo:
         live = self.by_name[said.name]
         lane = said.lanes.get(cluster.lane or "", 0)
 
-        def dial(address: Address, _done: Callable[[Outcome], None], _client: str | None = None, /) -> Dialling:
-            return _Opening(live.tunnel, address, lane)
+        def dial(address: Address, done: Callable[[Outcome], None], _client: str | None = None, /) -> Dialling:
+            return Opening(rim.clock, live.tunnel, address, lane, cluster.connect_timeout, done)
 
         return dial
 
@@ -133,7 +132,7 @@ class Tunnels:
             purpose = Purpose((address.host, address.port), client if client[1] else None, datagrams=True)
             flow = live.tunnel.talk(purpose, lane)
             if flow is None:
-                raise _unreachable(said.name)
+                raise unreachable(said.name)
             flow.on_data, flow.on_over = take, over
             return flow
 
@@ -218,33 +217,6 @@ def tunnelled(
 
 def refuse(conn: StreamConn, _purpose: Purpose) -> None:
     conn.refuse(Reason.REFUSED)
-
-
-def _unreachable(tunnel: str) -> OSError:
-    return OSError(errno.ENETUNREACH, f"tunnel {tunnel}: {os.strerror(errno.ENETUNREACH)}")
-
-
-class _Opening:
-    """An attempt that is over when it begins: nobody waits for the other end."""
-
-    __slots__ = ("_address", "_lane", "_tunnel")
-
-    def __init__(self, tunnel: Tunnel, address: Address, lane: int) -> None:
-        self._tunnel = tunnel
-        self._address = address
-        self._lane = lane
-
-    def begin(self) -> Outcome:
-        address = self._address
-        if address.kind == "unix":
-            return OSError(errno.EAFNOSUPPORT, "no tunnel leads to a unix socket of this host")
-        conn = self._tunnel.open(Purpose((address.host, address.port)), self._lane)
-        if conn is None:
-            return _unreachable(self._tunnel.way.name)
-        return conn
-
-    def cancel(self) -> None:
-        """There is nothing under way."""
 
 
 def _course(said: model.Tunnel, config: model.Config, claims: Claims, rim: Rim) -> Course:

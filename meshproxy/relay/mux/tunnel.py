@@ -41,6 +41,8 @@ MOST_CARRIERS = 32
 """Connections at a time: as many as may be dialled, and as many that are gone, of which that is not known yet."""
 LINGERS = 1.0
 """Seconds for which a connection stays that is given up for another, so that what is on its way arrives."""
+AWAITED = 5.0
+"""Seconds for which a tunnel that has been made is waited for, before it is there for the first time."""
 CHANGES_FOR = 1.5
 """So much faster another connection must be to be used instead."""
 NOTHING: frozenset[int] = frozenset()
@@ -115,6 +117,9 @@ class Tunnel:
         self._pings = 0
         self.indoors: WeakSet[Tunnel] = WeakSet()
         """By which other workers use this one."""
+        self._expected_until = clock.now() + AWAITED
+        self.awaited_by: dict[Callable[[], None], None] = {}
+        """Who wants to hear when it is there."""
         self.on_change: Callable[[], None] = lambda: None
         """A connection has come or gone."""
 
@@ -122,6 +127,11 @@ class Tunnel:
     def streams(self) -> Collection[int]:
         """Those that are not over."""
         return self.session.streams if self.session is not None else ()
+
+    @property
+    def coming(self) -> bool:
+        """Whether it has never been there, and may still be soon."""
+        return self._clock.now() < self._expected_until
 
     # Streams
 
@@ -245,6 +255,10 @@ class Tunnel:
         self.carriers.append(carrier)
         self.stats.attached_total += 1
         carrier.belongs_to(self, self.session.attach())
+        self._expected_until = 0.0
+        awaited_by, self.awaited_by = self.awaited_by, {}
+        for tell in awaited_by:
+            self._loop.call_soon(tell)
         self.leaving()
 
     def greeted(self, carrier: Carries, hello: Hello) -> None:

@@ -90,6 +90,50 @@ async def through_and_back(near: World, far: World, up: Any, app: Any) -> None:
     await heard(await app.accept(), b"to the edge")
 
 
+def test_who_comes_before_the_tunnel_is_there_for_the_first_time_waits(run: Run, upstream: Upstream, ca: Ca) -> None:
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, up = World(clock), World(clock), upstream()
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        there: Any = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}}
+        await near.apply(edge(ca, f"{host}:{port}", **there))
+        assert not tunnel_of(near).carriers
+        peer = await near.connect()
+        await peer.send(b"hello")
+        await heard(await up.accept(), b"hello")
+
+    run(scenario())
+
+
+def test_nobody_waits_for_long_and_not_for_one_that_has_been_there(run: Run, upstream: Upstream, ca: Ca) -> None:
+    async def scenario() -> None:
+        clock: Any = LoopClock(asyncio.get_running_loop())
+        near, far, up = World(clock), World(clock), upstream()
+        there: Any = {
+            "far": {"endpoints": [up.address], "via": "edge-7", "connect_timeout": "10ms"},
+            "app": {"endpoints": ["127.0.0.1:1"]},
+        }
+        await near.apply(edge(ca, "127.0.0.1:1", **there))
+        tunnel = tunnel_of(near)
+        assert tunnel.coming
+        with pytest.raises(ConnectionResetError):
+            await (await near.connect()).recv()
+        assert tunnel.coming
+        assert not tunnel.awaited_by
+        await far.apply(centre(ca))
+        host, port = far.address("tunnels")
+        there["far"]["connect_timeout"] = "1h"
+        await near.apply(edge(ca, f"{host}:{port}", **there))
+        await near.until(lambda: tunnel_of(near).carriers)
+        assert tunnel_of(near) is tunnel
+        tunnel.close()
+        with pytest.raises(ConnectionResetError):
+            await (await near.connect()).recv()
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("identity", ["shop/edge-7", "shop/thief"])
 def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, identity: str) -> None:
     async def scenario() -> None:
