@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from time import process_time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Kind, Reason, frame
+from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
 from meshproxy.wire.mux.session import Link, Role
 from meshproxy.wire.mux.stream import Receiving, Sending
+from tests.examples import examples
 from tests.wire.test_mux_session import MOST, OPEN, TERMS, End, Wire, ack, attacked, pair
 
 TIGHT = replace(TERMS, budget=2 * TERMS.widest)
@@ -297,3 +300,111 @@ def test_what_is_written_in_small_pieces_is_kept_and_sent_in_larger_ones() -> No
     sending.again()
     sending.acknowledged(5000, 1 << 20, False)
     assert said.startswith(sending.next(100)[1], 5000)
+
+
+# Anything
+
+
+def mostly(what: st.SearchStrategy[Any], seldom: Iterable[Any]) -> st.SearchStrategy[Any]:
+    return st.integers(0, 30).flatmap(lambda dice: what if dice else st.sampled_from(tuple(seldom)))
+
+
+NUMBERS = mostly(st.integers(1, 5), (0, 6, 7, 8, 17, 18, 0x7FFFFFFF, 0xFFFFFFFF))
+OFFSETS = mostly(st.integers(0, 40), (100, 1 << 31, (1 << 63) - 1, 1 << 63, (1 << 64) - 64, (1 << 64) - 1))
+DOES = ("attach", "cut", "open", "say", "finish", "abort", "take", "tell")
+SAYS = (Kind.OPEN, Kind.DATA, Kind.DATA, Kind.DATA, Kind.ACK, Kind.RESET, Kind.GONE)
+DONE = st.tuples(st.sampled_from(DOES), NUMBERS, OFFSETS)
+SAID = st.tuples(
+    mostly(st.sampled_from(SAYS), Kind), NUMBERS, OFFSETS, st.integers(0, 30), mostly(st.just(False), (True,)), OFFSETS
+)
+EMPTY = (Kind.RESET, Kind.GONE, Kind.PING, Kind.PONG, Kind.SYNCED)
+
+
+def accounted(end: End) -> None:
+    """What a session has counted is what there is."""
+    session = end.session
+    streams = session._streams.values()
+    assert session._kept == sum(each.sending.kept for each in streams)
+    assert session._granted == sum(each.receiving.window for each in streams) <= TERMS.budget
+    assert session._pieces == sum(each.receiving.pieces for each in streams)
+    numbers = [*session._streams, *session._resets]
+    assert len(numbers) == len(set(numbers))
+    assert session._theirs == sum(number % 2 for number in numbers)
+    assert len(session._skipped) <= TERMS.streams
+    for each in streams:
+        assert len(each.receiving._early) == each.receiving.pieces
+        assert sum(map(len, each.receiving._early.values())) <= each.receiving.limit - each.receiving.received
+
+
+def does(end: End, links: list[Link], what: str, number: int, size: int) -> None:
+    streams = end.session.streams
+    link = links[number % len(links)] if links else None
+    if what == "attach" and len(links) < 3:
+        links.append(end.session.attach())
+    elif what == "cut" and link is not None:
+        links.remove(link)
+        end.session.detach(link)
+    elif what == "open":
+        end.open()
+    elif what == "take":
+        end.takes(number, min(size, end.owed[number]))
+    elif what == "tell":
+        end.session.tell()
+    elif what == "abort":
+        end.session.reset(number, Reason.CANCELLED)
+    elif what == "say" and number in streams and number not in end.done:
+        end.say(number, bytes([number]) * (size % 300))
+    elif what == "finish" and number in streams:
+        end.finish(number)
+
+
+def begun() -> tuple[End, list[Link]]:
+    end = End(Role.ACCEPTS)
+    link = end.session.attach()
+    link.feed(b"".join(frame(Kind.OPEN, number, 64) for number in (1, 3, 5)))
+    for _ in range(3):
+        end.open()
+    return end, [link]
+
+
+def nearly(end: End, kind: Kind, number: int, value: int) -> tuple[int, int]:
+    """What a peer might say that means no harm, where a step means none: else every second one would be the last."""
+    if number < 7 and value <= 40:
+        stream = end.session._streams.get(number)
+        if kind is Kind.OPEN:
+            number |= 1
+        elif stream is not None and kind is Kind.ACK:
+            value = min(value, stream.sending._furthest)
+        elif stream is not None and kind is Kind.DATA:
+            value = max(stream.receiving.received + value - 20, 0)
+    return number, value
+
+
+@examples(500)
+@given(st.lists(DONE | SAID, min_size=20, max_size=80))
+def test_whatever_is_said_nothing_crosses_from_one_stream_to_another(steps: list[Any]) -> None:
+    """Each stream has bytes of its own in either direction; frames come in any order by any of several links."""
+    end, links = begun()
+
+    def pulled(kind: int, flags: int, stream: int, value: int, data: bytes) -> None:
+        if kind == Kind.DATA:
+            assert end.put[stream].startswith(data, value)
+            assert not flags or (stream in end.done and value + len(data) == len(end.put[stream]))
+
+    for step in steps:
+        if not isinstance(step[0], Kind):
+            does(end, links, *step)
+        elif links:
+            kind, number, value, size, ends, limit = step
+            number, value = nearly(end, kind, number, value)
+            data = LIMIT.pack(min(value + limit, (1 << 64) - 1)) if kind is Kind.ACK else bytes([number % 256]) * size
+            try:
+                links[limit % len(links)].feed(frame(kind, number, value, b"" if kind in EMPTY else data, ends))
+            except Fault:
+                end, links = begun()  # the tunnel ends, and another one begins
+        for link in links:
+            Frames(pulled).feed(b"".join(link.pull(200)))
+        accounted(end)
+        for stream, came in end.heard.items():
+            assert came.strip(bytes([stream % 256])) == b""
+            assert end.owed[stream] <= TERMS.widest
