@@ -37,7 +37,7 @@ import struct
 import sys
 import termios
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fcntl import ioctl
 from typing import Protocol
 
@@ -251,6 +251,9 @@ class Conn:
         self.sent += size
         if size < len(data):
             self._await_room(memoryview(data)[size:])
+
+    def write_all(self, pieces: Sequence[bytes]) -> None:
+        self.write(b"".join(pieces))
 
     @property
     def unsent(self) -> int:

@@ -75,6 +75,13 @@ def shaken(contexts: Contexts) -> tuple[Session, Session]:
 # Ends ---------------------------------------------------------------------------------------------
 
 
+def test_pieces_are_deciphered_as_they_were_put_together(contexts: Contexts) -> None:
+    one, other = shaken(contexts)
+    pieces = [b"a", b"b" * 100, bytes(module.RECORD), b"c", bytes(3 * module.RECORD + 5), b"", b"d"]
+    assert other.decipher(one.encipher_all(pieces)) == b"".join(pieces)
+    assert one.encipher_all([]) == b""
+
+
 @pytest.mark.usefixtures("version")
 @pytest.mark.parametrize("words", [b"", b"some last words"])
 def test_who_has_ended_hears_the_end_of_the_other(contexts: Contexts, words: bytes) -> None:

@@ -9,6 +9,7 @@ if the peer says so in TLS: a connection that is merely closed has failed, and w
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 
 from meshproxy.net.above import Above
@@ -107,6 +108,17 @@ class TlsConn(Conn):
             return
         try:
             enciphered = self.session.encipher(data)
+        except Broken as error:
+            self._not_written(error)
+        else:
+            self._send(enciphered)
+
+    def write_all(self, pieces: Sequence[bytes]) -> None:
+        """Large ones are not copied to be one."""
+        if self._write_over:
+            return
+        try:
+            enciphered = self.session.encipher_all(pieces)
         except Broken as error:
             self._not_written(error)
         else:

@@ -13,7 +13,7 @@ no buffer while it waits, and what was needed for a megabyte is there once and n
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from ssl import SSLError, SSLWantReadError, SSLZeroReturnError
 
@@ -119,6 +119,24 @@ class Session:
         """Raises `Broken`."""
         try:
             self._write(text)
+        except SSLError as error:
+            raise broken(error, _outgoing.read()) from None
+        return _outgoing.read()
+
+    def encipher_all(self, pieces: Sequence[bytes]) -> bytes:
+        """What fills a record has its own; what is between those is put together.  Raises `Broken`."""
+        small: list[bytes] = []
+        try:
+            for piece in pieces:
+                if len(piece) < RECORD:
+                    small.append(piece)
+                    continue
+                if small:
+                    self._write(b"".join(small))
+                    small.clear()
+                self._write(piece)
+            if small:
+                self._write(b"".join(small))
         except SSLError as error:
             raise broken(error, _outgoing.read()) from None
         return _outgoing.read()

@@ -118,11 +118,11 @@ class Carrier:
         if link is None or self._flushing:
             return
         self._flushing = True
-        while not (self.over or conn.full):
+        while link.busy and not (self.over or conn.full):
             pieces = link.pull(self._room())
             if not pieces:
                 break
-            conn.write(b"".join(pieces))
+            conn.write_all(pieces)
         self._flushing = False
 
     def _room(self) -> int:

@@ -52,7 +52,7 @@ class Terms:
     """Of the other end, at a time."""
     window: int = 16 * 1024
     """Bytes of a stream that may come before somebody takes them, at first."""
-    widest: int = 1024 * 1024
+    widest: int = 4 * 1024 * 1024
     """The same, for who takes them fast."""
     budget: int = 16 * 1024 * 1024
     """Bytes for all windows together; and for all that is kept to be sent again."""
@@ -166,6 +166,11 @@ class Link:
     def lane(self) -> Frames:
         """Where other frames come that wait for none of those that are fed here, nor for those of another lane."""
         return Frames(partial(self._session.take, self))
+
+    @property
+    def busy(self) -> bool:
+        """Whether there may be something to send."""
+        return bool(self.owed or self.said or self._session.waiting)
 
     def pull(self, most: int) -> list[bytes]:
         """What to send now; nothing, if there is nothing or nobody may."""
@@ -292,6 +297,11 @@ class Session:
     @property
     def streams(self) -> Collection[int]:
         return self._streams.keys()
+
+    @property
+    def waiting(self) -> int:
+        """Streams that have something to send."""
+        return self._classes.waiting
 
     @property
     def kept(self) -> int:
