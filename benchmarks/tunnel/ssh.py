@@ -7,10 +7,13 @@ Both ends have keys of their own, which are made for it and gone afterwards.
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,6 +55,14 @@ class Sshd(Peer):
         program = shutil.which(self.program)
         assert program is not None
         return [program, "-D", "-e", "-f", str(config)]
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """It leaves a process for each connection, which would wait for a client that no link leads to any more."""
+        waiting = [pid for pid in self.pids if pid != self._process.pid]
+        super().__exit__(kind, error, at)
+        for pid in waiting:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 class Ssh(Peer):

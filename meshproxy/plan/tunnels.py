@@ -39,7 +39,7 @@ from meshproxy.relay.udp import Over, Talk
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Reason
 from meshproxy.wire.mux.metadata import Purpose, Where
-from meshproxy.wire.mux.session import Role, Terms
+from meshproxy.wire.mux.terms import Role, Terms
 
 CONNECT_WITHIN = 5.0
 PINGS_PER_DEATH = 3

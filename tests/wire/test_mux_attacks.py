@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshproxy.wire.mux.frames import LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
-from meshproxy.wire.mux.session import Link, Role
+from meshproxy.wire.mux.link import Link
 from meshproxy.wire.mux.stream import Receiving, Sending
+from meshproxy.wire.mux.terms import Role
 from tests.examples import examples
 from tests.wire.test_mux_session import MOST, OPEN, TERMS, End, Wire, ack, attacked, pair
 

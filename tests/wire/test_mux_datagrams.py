@@ -10,7 +10,7 @@ import pytest
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import HEAD, LARGEST, SIZE, Kind, frame
 from meshproxy.wire.mux.held import EACH, MOST, MOST_OF_CLASS, WORTH, Held, Room
-from meshproxy.wire.mux.session import Terms
+from meshproxy.wire.mux.terms import Terms
 from tests.wire.test_mux_session import End, Wire, pair
 
 WIDE = Terms(classes=(Class("first"), Class("bulk", tier=1)), window=1 << 20)

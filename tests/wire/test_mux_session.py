@@ -12,7 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import END, HEAD, LIMIT, Fault, Kind, Reason, frame
-from meshproxy.wire.mux.session import LARGEST_METADATA, Link, Role, Session, Terms
+from meshproxy.wire.mux.link import Link
+from meshproxy.wire.mux.session import LARGEST_METADATA, Session
+from meshproxy.wire.mux.terms import Role, Terms
 from tests.examples import examples
 
 TERMS = Terms(

@@ -12,9 +12,9 @@ from typing import Protocol
 
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import LARGE_READ, Conn
-from meshproxy.wire.mux.frames import HEAD, SIZE, Fault, Kind, Reason, frame
+from meshproxy.wire.mux.frames import HEAD, SIZE, Closed, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.hello import LARGEST, Hello, read_hello
-from meshproxy.wire.mux.session import Closed, Link
+from meshproxy.wire.mux.link import Link
 
 STANDS = 0.01
 """Seconds for which what stands in the socket may last."""

@@ -29,7 +29,7 @@ from meshproxy.relay.mux.tunnel import Tunnel, Way
 from meshproxy.wire.mux.frames import Fault, Reason
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.metadata import Purpose
-from meshproxy.wire.mux.session import Role, Terms
+from meshproxy.wire.mux.terms import Role, Terms
 
 HELLO_WITHIN = 5.0
 DEAD = 15.0

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.quic.conn import CONTROL, MOST_UNSENT, ClosedByPeer, QuicConn
 from meshproxy.relay.mux.carrier import Owner, Why, greeting
-from meshproxy.wire.mux.frames import Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.frames import Closed, Fault, Frames, Kind, Reason, frame
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.lanes import Lanes, is_datagram, stream_of
-from meshproxy.wire.mux.session import Closed, Link
+from meshproxy.wire.mux.link import Link
 
 LANES = 64
 PIECE = 16 * 1024

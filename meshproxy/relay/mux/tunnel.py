@@ -26,11 +26,12 @@ from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics import TunnelStats
 from meshproxy.relay.mux.carrier import Carries
 from meshproxy.relay.mux.squeezing import Squeezing
-from meshproxy.wire.mux.frames import Fault, Reason
+from meshproxy.wire.mux.frames import Closed, Fault, Reason
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.metadata import Purpose, read_purpose
-from meshproxy.wire.mux.session import Closed, Role, Session, Terms
+from meshproxy.wire.mux.session import Session
 from meshproxy.wire.mux.squeeze import Coding
+from meshproxy.wire.mux.terms import Role, Terms
 
 TELLS_WITHIN = 0.02
 """Seconds after which the other end hears of what it need not hear of at once."""

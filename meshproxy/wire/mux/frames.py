@@ -74,6 +74,17 @@ class Fault(Exception):
         self.reason = reason
 
 
+_REASONS= frozenset(Reason)
+
+
+class Closed(Fault):
+    """The other end has closed the tunnel, for a reason that it says."""
+
+    def __init__(self, reason: int) -> None:
+        known = Reason(reason) if reason in _REASONS else Reason.NONE
+        super().__init__(known, f"the other end has closed it: {known.name.lower()}")
+
+
 Take = Callable[[int, int, int, int, bytes], None]
 """A frame: its kind, flags, stream, value and bytes."""
 

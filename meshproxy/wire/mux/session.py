@@ -13,19 +13,18 @@ decided at the last moment.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
-from enum import IntEnum
-from functools import partial
 from typing import Protocol
 
-from meshproxy.wire.mux.classes import Class, Classes
-from meshproxy.wire.mux.frames import DATA, END, HEAD, LIMIT, SIZE, Fault, Frames, Kind, Reason, frame
+from meshproxy.wire.mux.classes import Classes
+from meshproxy.wire.mux.frames import DATA, END, HEAD, LIMIT, SIZE, Closed, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.held import Held, Room
+from meshproxy.wire.mux.link import Link, Stream
+from meshproxy.wire.mux.numbers import Numbers
 from meshproxy.wire.mux.stream import Receiving, Sending
+from meshproxy.wire.mux.terms import Role, Terms
 
-LAST_STREAM = 0x7FFFFFFF
 MOST_ANSWERS = 64 * 1024
 """Bytes that a peer may make us say which it does not take."""
 MOST_GONE = 16 * 1024
@@ -35,41 +34,6 @@ MOST_PIECES = 64 * 1024
 MOST_REFUSED = 2
 """Streams that are refused and not let go of, for each that is taken."""
 LARGEST_METADATA = 4096
-
-
-class Role(IntEnum):
-    """Who opens a stream is told by whether its number is odd."""
-
-    DIALS = 1
-    ACCEPTS = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What one end takes."""
-
-    streams: int = 1000
-    """Of the other end, at a time."""
-    window: int = 16 * 1024
-    """Bytes of a stream that may come before somebody takes them, at first."""
-    widest: int = 4 * 1024 * 1024
-    """The same, for who takes them fast."""
-    budget: int = 16 * 1024 * 1024
-    """Bytes for all windows together; and for all that is kept to be sent again."""
-    frame: int = 16 * 1024
-    """Bytes of one DATA frame at most."""
-    classes: tuple[Class, ...] = (Class("default"),)
-
-
-class Closed(Fault):
-    """The other end has closed the tunnel, for a reason that it says."""
-
-    def __init__(self, reason: int) -> None:
-        known = Reason(reason) if reason in _REASONS else Reason.NONE
-        super().__init__(known, f"the other end has closed it: {known.name.lower()}")
-
-
-_REASONS = frozenset(Reason)
 
 
 class Handler(Protocol):
@@ -99,110 +63,6 @@ class Handler(Protocol):
         """There is something to pull."""
 
 
-class Stream:
-    __slots__ = (
-        "announced", "held", "klass", "link", "links", "metadata", "number", "queued", "receiving", "sending", "stuck",
-        "unsure",
-    )  # fmt: skip
-
-    def __init__(self, number: int, klass: int, sending: Sending, receiving: Receiving, metadata: bytes | None) -> None:
-        self.number = number
-        self.klass = klass
-        self.sending = sending
-        self.receiving = receiving
-        self.metadata = metadata
-        """What it is for, as long as the peer may not know of it; None: it does."""
-        self.announced = metadata is None
-        """Whether that was sent."""
-        self.link: Link | None = None
-        """That has carried it last."""
-        self.links: set[Link] = set()
-        """On which there may be something that is not acknowledged."""
-        self.queued = False
-        self.stuck = False
-        """Whether who writes to it waits for room."""
-        self.unsure = False
-        """Whether it has yet to be heard how much of it has come."""
-        self.held: Held | None = None
-        """Its datagrams, once there was one."""
-
-    @property
-    def ready(self) -> bool:
-        return not self.unsure and (not self.announced or self.sending.ready or bool(self.held))
-
-    @property
-    def over(self) -> bool:
-        return self.sending.end_acked and self.receiving.whole
-
-
-class Link:
-    """One connection that carries a session."""
-
-    __slots__ = ("_frames", "_session", "asked", "carries", "leaving", "owed", "rtt", "said", "said_size", "synced")
-
-    def __init__(self, session: Session, carries: Collection[int] | None) -> None:
-        self._session = session
-        self._frames = self.lane()
-        self.carries = carries
-        """The classes; None: all."""
-        self.owed: OrderedDict[int, None] = OrderedDict()
-        """Streams of which the peer has something to hear: what that is then is said when it can be sent."""
-        self.said: deque[bytes] = deque()
-        """What goes behind that, and before all streams."""
-        self.said_size = 0
-        self.synced = False
-        """Whether the peer has acknowledged all that had come before."""
-        self.asked: tuple[int, float] | None = None
-        """The PING that has not been answered, and when it was sent."""
-        self.rtt: float | None = None
-        """Seconds, smoothed."""
-        self.leaving = False
-        """Whether one of the two ends is going to close it."""
-
-    def feed(self, data: bytes) -> None:
-        """Raises Fault."""
-        self._frames.feed(data)
-
-    def lane(self) -> Frames:
-        """Where other frames come that wait for none of those that are fed here, nor for those of another lane."""
-        return Frames(partial(self._session.take, self))
-
-    @property
-    def busy(self) -> bool:
-        """Whether there may be something to send."""
-        return bool(self.owed or self.said or self._session.waiting)
-
-    def pull(self, most: int) -> list[bytes]:
-        """What to send now; nothing, if there is nothing or nobody may."""
-        return self._session.pull(self, most)
-
-    def knows(self, number: int) -> bool:
-        """Whether the peer has heard of this stream, so that what is of it may come in any order."""
-        return self._session.knows(number)
-
-    def say(self, data: bytes) -> None:
-        self.said.append(data)
-        self.said_size += len(data)
-
-    def leave(self) -> None:
-        if not self.leaving:
-            self.leaving = True
-            self.say(frame(Kind.LEAVING, 0, 0))
-
-    def ping(self, number: int, now: float) -> None:
-        """One at a time."""
-        if self.asked is None:
-            self.asked = number, now
-            self.say(frame(Kind.PING, 0, number))
-
-    def pong(self, number: int, now: float) -> None:
-        asked, self.asked = self.asked, None
-        if asked is None or asked[0] != number:
-            raise Fault(Reason.OUT_OF_STATE, "a pong to no ping")
-        sent = asked[1]
-        self.rtt = now - sent if self.rtt is None else self.rtt + (now - sent - self.rtt) / 8
-
-
 class Session:
     def __init__(self, role: Role, terms: Terms, handler: Handler, now: Callable[[], float], peer: Terms) -> None:
         """`peer` is what the other end has said that it takes."""
@@ -213,11 +73,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         self._resets: dict[int, int] = {}
         """Streams of which the peer has not said yet that it knows nothing any more, with the reason."""
-        self._next = 1 if role is Role.DIALS else 2
-        self._highest = 0 if role is Role.DIALS else -1
-        """Of the peer's streams."""
-        self._skipped: set[int] = set()
-        """Those below it that have not been opened yet: who comes first on the link is opened first."""
+        self._numbers = Numbers(role, terms.streams)
         self._theirs = 0
         """Of the peer's: those that are open, and those of which it has yet to let go."""
         self._granted = 0
@@ -241,11 +97,9 @@ class Session:
     def open(self, metadata: bytes, klass: int = 0) -> int | None:
         """None: the peer takes no more of them now."""
         ours = len(self._streams) + len(self._resets) - self._theirs
-        if ours >= self._peer.streams or self._next > LAST_STREAM:
-            return None
-        number = self._next
-        self._next += 2
-        self._begin(number, klass, metadata)
+        number = self._numbers.next() if ours < self._peer.streams else None
+        if number is not None:
+            self._begin(number, klass, metadata)
         return number
 
     def put(self, number: int, data: bytes) -> bool:
@@ -439,15 +293,15 @@ class Session:
             raise Fault(Reason.OUT_OF_STATE, f"a frame of kind {kind} comes where none may")
 
     def _opened(self, link: Link, number: int, limit: int, metadata: bytes) -> None:
-        if not self._is_theirs(number) or number == 0 or number > LAST_STREAM:
-            raise Fault(Reason.OUT_OF_STATE, f"stream {number} is not for the peer to open")
-        if not self._is_unheard(number):
+        numbers = self._numbers
+        numbers.may_open(number)
+        if not numbers.is_unheard(number):
             if number not in self._streams:
                 self._unknown(link, number)
             return
         if len(metadata) > LARGEST_METADATA:
             raise Fault(Reason.MALFORMED, "a stream says too much of what it is for")
-        self._known(number)
+        numbers.open(number)
         # Twice as many: what has ended may be known to the one end before the other, above all where a link was lost.
         if self._theirs >= (2 + MOST_REFUSED) * self._terms.streams:
             raise Fault(Reason.TOO_MANY, "streams are opened though others that were reset are not let go of")
@@ -463,8 +317,8 @@ class Session:
     def _data(self, link: Link, number: int, offset: int, data: bytes, last: bool) -> None:
         stream = self._streams.get(number)
         if stream is None:
-            self._heard_of(number)
-            if self._is_theirs(number) and self._is_unheard(number):
+            self._numbers.heard_of(number)
+            if self._numbers.is_theirs(number) and self._numbers.is_unheard(number):
                 raise Fault(Reason.OUT_OF_STATE, f"stream {number} was not opened")
             self._unknown(link, number)
             return
@@ -502,7 +356,7 @@ class Session:
             raise Fault(Reason.MALFORMED, "an acknowledgement says no limit")
         stream = self._streams.get(number)
         if stream is None:
-            self._heard_of(number)
+            self._numbers.heard_of(number)
             return
         if stream.metadata is not None:
             stream.metadata, stream.announced = None, True
@@ -527,13 +381,13 @@ class Session:
         elif number in self._resets:
             self._let_go(number)
         else:
-            self._heard_of(number)
-            if self._is_theirs(number) and self._is_unheard(number):
-                self._known(number)  # it is over before it was opened
+            self._numbers.heard_of(number)
+            if self._numbers.is_theirs(number) and self._numbers.is_unheard(number):
+                self._numbers.open(number)  # it is over before it was opened
         self._unknown(link, number)
 
     def _gone(self, number: int) -> None:
-        self._heard_of(number)
+        self._numbers.heard_of(number)
         self._let_go(number)
         stream = self._streams.get(number)
         if stream is None:
@@ -560,29 +414,7 @@ class Session:
         if len(link.owed) - len(self._streams) - len(self._resets) > MOST_GONE:
             raise Fault(Reason.OVERFLOW, "answers are not taken")
 
-    def _heard_of(self, number: int) -> None:
-        """Nobody can have, of a stream that this end has yet to open."""
-        if not self._is_theirs(number) and number >= self._next:
-            raise Fault(Reason.OUT_OF_STATE, f"stream {number} was not opened")
-
-    def _is_unheard(self, number: int) -> bool:
-        return number > self._highest or number in self._skipped
-
-    def _known(self, number: int) -> None:
-        """Of a stream of the peer's, from now on."""
-        if number in self._skipped:
-            self._skipped.remove(number)
-            return
-        between = range(self._highest + 2, number, 2)
-        if len(self._skipped) + len(between) > self._terms.streams:
-            raise Fault(Reason.TOO_MANY, "too many streams are left out")
-        self._skipped.update(between)
-        self._highest = number
-
     # Streams
-
-    def _is_theirs(self, number: int) -> bool:
-        return number % 2 != self._next % 2
 
     def _begin(self, number: int, klass: int, metadata: bytes | None, limit: int | None = None) -> Stream:
         window = self._terms.window
@@ -598,7 +430,7 @@ class Session:
 
     def _forget(self, stream: Stream) -> None:
         del self._streams[stream.number]
-        self._theirs -= self._is_theirs(stream.number)
+        self._theirs -= self._numbers.is_theirs(stream.number)
         self._granted -= stream.receiving.window
         self._kept -= stream.sending.kept
         self._pieces -= stream.receiving.pieces
@@ -608,11 +440,11 @@ class Session:
     def _hold(self, number: int, reason: int) -> None:
         """Its place is taken until the peer has let go of it as well."""
         self._resets[number] = reason
-        self._theirs += self._is_theirs(number)
+        self._theirs += self._numbers.is_theirs(number)
 
     def _let_go(self, number: int) -> None:
         if self._resets.pop(number, None) is not None:
-            self._theirs -= self._is_theirs(number)
+            self._theirs -= self._numbers.is_theirs(number)
 
     def _owe(self, link: Link, number: int) -> None:
         link.owed[number] = None

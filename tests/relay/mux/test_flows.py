@@ -7,7 +7,7 @@ from typing import Any
 
 from meshproxy.net.mux.flow import Flow
 from meshproxy.wire.mux.frames import Reason
-from meshproxy.wire.mux.session import Terms
+from meshproxy.wire.mux.terms import Terms
 from tests.relay.mux.test_tunnel import TO, Ends, asks
 
 ONE_LOOP = True

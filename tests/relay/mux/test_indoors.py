@@ -16,7 +16,7 @@ from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Reason
 from meshproxy.wire.mux.metadata import Purpose
-from meshproxy.wire.mux.session import Role, Terms
+from meshproxy.wire.mux.terms import Role, Terms
 from tests.relay.mux.test_flows import Parrot, Talker
 from tests.relay.mux.test_tunnel import TO, Ends, Peer, asks
 

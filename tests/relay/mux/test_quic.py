@@ -26,10 +26,11 @@ from meshproxy.net.udp import DatagramDoor
 from meshproxy.relay.mux.carrier import Carries
 from meshproxy.relay.mux.quic import LANES, MOST_EARLY, QuicCarrier
 from meshproxy.relay.mux.race import Race
-from meshproxy.wire.mux.frames import SIZE, Fault, Kind, Reason, frame
+from meshproxy.wire.mux.frames import SIZE, Closed, Fault, Kind, Reason, frame
 from meshproxy.wire.mux.hello import Hello
-from meshproxy.wire.mux.session import Closed, Role, Session
-from meshproxy.wire.mux.session import Terms as Takes
+from meshproxy.wire.mux.session import Session
+from meshproxy.wire.mux.terms import Role
+from meshproxy.wire.mux.terms import Terms as Takes
 from tests.pki import Ca, Pki
 from tests.pki import Pair as Files
 from tests.relay.mux.test_tunnel import Ends, asks

@@ -17,8 +17,8 @@ from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Fault, Reason
 from meshproxy.wire.mux.metadata import Purpose
-from meshproxy.wire.mux.session import Terms
 from meshproxy.wire.mux.squeeze import HEAD, LARGEST, SQUEEZED, Coding
+from meshproxy.wire.mux.terms import Terms
 from tests.relay.mux.test_tunnel import TO, Ends, Gate, Peer
 from tests.wire.test_mux_squeeze import Deflate
 

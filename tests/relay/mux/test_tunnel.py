@@ -19,7 +19,7 @@ from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Fault
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.metadata import Purpose
-from meshproxy.wire.mux.session import Role, Terms
+from meshproxy.wire.mux.terms import Role, Terms
 
 ONE_LOOP = True
 """What is shown here is the same on both."""
