@@ -36,11 +36,25 @@ Heed = Callable[[Endpoint, Failure | None, int, float], None]
 none), and the seconds until then."""
 
 
+class Caller(Protocol):
+    """For whom a connection is made, if it is for one."""
+
+    @property
+    def source(self) -> tuple[str, int] | None: ...
+
+    @property
+    def client(self) -> str | None:
+        """The address."""
+
+    @property
+    def identity(self) -> str | None: ...
+
+
 class DialTo(Protocol):
-    """Begins an attempt to connect to an endpoint; with the address of a client, if its cluster keeps that."""
+    """Begins an attempt to connect to an endpoint."""
 
     def __call__(
-        self, address: Address, done: Callable[[Outcome], None], client: str | None = None, /
+        self, address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /
     ) -> Dialling: ...
 
 

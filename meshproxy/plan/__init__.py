@@ -19,7 +19,6 @@ from meshproxy.core.introduction import Introduction
 from meshproxy.core.ledger import FlowTerms, SharedTerms, StockTerms, Terms
 from meshproxy.core.limit import Flow
 from meshproxy.core.table import Claims
-from meshproxy.model.address import CLIENT
 from meshproxy.model.config import DETECT_WITHIN, HANDSHAKE_WITHIN, OF_TUNNELS
 from meshproxy.model.limits import RateLimit
 from meshproxy.model.mqtt import MqttPolicy
@@ -382,5 +381,4 @@ def _tcp_service(
         pipes=rim.pipes,
         announce=ANNOUNCE[group.config.proxy_protocol],
         edges=telling.edges(group.config.name),
-        as_client=group.config.source == CLIENT,
     )

@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from meshproxy import model
 from meshproxy.cluster.balance import Seat
-from meshproxy.cluster.cluster import DialTo
+from meshproxy.cluster.cluster import Caller, DialTo
 from meshproxy.core.table import Claims
 from meshproxy.model import Address
 from meshproxy.model.address import CLIENT
@@ -99,8 +99,9 @@ def dialling(
     # Nobody's address, until it is known for whom.
     way = Way(said.keepalive, "" if foreign else said.source, foreign, made=made)
 
-    def dial_plain(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
-        return Dial(loop, clock, address, timeout, done, way if client is None else way.of(client))
+    def dial_plain(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
+        kept = client.client if foreign and client is not None else None
+        return Dial(loop, clock, address, timeout, done, way if kept is None else way.of(kept))
 
     reached = dial_plain if via is None else via
     if said.tls is None:
@@ -112,7 +113,7 @@ def dialling(
     assured = _Assured(said, said.tls, reach, claims, where or ("clusters", said.name, "tls"))
     tell = of_endpoint(reach.log, said.name)
 
-    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+    def dial(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
         name, names = assured.expected(address, seats().get(address))
 
         def check(conn: TlsConn) -> None:

@@ -24,7 +24,7 @@ from meshproxy.core.introduction import Introduction
 from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
-from meshproxy.model.address import Named
+from meshproxy.model.address import CLIENT, Named
 from meshproxy.observe.metrics import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
@@ -118,8 +118,9 @@ class Group:
             ways = {name: partial(_as_it_is, way) for name, way in tunnels.dials(said, rim).items()}
             for name, proxies in tunnels.proxies(said).items():
                 via = in_turn(
-                    proxies, said.name, said.connect_timeout, reach, claims, lambda each: server_of(each, rim)
-                )
+                    proxies, said.name, said.connect_timeout, reach, claims, lambda each: server_of(each, rim),
+                    tells=said.source == CLIENT,
+                )  # fmt: skip
                 ways[name] = partial(dial, via=via)
             dial = partial(tunnelled, self.via, ways, dial)
         self.cluster = Cluster(

@@ -17,7 +17,7 @@ from functools import partial
 from hashlib import sha256
 
 from meshproxy import model
-from meshproxy.cluster.cluster import DialTo
+from meshproxy.cluster.cluster import Caller, DialTo
 from meshproxy.core.table import Claims
 from meshproxy.model import Address, Named
 from meshproxy.model.tunnels import Tunnel
@@ -52,14 +52,19 @@ Asked = Callable[[tuple[str, int], str | None, Callable[[Outcome], None]], Diall
 """Begins to ask for a connection: to where, and on behalf of which client, if that is to be said."""
 
 
-def through(said: Tunnel, cluster: str, timeout: float, reach: Reach, claims: Claims, where: Where) -> DialTo:
-    """For connections of this cluster; each within so many seconds, that to the proxy among them."""
+def through(
+    said: Tunnel, cluster: str, timeout: float, reach: Reach, claims: Claims, where: Where, *, tells: bool = False
+) -> DialTo:
+    """For connections of this cluster; each within so many seconds, that to the proxy among them.
+
+    The proxy is told for whom they are, if it `tells` so.
+    """
     ask = _by_stream(said, timeout, reach, claims, where) if said.through == "h2" else _by_connection(
         said, timeout, reach, claims, where
     )
     tell = of_proxy(reach.log, cluster, said.name)
 
-    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+    def dial(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
         if address.kind == "unix":
             return NoWay(OSError(EAFNOSUPPORT, "no proxy connects to a unix socket of this host"))
 
@@ -68,7 +73,8 @@ def through(said: Tunnel, cluster: str, timeout: float, reach: Reach, claims: Cl
                 tell(address, outcome)
             done(outcome)
 
-        return ask((address.host, address.port), client, told)
+        kept = client.client if tells and client is not None else None
+        return ask((address.host, address.port), kept, told)
 
     return dial
 
@@ -80,23 +86,25 @@ def in_turn(
     reach: Reach,
     claims: Claims,
     where: Callable[[Tunnel], Address | None],
+    *,
+    tells: bool,
 ) -> DialTo:
     """The same by several, each with its share of connections."""
-    ways = [through(each, cluster, timeout, reach, claims, partial(where, each)) for each, _ in proxies]
+    ways = [through(each, cluster, timeout, reach, claims, partial(where, each), tells=tells) for each, _ in proxies]
     if len(ways) == 1:
         return ways[0]
     following = rotation([weight for _, weight in proxies])
-    tells = [of_unreached(reach.log, cluster, each.name) for each, _ in proxies]
+    tell = [of_unreached(reach.log, cluster, each.name) for each, _ in proxies]
 
-    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+    def dial(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
         places = following()
         begins = [partial(_towards, ways[place], address, client) for place in places]
-        return InTurn(reach.clock, begins, timeout, done, lambda number, error: tells[places[number]](error))
+        return InTurn(reach.clock, begins, timeout, done, lambda number, error: tell[places[number]](error))
 
     return dial
 
 
-def _towards(way: DialTo, address: Address, client: str | None, done: Callable[[Outcome], None]) -> Dialling:
+def _towards(way: DialTo, address: Address, client: Caller | None, done: Callable[[Outcome], None]) -> Dialling:
     return way(address, done, client)
 
 

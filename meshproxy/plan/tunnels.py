@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from meshproxy import model
-from meshproxy.cluster.cluster import DialTo
+from meshproxy.cluster.cluster import Caller, DialTo
 from meshproxy.core.table import Claims
 from meshproxy.model import Address
 from meshproxy.model.address import Named
@@ -118,8 +118,8 @@ class Tunnels:
         live = self.by_name[said.name]
         lane = said.lanes.get(cluster.lane or "", 0)
 
-        def dial(address: Address, done: Callable[[Outcome], None], _client: str | None = None, /) -> Dialling:
-            return Opening(rim.clock, live.tunnel, address, lane, cluster.connect_timeout, done)
+        def dial(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
+            return Opening(rim.clock, live.tunnel, address, client, lane, cluster.connect_timeout, done)
 
         return dial
 
@@ -207,7 +207,7 @@ def tunnelled(
     straight = direct(offered=offered)
     through = {name: way(offered=offered) for name, way in ways.items()}
 
-    def dial(address: Address, done: Callable[[Outcome], None], client: str | None = None, /) -> Dialling:
+    def dial(address: Address, done: Callable[[Outcome], None], client: Caller | None = None, /) -> Dialling:
         name = via(address)
         way = through[name] if name is not None else straight
         return way(address, done, client)

@@ -144,6 +144,7 @@ class Entry:
     def accept_stream(self, conn: Conn, purpose: Purpose) -> None:
         """Of a tunnel: where it goes and who began it is what the other end says, which is trusted with that."""
         origin = Origin(purpose.source, purpose.to[1], purpose.to)
+        origin.vouched = purpose.identity
         if self.state.limit.take():
             self._within_limit(conn, origin, True)
         else:

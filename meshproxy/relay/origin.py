@@ -18,7 +18,8 @@ class Origin:
 
     __slots__ = (
         "_address", "_goal", "_kept", "_local", "begins", "conn", "destination", "early", "hello", "led", "peer",
-        "plain", "port", "source", "spoken", "told", "who",
+        "plain", "port", "source", "spoken", "told", "vouched",
+        "who",
     )  # fmt: skip
 
     def __init__(
@@ -43,6 +44,8 @@ class Origin:
         """Who it is at the other end of TLS, once that is established; None: it is a plain connection."""
         self.spoken = ""
         """The protocol, unless it is HTTP/1."""
+        self.vouched = ""
+        """Who it has proved to be elsewhere, as another proxy says: to be told, and not to be admitted by."""
         self.who = ""
         """The identity that was proved, else the address, else `unix`; once its service has it."""
         self.told: dict[Any, Any] = {}
@@ -68,7 +71,7 @@ class Origin:
 
     def called(self) -> None:
         """All is known of who it is."""
-        self.who = self.identity or self.client or "unix"
+        self.who = self.identity or self.vouched or self.client or "unix"
 
     def look(self) -> None:
         """At what only an open connection can tell, for who asks when it is over."""
@@ -112,12 +115,13 @@ class Origin:
 class Whence:
     """What is kept of an origin for as long as a session lasts, of which there may be ten thousand."""
 
-    __slots__ = ("_conn", "_destination", "_port", "client", "peer")
+    __slots__ = ("_conn", "_destination", "_port", "_vouched", "client", "peer")
 
     def __init__(self, origin: Origin) -> None:
         self.client = origin.client
         self._port = origin.source[1] if origin.source is not None else 0
         self.peer = origin.peer
+        self._vouched = origin.vouched
         self._conn = origin.conn
         self._destination = origin.destination
 
@@ -128,7 +132,7 @@ class Whence:
 
     @property
     def who(self) -> str:
-        return (self.peer.identity if self.peer is not None else "") or self.client or "unix"
+        return (self.peer.identity if self.peer is not None else "") or self._vouched or self.client or "unix"
 
     @property
     def remote(self) -> str:

@@ -50,8 +50,6 @@ class TcpService:
     pipes: Pipes | None
     announce: Announce | None
     edges: Edges
-    as_client: bool = False
-    """Whether its endpoints see the address of the client."""
 
     def behind(self, origin: Origin) -> None:
         """What was begun goes on as it was: nothing in it is ever begun anew."""
@@ -129,8 +127,7 @@ class TcpRelay(Joined):
         self._lease = lease
         self._endpoint = lease.endpoint
         self._dialled_at = service.clock.now()
-        client = self._origin.client if service.as_client else None
-        dial = service.cluster.dial(lease.endpoint.address, self._dialled, client)
+        dial = service.cluster.dial(lease.endpoint.address, self._dialled, self._origin)
         outcome = dial.begin()
         if outcome is None:
             self._dial = dial

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from meshproxy import model
-from meshproxy.cluster.cluster import DialTo
+from meshproxy.cluster.cluster import Caller, DialTo
 from meshproxy.core.table import Table
 from meshproxy.model import Address
 from meshproxy.model.tls import ClientTls
@@ -23,6 +23,7 @@ from meshproxy.net.tls import TlsConn
 from meshproxy.observe.log import Log
 from meshproxy.plan.dialling import Reach, dialling
 from meshproxy.plan.through import through
+from meshproxy.relay.origin import Origin
 from meshproxy.schema.kinds import Secret
 from tests.conftest import Client, FakeClock, Upstream, _opened
 from tests.pki import Ca, Pair
@@ -71,7 +72,7 @@ class Peer:
 
 
 class Attempt:
-    def __init__(self, dial: DialTo, to: Address = TO, client: str | None = None) -> None:
+    def __init__(self, dial: DialTo, to: Address = TO, client: Caller | None = None) -> None:
         self.told: list[Outcome] = []
         self.dialling: Dialling = dial(to, self.told.append, client)
         _opened.append(self.end)
@@ -123,7 +124,7 @@ class Site:
     def through(self, up: Upstream | None, kind: Any, **said: Any) -> DialTo:
         where = None if up is None else address(up)
         tunnel = Tunnel("out", through=kind, server=where or TO, **said)
-        return through(tunnel, "far", 1.0, self.reach, self.claims, lambda: where)
+        return through(tunnel, "far", 1.0, self.reach, self.claims, lambda: where, tells=True)
 
     def secured(self, via: DialTo, tls: ClientTls) -> DialTo:
         cluster = model.Cluster("far", (model.Endpoint(TO),), tls=tls)
@@ -263,7 +264,7 @@ def test_on_whose_behalf_is_told_where_that_is_known(run: Run, clock: FakeClock)
     async def scenario() -> None:
         site, up = Site(clock), Upstream()
         dial = site.through(up, "connect", user="edge", password=Secret.of("secret"))
-        attempt = Attempt(dial, client="10.9.0.1")
+        attempt = Attempt(dial, client=Origin(("10.9.0.1", 4711), None))
         proxy = await up.accept()
         asked = CONNECT[:-2] + b"Proxy-Authorization: Basic ZWRnZTpzZWNyZXQ=\r\nForwarded: for=10.9.0.1\r\n\r\n"
         assert await proxy.recv_exactly(len(asked)) == asked

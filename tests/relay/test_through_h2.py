@@ -17,6 +17,7 @@ from meshproxy.model import Address
 from meshproxy.net.conn import Conn
 from meshproxy.net.through.carrier import IDLE
 from meshproxy.net.through.stream import Stream
+from meshproxy.relay.origin import Origin
 from meshproxy.schema.kinds import Secret
 from tests.conftest import FakeClock, Upstream
 from tests.pki import Ca, Pair
@@ -77,7 +78,7 @@ def test_what_is_asked_and_both_ways(run: Run, clock: FakeClock) -> None:
     async def scenario() -> None:
         site, up = Site(clock), Upstream()
         dial = site.through(up, "h2", user="edge", password=Secret.of("secret"))
-        attempt = Attempt(dial, client="10.9.0.1")
+        attempt = Attempt(dial, client=Origin(("10.9.0.1", 4711), None))
         proxy = await at(up)
         stream, head = await proxy.asked()
         assert head == {

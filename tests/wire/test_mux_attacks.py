@@ -331,7 +331,7 @@ def accounted(end: End) -> None:
     numbers = [*session._streams, *session._resets]
     assert len(numbers) == len(set(numbers))
     assert session._theirs == sum(number % 2 for number in numbers)
-    assert len(session._skipped) <= TERMS.streams
+    assert len(session._numbers._skipped) <= TERMS.streams
     for each in streams:
         assert len(each.receiving._early) == each.receiving.pieces
         assert sum(map(len, each.receiving._early.values())) <= each.receiving.limit - each.receiving.received

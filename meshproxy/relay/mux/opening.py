@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable
 
+from meshproxy.cluster.cluster import Caller
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.dial import Outcome
@@ -22,13 +23,14 @@ def unreachable(tunnel: str) -> OSError:
 
 
 class Opening:
-    __slots__ = ("_address", "_clock", "_done", "_lane", "_timer", "_tunnel", "_within")
+    __slots__ = ("_address", "_client", "_clock", "_done", "_lane", "_timer", "_tunnel", "_within")
 
     def __init__(
         self,
         clock: Clock,
         tunnel: Tunnel,
         address: Address,
+        client: Caller | None,
         lane: int,
         within: float,
         done: Callable[[Outcome], None],
@@ -36,6 +38,7 @@ class Opening:
         self._clock = clock
         self._tunnel = tunnel
         self._address = address
+        self._client = client
         self._lane = lane
         self._within = within
         self._done = done
@@ -64,5 +67,8 @@ class Opening:
             done(self._opened())
 
     def _opened(self) -> Outcome:
-        conn = self._tunnel.open(Purpose((self._address.host, self._address.port)), self._lane)
+        purpose, client = Purpose((self._address.host, self._address.port)), self._client
+        if client is not None:
+            purpose = Purpose(purpose.to, client.source, client.identity or "")
+        conn = self._tunnel.open(purpose, self._lane)
         return unreachable(self._tunnel.way.name) if conn is None else conn

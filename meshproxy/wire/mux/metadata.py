@@ -26,8 +26,6 @@ class Purpose:
     """Who has connected at the other end of the tunnel."""
     identity: str = ""
     """Who that has proved to be there."""
-    trace: str = ""
-    """A `traceparent`."""
     datagrams: bool = False
     """Whether it is a flow: datagrams come and go, and no bytes."""
     coding: str = ""
@@ -37,8 +35,8 @@ class Purpose:
 
     def __bytes__(self) -> bytes:
         said = {
-            "to": self.to, "from": self.source, "identity": self.identity, "trace": self.trace,
-            "datagrams": self.datagrams, "coding": self.coding, "lane": self.lane,
+            "to": self.to, "from": self.source, "identity": self.identity, "datagrams": self.datagrams,
+            "coding": self.coding, "lane": self.lane,
         }  # fmt: skip
         return json.dumps({key: value for key, value in said.items() if value}, separators=(",", ":")).encode()
 
@@ -49,11 +47,11 @@ def read_purpose(data: bytes) -> Purpose:
         source = said.get("from")
         found = Purpose(
             _where(said["to"]), _where(source) if source is not None else None, said.get("identity", ""),
-            said.get("trace", ""), said.get("datagrams", False), said.get("coding", ""), said.get("lane", 0),
+            said.get("datagrams", False), said.get("coding", ""), said.get("lane", 0),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault(Reason.MALFORMED, "a stream does not say what it is for") from None
-    for text, most in ((found.identity, LONGEST_IDENTITY), (found.trace, 64), (found.coding, 64)):
+    for text, most in ((found.identity, LONGEST_IDENTITY), (found.coding, 64)):
         if not isinstance(text, str) or len(text) > most or not text.isprintable():
             raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
     if not isinstance(found.datagrams, bool) or type(found.lane) is not int or found.lane < 0:

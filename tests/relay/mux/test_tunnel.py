@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, Self
 
 import pytest
 
+from meshproxy.model import Address
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.conn import Conn
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.observe.metrics import TunnelStats
 from meshproxy.relay.mux.carrier import Carrier, Carries
+from meshproxy.relay.mux.opening import Opening
 from meshproxy.relay.mux.tunnel import Tunnel, Way
+from meshproxy.relay.origin import Origin, Whence
 from meshproxy.wire.mux.classes import Class
 from meshproxy.wire.mux.frames import Fault
 from meshproxy.wire.mux.hello import Hello
@@ -246,3 +250,31 @@ def test_of_several_connections_each_carries_its_part_and_all_if_it_is_alone(run
             await ends.until(lambda: all(len(peer.heard) == 300_000 for peer in peers), "all came back")
 
     run(scenario())
+
+
+def test_the_other_end_hears_for_whom_a_stream_is(run: Run) -> None:
+    @dataclass(frozen=True, slots=True)
+    class Caller:
+        source: tuple[str, int] | None
+        client: str | None
+        identity: str | None
+
+    async def scenario() -> None:
+        async with Ends() as ends:
+            await ends.connected()
+            for caller in (Caller(("10.2.0.9", 41234), "10.2.0.9", "shop/books"), Caller(None, None, None), None):
+                opening = Opening(ends.clock, ends.near, Address("ipv4", *TO.to), caller, 0, 1.0, lambda outcome: None)
+                conn = opening.begin()
+                assert isinstance(conn, StreamConn)
+                Peer(conn)
+            await ends.until(lambda: len(ends.purposes) == 3, "all are there")
+            assert ends.purposes == [Purpose(TO.to, ("10.2.0.9", 41234), "shop/books"), Purpose(TO.to), Purpose(TO.to)]
+
+    run(scenario())
+
+
+def test_who_is_vouched_for_is_told_and_not_proved() -> None:
+    origin = Origin(("10.2.0.9", 41234), 80)
+    origin.vouched = "shop/books"
+    origin.called()
+    assert (origin.who, origin.identity, Whence(origin).who) == ("shop/books", None, "shop/books")
