@@ -58,7 +58,8 @@ class Connection:
     def answered(self, body: bytes) -> bool:
         data = self.sock.recv(65536)
         self.got += data
-        if not data or not self.got.startswith(GOOD):
+        # It may come in pieces, however small.
+        if not data or not (self.got.startswith(GOOD) or GOOD.startswith(self.got)):
             raise ConnectionError(f"not an answer: {self.got[:100]!r}")
         return self.got.endswith(body)
 

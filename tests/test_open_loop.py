@@ -64,3 +64,19 @@ def test_nothing_but_a_good_answer_is_taken() -> None:
     with answering(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as port:
         with pytest.raises(ConnectionError, match="503"):
             openloop.answers(("127.0.0.1", port), b"", iter([0.0]))
+
+
+def test_an_answer_may_begin_with_a_single_byte() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = openloop.Connection(listener.getsockname())
+        with connection.sock, listener.accept()[0] as server:
+            connection.ask(0.0)
+            for piece, whole in ((b"H", False), (b"TTP/1.1 200 OK\r\n\r\nlate", True)):
+                server.sendall(piece)
+                select.select([connection.sock], [], [])
+                assert connection.answered(b"late") is whole
+            connection.ask(0.0)
+            server.sendall(b"N")
+            select.select([connection.sock], [], [])
+            with pytest.raises(ConnectionError, match="not an answer"):
+                connection.answered(b"late")

@@ -446,3 +446,14 @@ def test_what_comes_first_goes_first_and_the_others_are_not_forgotten() -> None:
     wire.deliver(0)
     assert len(there.heard[urgent]) >= 19_000
     assert 0 < len(there.heard[bulk]) <= 3000
+
+
+def test_where_there_is_hardly_any_room_frames_are_not_made_of_single_bytes() -> None:
+    here = End(Role.DIALS, Terms(window=MOST, widest=MOST))
+    link = here.session.attach()
+    stream = here.open()
+    assert stream is not None
+    link.pull(MOST)
+    here.say(stream, b"a" * 10_000)
+    (head, data) = link.pull(1)
+    assert (len(head), len(data)) == (HEAD.size, 1024)

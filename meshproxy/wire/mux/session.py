@@ -34,6 +34,8 @@ MOST_PIECES = 64 * 1024
 MOST_REFUSED = 2
 """Streams that are refused and not let go of, for each that is taken."""
 LARGEST_METADATA = 4096
+LEAST = 1024
+"""Bytes of a frame for which there would be less room: ever smaller ones would come of ever less."""
 
 
 class Handler(Protocol):
@@ -250,7 +252,7 @@ class Session:
             elif stream.sending.ready:
                 # Where nobody waits behind it, nobody is held up by a long one.
                 alone = not self._classes.waiting
-                offset, data, last = stream.sending.next(max(most - size, 1) if alone else self._terms.frame)
+                offset, data, last = stream.sending.next(max(most - size, LEAST) if alone else self._terms.frame)
                 found += (HEAD.pack(DATA, last, len(data), number, offset), data)
                 size += SIZE + len(data)
             self._classes.sent(klass, size - before)
