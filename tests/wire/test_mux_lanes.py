@@ -53,3 +53,13 @@ def test_what_has_ended_leaves_its_lane() -> None:
     assert lanes_of(lanes, *said) == [1, 1, 0, 0, 1]
     assert lanes._users == [1]
     assert lanes._of == {5: 0}
+
+
+def test_what_the_other_end_has_ended_is_forgotten_where_there_is_much_of_it() -> None:
+    lanes = Lanes(4)
+    lanes_of(lanes, *map(opens, range(1, 41, 2)))
+    lanes.keep(range(1, 21, 2))
+    assert len(lanes._of) == 20, "it is not looked at before there are many"
+    lanes.keep({1, 3, 99})
+    assert lanes._of.keys() == {1, 3}
+    assert sum(lanes._users) == 2

@@ -115,6 +115,7 @@ class QuicCarrier:
         conn, link = self.conn, self.link
         if link is None:
             return
+        self._lanes.keep(link.streams)
         left = MOST_UNSENT - conn.unsent
         while left > 0 and not self.over:
             data = b"".join(link.pull(min(left, PIECE)))

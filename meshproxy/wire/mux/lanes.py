@@ -9,7 +9,7 @@ to its last, the one that the fewest share; so what opens it comes first, before
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from meshproxy.wire.mux.frames import END, HEAD, SIZE, Kind
 
@@ -26,6 +26,12 @@ class Lanes:
         """`count` beside that for control."""
         self._users = [0] * count
         self._of: dict[int, int] = {}
+
+    def keep(self, streams: Collection[int]) -> None:
+        """Others that are known here were ended by the other end; looked at only where there are many."""
+        if len(self._of) > 2 * len(streams) + len(self._users):
+            for stream in self._of.keys() - set(streams):
+                self._free(stream)
 
     def sort(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Whole frames, each with its lane."""

@@ -24,6 +24,9 @@ class Carried(Protocol):
     def waiting(self) -> int:
         """Streams that have something to send."""
 
+    @property
+    def streams(self) -> Collection[int]: ...
+
     def pull(self, link: Link, most: int) -> list[bytes]: ...
 
     def knows(self, number: int) -> bool: ...
@@ -71,6 +74,11 @@ class Link:
     def pull(self, most: int) -> list[bytes]:
         """What to send now; nothing, if there is nothing or nobody may."""
         return self._session.pull(self, most)
+
+    @property
+    def streams(self) -> Collection[int]:
+        """Those of the session that are not over."""
+        return self._session.streams
 
     def knows(self, number: int) -> bool:
         """Whether the peer has heard of this stream, so that what is of it may come in any order."""
