@@ -18,7 +18,8 @@ from meshproxy.model import Config, decode
 from meshproxy.net.clock import at_once
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.plan import places
 from meshproxy.server.fleet import Solo
 from tests.examples import only_a_part

@@ -17,7 +17,7 @@ from meshproxy.cluster.balance.base import Balancer, Weighted
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.model import Address, HashKey
 from meshproxy.net.clock import Timer
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics.clusters import EndpointStats
 
 SIZES = (3, 100, 1_000)
 REQUESTS = 1000

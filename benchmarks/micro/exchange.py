@@ -24,7 +24,7 @@ from meshproxy.net import dial
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.relay.http.downstream import Downstream
 from meshproxy.relay.origin import Origin
 from meshproxy.server.fleet import Solo

@@ -15,7 +15,11 @@ from benchmarks.harness import OURS, Plan, Result, interleave, note
 from meshproxy.model.metrics import PLAIN_METRICS
 from meshproxy.net.clock import at_once
 from meshproxy.net.collector import at_rest
-from meshproxy.observe.metrics import AnswerStats, ClusterStats, EndpointStats, ListenerStats, ProcessStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats
+from meshproxy.observe.metrics.clusters import ClusterStats, EndpointStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.presets import Identity
 from meshproxy.observe.rendering import OPENMETRICS, TEXT, Format
 from meshproxy.observe.scrape import scraped

@@ -19,7 +19,7 @@ from benchmarks.harness import Plan, Result, interleave, note
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.journal import Aside, Journal
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SpoolStats
+from meshproxy.observe.metrics.mqtt import SpoolStats
 
 RECORD = bytes(256)
 IN_FLIGHT = (1, 16, 256)

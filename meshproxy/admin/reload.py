@@ -25,7 +25,7 @@ from meshproxy.model.shared import gathered
 from meshproxy.net.clock import Clock
 from meshproxy.net.collector import give_back, settling
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import NOTES, ProcessStats
+from meshproxy.observe.metrics.process import NOTES, ProcessStats
 from meshproxy.schema.spelled import spelled
 from meshproxy.sources.store import Record, Store, Summary
 

@@ -20,7 +20,7 @@ from typing import Any
 from meshproxy.model import Config
 from meshproxy.observe.changes import BUCKETS, ERRORS, Change
 from meshproxy.observe.history import ANSWERS, EDGE, Names
-from meshproxy.observe.metrics import REQUEST_BOUNDS
+from meshproxy.observe.metrics.answers import REQUEST_BOUNDS
 from meshproxy.observe.presets.identity import NOBODY, identity_of, party, service
 from meshproxy.observe.quantile import quantiles
 from meshproxy.observe.window import NO_CHANGE, Window

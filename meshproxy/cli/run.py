@@ -17,7 +17,7 @@ from meshproxy.model.source import is_url, sources_of
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors, Inherited, place_of
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.server import systemd
 from meshproxy.server.container import cpus
 from meshproxy.server.fleet import Fleet, Solo

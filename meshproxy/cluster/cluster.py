@@ -22,7 +22,7 @@ from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.dial import OURS, Dialling, Outcome
 from meshproxy.net.tls import Broken
-from meshproxy.observe.metrics import ClusterStats, EndpointStats
+from meshproxy.observe.metrics.clusters import ClusterStats, EndpointStats
 from meshproxy.wire import h2
 from meshproxy.wire.h1 import ResponseCodec
 

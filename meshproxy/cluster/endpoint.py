@@ -7,7 +7,7 @@ from typing import Protocol
 
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics.clusters import EndpointStats
 
 
 class User(Protocol):

@@ -15,7 +15,7 @@ from typing import Any
 from meshproxy.cluster.endpoint import Endpoint, User, drain_after
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics.clusters import EndpointStats
 
 ORIGINAL = "original"
 """What they are called where there would be an address."""

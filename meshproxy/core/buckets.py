@@ -21,7 +21,7 @@ from collections.abc import Iterable, MutableSequence
 from typing import NamedTuple, cast
 
 from meshproxy.model.limits import MOST_BY_KEY
-from meshproxy.observe.metrics import WorkerStats
+from meshproxy.observe.metrics.process import WorkerStats
 
 WAYS = 8
 SETS = 4096

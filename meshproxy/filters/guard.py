@@ -17,7 +17,7 @@ from meshproxy.core.filter import Answer, DataHook, FailureHook, FilterFailed, H
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import FilterStats
+from meshproxy.observe.metrics.answers import FilterStats
 
 SLOW = 0.005
 """Seconds that a plain hook may take."""

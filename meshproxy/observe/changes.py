@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
-from meshproxy.observe.metrics import REQUEST_BOUNDS
+from meshproxy.observe.metrics.answers import REQUEST_BOUNDS
 
 FIELDS = ("errors", "active", "received", "sent", "connections", "failed")
 ERRORS, ACTIVE, RECEIVED, SENT, CONNECTIONS, FAILED = range(len(FIELDS))

@@ -20,16 +20,11 @@ from typing import Any
 
 from meshproxy.observe.changes import FIELDS, write
 from meshproxy.observe.faults import is_error
-from meshproxy.observe.metrics import (
-    NO_REQUESTS,
-    OTHERS,
-    REQUEST_BOUNDS,
-    AnswerStats,
-    ClusterStats,
-    EdgeStats,
-    ListenerStats,
-    Stats,
-)
+from meshproxy.observe.metrics.answers import NO_REQUESTS, REQUEST_BOUNDS, AnswerStats, EdgeStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.counters import OTHERS
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 
 LONGEST = 300

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from meshproxy.observe.exposition import Family, quoted
-from meshproxy.observe.metrics import number
+from meshproxy.observe.metrics.counters import number
 
 UNITS = ("seconds", "milliseconds", "bytes")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from meshproxy.model.metrics import Metrics
 from meshproxy.observe.exposition import Family, families, labelled, merged
-from meshproxy.observe.metrics import OTHERS
+from meshproxy.observe.metrics.counters import OTHERS
 from meshproxy.observe.presets import PRESETS, Identity
 
 Left = dict[str, int]

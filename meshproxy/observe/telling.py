@@ -14,7 +14,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from meshproxy.observe.metrics import OTHERS, REQUEST_BOUNDS, AnswerStats, EdgeStats
+from meshproxy.observe.metrics.answers import REQUEST_BOUNDS, AnswerStats, EdgeStats
+from meshproxy.observe.metrics.counters import OTHERS
 from meshproxy.observe.record import Record
 
 MOST_SOURCES = 100

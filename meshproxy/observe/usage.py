@@ -7,7 +7,7 @@ import resource
 from collections.abc import Generator
 from contextlib import suppress
 
-from meshproxy.observe.metrics import WorkerStats
+from meshproxy.observe.metrics.process import WorkerStats
 
 AT_ONCE = 256
 """Descriptors that are counted between two events of the traffic."""

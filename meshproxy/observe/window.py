@@ -16,7 +16,7 @@ from typing import Any
 
 from meshproxy.observe.changes import ACTIVE, BUCKETS, CONNECTIONS, ERRORS, RECEIVED, SENT, WIDTH, Change, read
 from meshproxy.observe.history import ANSWERS, CLUSTER, EDGE, LATE, LISTENER, Names
-from meshproxy.observe.metrics import REQUEST_BOUNDS
+from meshproxy.observe.metrics.answers import REQUEST_BOUNDS
 from meshproxy.observe.quantile import quantiles
 from meshproxy.wire.introduction import Said
 

@@ -25,7 +25,7 @@ from meshproxy.core.limit import Stock
 from meshproxy.core.table import Claims, Table
 from meshproxy.model import Address
 from meshproxy.model.address import CLIENT, Named
-from meshproxy.observe.metrics import EJECTED
+from meshproxy.observe.metrics.clusters import EJECTED
 from meshproxy.plan.answer import fixed
 from meshproxy.plan.bounds import breaker_of, budget_of, pending_of, requests_of, stock
 from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling

@@ -26,7 +26,7 @@ from meshproxy.filters import authorize
 from meshproxy.filters.max_body import smallest
 from meshproxy.model.matching import RouteMatch
 from meshproxy.model.routes import variables
-from meshproxy.observe.metrics import MirrorStats
+from meshproxy.observe.metrics.answers import MirrorStats
 from meshproxy.plan.answer import edited, fixed
 from meshproxy.plan.codec import engines, request_codec, request_limits, requests
 from meshproxy.plan.filters import compile_filters

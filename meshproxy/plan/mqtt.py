@@ -21,7 +21,7 @@ from meshproxy.core.mqtt.template import LONGEST_TOPIC, template
 from meshproxy.core.server_name import by_name
 from meshproxy.core.table import Claims
 from meshproxy.model.mqtt import MqttLimits, MqttPolicy, Pace, Sessions, Whose
-from meshproxy.observe.metrics import MqttStats, TopicStats
+from meshproxy.observe.metrics.mqtt import MqttStats, TopicStats
 from meshproxy.observe.telling import Edges
 from meshproxy.plan.announce import ANNOUNCE
 from meshproxy.plan.authenticate import authenticator

@@ -16,7 +16,7 @@ from meshproxy.net.listener import Elsewhere
 from meshproxy.net.sinks import Sink
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import Stats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 from meshproxy.observe.telling import Teller, Watch
 from meshproxy.plan.verdicts import Verdicts

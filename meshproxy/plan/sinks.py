@@ -21,7 +21,7 @@ from meshproxy.net.aside import Aside
 from meshproxy.net.postbox import Connect, PostBox, plainly, securely
 from meshproxy.net.poster import Join, Poster
 from meshproxy.net.sinks import Account, FileSink, Sink, StreamSink, SyslogSink
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 from meshproxy.plan.rim import Rim
 from meshproxy.plan.tls import client_context_of
 from meshproxy.relay.live import OfSink

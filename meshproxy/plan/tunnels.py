@@ -24,7 +24,7 @@ from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.net.doors import FIRST
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.flow import Flow
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.plan.dialling import NOTHING, Offer, Reach, demands_of, dialling
 from meshproxy.plan.quic import quic_dial, racing
 from meshproxy.plan.rim import Rim

@@ -16,7 +16,7 @@ from meshproxy.core.table import Claims
 from meshproxy.model.mqtt import MqttPolicy
 from meshproxy.net.journal import Aside as Thread
 from meshproxy.net.journal import Journal
-from meshproxy.observe.metrics import SpoolStats, UplinkStats
+from meshproxy.observe.metrics.mqtt import SpoolStats, UplinkStats
 from meshproxy.plan.group import Group
 from meshproxy.plan.rim import Rim
 from meshproxy.relay.mqtt.asides import House

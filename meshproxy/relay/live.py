@@ -11,7 +11,9 @@ from meshproxy.core.limit import Stock
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.sinks import Sink
-from meshproxy.observe.metrics import AnswerStats, EdgeStats, FilterStats, ListenerStats, SinkStats
+from meshproxy.observe.metrics.answers import AnswerStats, EdgeStats, FilterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.process import SinkStats
 from meshproxy.observe.telling import Edges, Teller, Told, Watch
 from meshproxy.relay.origin import Origin
 from meshproxy.relay.turned import REFUSED, Turned

@@ -20,7 +20,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.net.splice import Pipes
-from meshproxy.observe.metrics import EdgeStats
+from meshproxy.observe.metrics.answers import EdgeStats
 from meshproxy.observe.telling import Edges
 from meshproxy.relay.joined import Joined, Side
 from meshproxy.relay.lifespan import Lifespan

@@ -13,7 +13,7 @@ from meshproxy.errors import Failure
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock
 from meshproxy.net.udp import Peer
-from meshproxy.observe.metrics import EdgeStats
+from meshproxy.observe.metrics.answers import EdgeStats
 from meshproxy.observe.telling import Edges
 from meshproxy.relay.lifespan import Lifespan
 from meshproxy.relay.live import ListenerState

@@ -19,7 +19,7 @@ from meshproxy.model import Address, Config
 from meshproxy.net.address import routed
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 
 if TYPE_CHECKING:
     from meshproxy.discovery.dns import ResolveError, Watch

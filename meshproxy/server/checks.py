@@ -34,7 +34,8 @@ from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.deadlines import Deadlines
 from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import CHECKED, HealthStats, ProcessStats
+from meshproxy.observe.metrics.clusters import CHECKED
+from meshproxy.observe.metrics.process import HealthStats, ProcessStats
 from meshproxy.plan.dialling import Reach, dialling
 from meshproxy.plan.group import Known, seats
 from meshproxy.plan.many import OFFERED

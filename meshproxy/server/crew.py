@@ -29,7 +29,8 @@ from meshproxy.net.doors import FIRST, Doors, Place
 from meshproxy.observe.exposition import merged, without_gauges
 from meshproxy.observe.history import ended
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.recent import merged as merged_recent
 from meshproxy.observe.tap import Query
 from meshproxy.observe.usage import measured

@@ -9,7 +9,7 @@ from meshproxy.cluster.outlier import WORD
 from meshproxy.model import Address, Cluster, Config
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import HealthStats, ProcessStats
+from meshproxy.observe.metrics.process import HealthStats, ProcessStats
 from meshproxy.plan.group import HEALTH, Known, seats
 from meshproxy.plan.tls import Papers
 from meshproxy.plan.verdicts import check_of, judge_of

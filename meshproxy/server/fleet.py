@@ -16,7 +16,7 @@ from meshproxy.model import Config
 from meshproxy.net.clock import Clock, LoopClock
 from meshproxy.net.doors import Doors, Inherited
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.observe.recent import merged
 from meshproxy.observe.tap import Query
 from meshproxy.plan import places

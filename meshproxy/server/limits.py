@@ -9,7 +9,7 @@ from meshproxy.core.ledger import Ledger
 from meshproxy.model import Config
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.plan import shelved, terms
 from meshproxy.server.addresses import Addresses
 from meshproxy.server.tally import Tallies

@@ -22,7 +22,7 @@ from meshproxy.model.combine import bounded
 from meshproxy.model.papers import Use, uses
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.sources.papers import marks, read
 
 LOG_EVERY = 3600.0

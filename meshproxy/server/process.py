@@ -37,7 +37,7 @@ from meshproxy.net.bound import Bound, bind
 from meshproxy.net.clock import SWITCH_INTERVAL, LoopClock
 from meshproxy.net.doors import Inherited, Place, Sockets
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.server.fleet import Fleet
 from meshproxy.server.pod import Pod
 from meshproxy.server.probes import Probes, Steered

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 
 from meshproxy.net.clock import Clock, Timer, in_slices
 from meshproxy.observe.history import History
-from meshproxy.observe.metrics import Stats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 
 SLICE = 0.0005

@@ -14,7 +14,7 @@ from meshproxy import model
 from meshproxy.core.overload import CONNECTIONS, NONE, STAGES, Overload
 from meshproxy.net.clock import Clock, in_slices
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import Stats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.plan import Door
 from meshproxy.relay.live import Guests
 from meshproxy.server import container

@@ -22,7 +22,7 @@ from meshproxy.model.tls import ClientTls, full_identity
 from meshproxy.net.tls.context import Terms, Unusable, client_context
 from meshproxy.net.tls.faults import Broken
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, SourceStats
+from meshproxy.observe.metrics.process import ProcessStats, SourceStats
 from meshproxy.plan.tls import client_terms
 from meshproxy.server.fleet import Fleet
 from meshproxy.server.tasks import Tasks

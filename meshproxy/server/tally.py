@@ -23,7 +23,7 @@ from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dial, Outcome
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.wire.resp import Malformed, Refused, Replies, Reply, command
 
 GREETED_WITHIN = 1.0

@@ -22,7 +22,8 @@ from meshproxy.model import Address, Cluster, Listener, Named, encode
 from meshproxy.net.clock import in_slices
 from meshproxy.observe.exposition import Family
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import EndpointStats, ProcessStats
+from meshproxy.observe.metrics.clusters import EndpointStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.observe.presets import identity_of
 from meshproxy.observe.scrape import scraped
 from meshproxy.observe.tap import Query

@@ -26,7 +26,7 @@ from meshproxy.net.listener import Acceptor, Elsewhere
 from meshproxy.net.sinks import emptied
 from meshproxy.net.splice import Pipes
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import Stats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 from meshproxy.observe.usage import measured
 from meshproxy.observe.watch import Watch

@@ -21,7 +21,7 @@ from meshproxy.errors import Invalid
 from meshproxy.model import Source
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import SourceStats
+from meshproxy.observe.metrics.process import SourceStats
 from meshproxy.sources.asking import Unanswered, Word
 from meshproxy.sources.pace import Pace
 from meshproxy.sources.places import Place

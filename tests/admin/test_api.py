@@ -27,7 +27,10 @@ from meshproxy.model.address import parse
 from meshproxy.observe.exposition import Family, families
 from meshproxy.observe.history import History
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import AnswerStats, EdgeStats, ListenerStats, ProcessStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats, EdgeStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.tap import Query
 from meshproxy.plan.explain import Question, Unclear
 

@@ -13,7 +13,10 @@ from meshproxy.admin.fronts import FAR, NOT_FOUND, addresses, certificate, count
 from meshproxy.admin.http import Request, Server
 from meshproxy.model import Front, decode
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import AnswerStats, ClusterStats, ListenerStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from tests.admin.test_api import FakeProxy, Stage
 from tests.pki import Pki
 

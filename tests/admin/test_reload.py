@@ -15,7 +15,7 @@ from meshproxy.dialects import read
 from meshproxy.errors import CannotBind, Invalid, Problem
 from meshproxy.model import Config, Document, version
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.sources.store import Record, Store
 
 Run = Callable[[Coroutine[Any, Any, None]], None]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from meshproxy.admin.routes import route_rows
 from meshproxy.model import Config, decode
-from meshproxy.observe.metrics import AnswerStats, ListenerStats
+from meshproxy.observe.metrics.answers import AnswerStats
+from meshproxy.observe.metrics.listeners import ListenerStats
 
 
 def test_each_rule_with_what_all_listeners_have_counted_of_it() -> None:

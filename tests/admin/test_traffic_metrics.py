@@ -9,7 +9,9 @@ import pytest
 from meshproxy.admin.traffic_metrics import SECONDS, TrafficMetrics
 from meshproxy.model import Config, decode
 from meshproxy.observe.history import History
-from meshproxy.observe.metrics import AnswerStats, EdgeStats, ListenerStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats, EdgeStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 
 START = 1_700_000_000
 ITSELF = {"kind": "Service", "namespace": "shop", "name": "books"}

@@ -20,7 +20,10 @@ from meshproxy.cli.top.frame import View, frame
 from meshproxy.cli.top.screen import LEAVE, Screen
 from meshproxy.cli.top.text import Style, painted
 from meshproxy.observe.history import History
-from meshproxy.observe.metrics import AnswerStats, ClusterStats, ListenerStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.window import Window, document
 from tests.cli.terminal import Terminal
 from tests.e2e.conftest import command

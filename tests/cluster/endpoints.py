@@ -11,7 +11,7 @@ from meshproxy.cluster.balance.key import no_key
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.model import Address
 from meshproxy.net.clock import Clock
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics.clusters import EndpointStats
 
 
 class Client:

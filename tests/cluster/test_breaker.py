@@ -11,7 +11,7 @@ from meshproxy.cluster.breaker import Breaker, Terms
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.errors import Failure
 from meshproxy.model import Address
-from meshproxy.observe.metrics import EndpointStats
+from meshproxy.observe.metrics.clusters import EndpointStats
 
 LOST = Failure("upstream_lost", 502, "UC")
 

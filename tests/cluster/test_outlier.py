@@ -11,7 +11,7 @@ from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.cluster.outlier import WORD, Ejection, Outliers
 from meshproxy.errors import Failure
 from meshproxy.model import Address, Outlier, decode
-from meshproxy.observe.metrics import EJECTED, EndpointStats
+from meshproxy.observe.metrics.clusters import EJECTED, EndpointStats
 from tests.conftest import FakeClock
 
 LOST = Failure("upstream_lost", 502, "UC")

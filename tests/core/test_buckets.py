@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from meshproxy.core import buckets
 from meshproxy.core.buckets import PLACES, WAYS, Buckets, Rate, Shelf, Shelves
 from meshproxy.model.limits import MOST_BY_KEY
-from meshproxy.observe.metrics import WorkerStats
+from meshproxy.observe.metrics.process import WorkerStats
 from meshproxy.server.board import shared_memory
 from tests.examples import examples
 

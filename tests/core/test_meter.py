@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from meshproxy.core.buckets import Shelves
 from meshproxy.core.meter import LEAST_PIECE, SLACK, Meter, SharedMeter
-from meshproxy.observe.metrics import WorkerStats
+from meshproxy.observe.metrics.process import WorkerStats
 from meshproxy.server.board import shared_memory
 
 

@@ -22,7 +22,7 @@ from meshproxy.net.journal.book import AROUND, Book, pack, unpack
 from meshproxy.net.journal.disk import Disk
 from meshproxy.net.journal.journal import UNWRITTEN
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SpoolStats
+from meshproxy.observe.metrics.mqtt import SpoolStats
 from tests.conftest import FakeClock
 from tests.net.disks import Faulty, Forgetful, Hand, PowerLoss
 
@@ -823,7 +823,7 @@ from pathlib import Path
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.journal import Aside, Journal
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SpoolStats
+from meshproxy.observe.metrics.mqtt import SpoolStats
 
 async def main():
     loop = asyncio.get_running_loop()

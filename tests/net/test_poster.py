@@ -26,7 +26,7 @@ from meshproxy.net.sinks import Account, emptied
 from meshproxy.net.sinks.waiting import BUFFER
 from meshproxy.net.tls.context import Terms, client_context
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 from tests.conftest import FakeClock, Upstream, _opened
 from tests.net.disks import Hand
 from tests.pki import Pki

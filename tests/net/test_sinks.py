@@ -22,7 +22,7 @@ from meshproxy.net.clock import LoopClock
 from meshproxy.net.sinks import Account, FileSink, Sink, StreamSink, emptied
 from meshproxy.net.sinks.waiting import BATCH, LAST_WITHIN
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 from tests.conftest import FakeClock
 from tests.net.disks import Hand
 
@@ -494,7 +494,7 @@ from meshproxy.net.aside import Aside
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.sinks import Account, FileSink, StreamSink, emptied
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 
 async def work(number):
     loop = asyncio.get_running_loop()

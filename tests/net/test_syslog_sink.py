@@ -13,7 +13,7 @@ from meshproxy.model import Address
 from meshproxy.net.sinks import Account, SyslogSink
 from meshproxy.net.sinks.syslog import MESSAGES_A_TURN
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 from meshproxy.wire.syslog import local, rfc5424
 from tests.conftest import FakeClock, _opened
 

@@ -9,7 +9,8 @@ from typing import Any
 from meshproxy.admin.graph import states
 from meshproxy.observe.graph import dot, graph, rows
 from meshproxy.observe.history import History
-from meshproxy.observe.metrics import EdgeStats, Stats
+from meshproxy.observe.metrics.answers import EdgeStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 from meshproxy.observe.printable import printable
 from meshproxy.observe.window import Window

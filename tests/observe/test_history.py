@@ -13,7 +13,10 @@ from meshproxy.observe import history
 from meshproxy.observe.changes import FIELDS, WIDTH, read, write
 from meshproxy.observe.faults import is_error
 from meshproxy.observe.history import LATE, LONGEST, History, ended
-from meshproxy.observe.metrics import REQUEST_BOUNDS, AnswerStats, ClusterStats, EdgeStats, ListenerStats, Stats
+from meshproxy.observe.metrics.answers import REQUEST_BOUNDS, AnswerStats, EdgeStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.quantile import quantiles
 from meshproxy.observe.window import Window, document
 from tests.examples import examples

@@ -12,29 +12,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from meshproxy.observe.exposition import Family, families, labelled, merged, without_gauges
-from meshproxy.observe.metrics import (
-    CLOSED,
-    MOST_OUTCOMES,
-    AnswerStats,
-    BridgeStats,
-    ClusterStats,
-    EdgeStats,
-    EndpointStats,
-    FilterStats,
-    HealthStats,
-    Histogram,
-    ListenerStats,
-    MirrorStats,
-    MqttStats,
-    ProcessStats,
-    SinkStats,
-    SourceStats,
-    SpoolStats,
-    Stats,
-    TopicStats,
-    TunnelStats,
-    UplinkStats,
-)
+from meshproxy.observe.metrics.answers import MOST_OUTCOMES, AnswerStats, EdgeStats, FilterStats, MirrorStats
+from meshproxy.observe.metrics.clusters import ClusterStats, EndpointStats
+from meshproxy.observe.metrics.counters import Histogram
+from meshproxy.observe.metrics.listeners import CLOSED, ListenerStats
+from meshproxy.observe.metrics.mqtt import BridgeStats, MqttStats, SpoolStats, TopicStats, UplinkStats
+from meshproxy.observe.metrics.process import HealthStats, ProcessStats, SinkStats, SourceStats
+from meshproxy.observe.metrics.stats import Stats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.observe.rendering import expose
 from meshproxy.observe.table import METRICS
 

@@ -12,7 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 
 from meshproxy.model import Config, decode
 from meshproxy.observe.exposition import Family
-from meshproxy.observe.metrics import ClusterStats, EdgeStats, ListenerStats, ProcessStats, Stats
+from meshproxy.observe.metrics.answers import EdgeStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.presets import PRESETS, Identity, identity_of
 from meshproxy.observe.presets.identity import NOBODY, Party, Service, party, service
 from meshproxy.observe.rendering import expose, openmetrics

@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
 from meshproxy.observe.exposition import Family, families, labelled, merged
-from meshproxy.observe.metrics import Histogram
+from meshproxy.observe.metrics.counters import Histogram
 from meshproxy.observe.rendering import OPENMETRICS, TEXT, Format, expose, openmetrics, preferred
 from tests.observe.test_metrics import busy_stats, whole
 

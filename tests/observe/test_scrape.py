@@ -9,7 +9,11 @@ from typing import Any
 from meshproxy.model.metrics import PLAIN_METRICS
 from meshproxy.net.clock import at_once
 from meshproxy.observe.exposition import Family, families, labelled
-from meshproxy.observe.metrics import ClusterStats, EdgeStats, EndpointStats, ListenerStats, Stats, WorkerStats
+from meshproxy.observe.metrics.answers import EdgeStats
+from meshproxy.observe.metrics.clusters import ClusterStats, EndpointStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.process import WorkerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.presets import Identity
 from meshproxy.observe.rendering import expose
 from meshproxy.observe.scrape import bounded, scraped

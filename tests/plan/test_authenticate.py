@@ -20,7 +20,7 @@ from meshproxy.model.authenticate import Credential
 from meshproxy.model.papers import Use, of_credentials
 from meshproxy.net.clock import at_once
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.plan import authenticate
 from meshproxy.plan.authenticate import authenticator
 from meshproxy.plan.rim import Rim

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.observe.metrics import LONGEST_IDENTITY, MOST_IDENTITIES
+from meshproxy.observe.metrics.listeners import LONGEST_IDENTITY, MOST_IDENTITIES
 from tests.filters.asking import ask
 from tests.peers import BOOKBUYER, BOOKTHIEF, Proof, peer, shown
 from tests.relay.conversation import config as http

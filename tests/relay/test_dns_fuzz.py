@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from meshproxy.model import Address, Dns, decode
-from meshproxy.observe.metrics import ListenerStats
+from meshproxy.observe.metrics.listeners import ListenerStats
 from meshproxy.relay.dns import upstream as upstreams
 from meshproxy.relay.dns.service import DnsService
 from meshproxy.relay.dns.table import Table

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.observe.metrics import REJECTED
+from meshproxy.observe.metrics.listeners import REJECTED
 from meshproxy.relay.turned import MOST, REFUSED
 from tests.conftest import FakeClock
 from tests.pki import Ca, Pair

@@ -12,7 +12,7 @@ import pytest
 
 from meshproxy.model import Config, decode
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.server import addresses
 from meshproxy.server.addresses import FIRST_WITHIN, Addresses, Servers
 from tests.conftest import FakeClock
@@ -248,7 +248,7 @@ LOADED = """
 import asyncio, sys
 from meshproxy.model import Config, decode
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.server.fleet import Solo
 
 async def main():

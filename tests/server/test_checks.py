@@ -10,7 +10,7 @@ import pytest
 
 from meshproxy.model import Config, decode
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.plan.verdicts import check_of
 from meshproxy.server import checks
 from meshproxy.server.checks import FIRST_WITHIN, Checks

@@ -13,7 +13,7 @@ pytest.importorskip("h2")
 
 from meshproxy.model import Config, decode
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.server.checks import Checks
 from tests.conftest import FakeClock, Upstream
 from tests.pki import Pki

@@ -20,7 +20,7 @@ from meshproxy.net.channel import Channel, Message, pair
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.plan.verdicts import check_of, judge_of
 from meshproxy.server import courier, crew
 from meshproxy.server.board import ABSENT, shared_memory

@@ -16,7 +16,8 @@ from meshproxy.errors import Invalid
 from meshproxy.model import Config, decode
 from meshproxy.observe.exposition import families
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats, Stats
+from meshproxy.observe.metrics.process import ProcessStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.rendering import expose
 from meshproxy.server.papers import Papers
 from meshproxy.sources.papers import LARGEST_PAPER

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from meshproxy.observe.metrics import ListenerStats, Stats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.observe.peers import Peers
 from meshproxy.observe.window import Window, document
 from meshproxy.server.seconds import MOST_AT_ONCE, Seconds, until_next

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from meshproxy.net.clock import at_once
 from meshproxy.observe.exposition import merged
-from meshproxy.observe.metrics import AnswerStats, ClusterStats, EdgeStats, ListenerStats, Stats
+from meshproxy.observe.metrics.answers import AnswerStats, EdgeStats
+from meshproxy.observe.metrics.clusters import ClusterStats
+from meshproxy.observe.metrics.listeners import ListenerStats
+from meshproxy.observe.metrics.stats import Stats
 from meshproxy.server.sums import added, added_where_served, written
 
 

@@ -12,7 +12,7 @@ from meshproxy.core.ledger import FlowTerms, SharedTerms
 from meshproxy.model import Config, Named, decode
 from meshproxy.model.limits import Redis
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.schema.kinds import Secret
 from meshproxy.server.tally import FIRST_REST, GREETED_WITHIN, PREFIX, Tallies
 from meshproxy.wire.resp import command

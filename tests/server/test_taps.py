@@ -16,7 +16,7 @@ from meshproxy.net.channel import pair
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.doors import Doors
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import ProcessStats
+from meshproxy.observe.metrics.process import ProcessStats
 from meshproxy.observe.tap import MOST_LINES
 from meshproxy.server import crew, taps
 from meshproxy.server.board import ABSENT, shared_memory

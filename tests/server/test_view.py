@@ -7,7 +7,7 @@ from typing import Any
 from meshproxy.admin.tables import text_table
 from meshproxy.model import Config, decode
 from meshproxy.observe.exposition import merged
-from meshproxy.observe.metrics import ClusterStats, EndpointStats
+from meshproxy.observe.metrics.clusters import ClusterStats, EndpointStats
 from meshproxy.server.view import _cluster
 
 ONE, TWO, THREE, FOUR = (f"127.0.0.1:{port}" for port in (1, 2, 3, 4))

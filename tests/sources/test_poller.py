@@ -14,7 +14,7 @@ import pytest
 from meshproxy.errors import Invalid, Problem
 from meshproxy.model import Source
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SourceStats
+from meshproxy.observe.metrics.process import SourceStats
 from meshproxy.sources.asking import Denied, Gone, Unanswered
 from meshproxy.sources.pace import LONGEST_PAUSE, Pace
 from meshproxy.sources.places import Offer

@@ -29,7 +29,7 @@ from meshproxy.net.journal.book import AROUND, Book, Told
 from meshproxy.net.journal.disk import Disk
 from meshproxy.net.journal.shelf import Shelf
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SpoolStats
+from meshproxy.observe.metrics.mqtt import SpoolStats
 
 LOOK_EVERY = 3.0
 """Seconds between two looks for books whose writers are gone."""

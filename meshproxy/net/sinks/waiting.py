@@ -23,7 +23,7 @@ from typing import Protocol
 
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.observe.log import Level, Log
-from meshproxy.observe.metrics import SinkStats
+from meshproxy.observe.metrics.process import SinkStats
 
 BATCH = 256 * 1024
 """Bytes for which nobody waits any longer: to begin with a batch costs as much as some ten lines."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from meshproxy.observe.exposition import Family, add, labelled, leaves
-from meshproxy.observe.metrics import number
+from meshproxy.observe.metrics.counters import number
 
 
 class Gathering:

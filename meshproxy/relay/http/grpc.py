@@ -18,7 +18,7 @@ from dataclasses import replace
 from meshproxy.core.exchange import Exchange
 from meshproxy.core.reply import Reply
 from meshproxy.errors import Failure
-from meshproxy.observe.metrics import CallStats
+from meshproxy.observe.metrics.answers import CallStats
 from meshproxy.relay.http import failures
 from meshproxy.relay.http.handling import Patience
 from meshproxy.wire import grpc

@@ -17,7 +17,7 @@ from meshproxy.core.exchange import Exchange
 from meshproxy.core.limit import Stock
 from meshproxy.errors import Failure
 from meshproxy.net.conn import Feeder
-from meshproxy.observe.metrics import MirrorStats
+from meshproxy.observe.metrics.answers import MirrorStats
 from meshproxy.relay.http.connecting import connect
 from meshproxy.relay.http.failures import OVERFLOW, REQUEST_TIMEOUT
 from meshproxy.relay.http.site import Site

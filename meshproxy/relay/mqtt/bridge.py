@@ -21,7 +21,7 @@ from meshproxy.core.mqtt.message import Message
 from meshproxy.core.mqtt.topic import matches
 from meshproxy.net.clock import Clock
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import BridgeStats
+from meshproxy.observe.metrics.mqtt import BridgeStats
 from meshproxy.relay.mqtt.uplink import Uplink, UplinkService, UplinkTerms
 from meshproxy.wire.mqtt import Code, Subscription
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 
 from meshproxy.core.mqtt.message import Message
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.way import Way
 from meshproxy.wire.mqtt import PUBACK, PUBCOMP, PUBREC, Ack, Code, Properties, Property, Publish, encode
 

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from meshproxy.core.mqtt.message import Message
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.ids import Ids
 from meshproxy.relay.mqtt.way import Way
 from meshproxy.wire.mqtt import PUBACK, PUBREC, PUBREL, Ack, Code, encode, publish

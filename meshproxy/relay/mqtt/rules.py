@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshproxy.observe.metrics import TopicStats
+from meshproxy.observe.metrics.mqtt import TopicStats
 from meshproxy.relay.mqtt.asides import House
 from meshproxy.wire.mqtt import Publish
 

@@ -11,7 +11,7 @@ from meshproxy.core.mqtt.client import Client
 from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.observe.metrics import MqttStats
+from meshproxy.observe.metrics.mqtt import MqttStats
 from meshproxy.observe.telling import Edges
 from meshproxy.relay.live import ListenerState
 from meshproxy.relay.mqtt.arriving import Arriving

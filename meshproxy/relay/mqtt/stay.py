@@ -19,7 +19,7 @@ from typing import NamedTuple
 from meshproxy.cluster.endpoint import Endpoint
 from meshproxy.core.exchange import NOBODY, Nobody
 from meshproxy.errors import Failure
-from meshproxy.observe.metrics import EdgeStats
+from meshproxy.observe.metrics.answers import EdgeStats
 from meshproxy.observe.telling import Edges
 from meshproxy.relay.origin import Origin, Whence
 from meshproxy.relay.passed import Passed, Shared, Spot

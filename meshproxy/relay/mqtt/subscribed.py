@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.ids import Ids
 from meshproxy.relay.mqtt.way import Way
 from meshproxy.wire.mqtt import (

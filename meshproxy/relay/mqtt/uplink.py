@@ -26,7 +26,7 @@ from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
 from meshproxy.net.dial import Dialling, Outcome
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.ids import Ids
 from meshproxy.relay.mqtt.incoming import Hear, Incoming
 from meshproxy.relay.mqtt.leaving import leave

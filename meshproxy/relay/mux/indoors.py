@@ -23,7 +23,7 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.mux.conn import StreamConn, as_reason
 from meshproxy.net.mux.flow import Flow
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.relay.mux.carrier import Carrier, Carries, Why
 from meshproxy.relay.mux.tunnel import Tunnel, Way
 from meshproxy.wire.mux.frames import Fault, Reason

@@ -23,7 +23,7 @@ from weakref import WeakSet
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.flow import Flow
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.relay.mux.carrier import Carries
 from meshproxy.relay.mux.squeezing import Squeezing
 from meshproxy.wire.mux.frames import Closed, Fault, Reason

@@ -7,7 +7,7 @@ from typing import Any
 
 from meshproxy.core.mqtt.message import Message
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.uplink import Uplink, UplinkService, UplinkTerms
 from meshproxy.wire.mqtt import V5, V311, Connack, Connect, Frames, Packet, Subscription, decode, encode
 

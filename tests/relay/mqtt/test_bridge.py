@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from meshproxy.core.mqtt.message import Message
-from meshproxy.observe.metrics import BridgeStats
+from meshproxy.observe.metrics.mqtt import BridgeStats
 from meshproxy.relay.live import Guests
 from meshproxy.relay.mqtt.bridge import BridgeState, Crossing, Direction
 from meshproxy.wire.mqtt import V5, Property

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import UplinkStats
+from meshproxy.observe.metrics.mqtt import UplinkStats
 from meshproxy.relay.mqtt.fan_in import FanIn
 from meshproxy.relay.mqtt.trunk import Hear
 from meshproxy.relay.mqtt.uplink import Uplink, UplinkService, UplinkTerms

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from meshproxy.core.mqtt.message import Message
 from meshproxy.net.journal import Journal
 from meshproxy.observe.log import Log
-from meshproxy.observe.metrics import SpoolStats
+from meshproxy.observe.metrics.mqtt import SpoolStats
 from meshproxy.relay.mqtt.spool import LONGEST_PAUSE, PAUSE, WINDOW, Done, Forwarder, Spool, pack, unpack
 from meshproxy.wire.mqtt import Code, Malformed, Property
 from tests.conftest import FakeClock

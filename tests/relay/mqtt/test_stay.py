@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from meshproxy.observe.metrics import MQTT_ENDED, MQTT_REFUSED
+from meshproxy.observe.metrics.mqtt import MQTT_ENDED, MQTT_REFUSED
 from meshproxy.relay.mqtt.stay import ENDED, REFUSED
 from meshproxy.wire.mqtt import V5, V311, Code, Connack, Connect, Disconnect, Property
 from tests.conftest import FakeClock

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshproxy.model import Address
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.relay.mux.dialler import Course, Dialler
 from meshproxy.relay.mux.indoors import Indoor, Indoors, indoor
 from meshproxy.relay.mux.tunnel import Tunnel

@@ -11,7 +11,7 @@ import pytest
 
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.squeezed import SqueezedConn
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.relay.mux import squeezing
 from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.wire.mux.classes import Class

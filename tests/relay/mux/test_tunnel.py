@@ -14,7 +14,7 @@ from meshproxy.model import Address
 from meshproxy.net.clock import LoopClock
 from meshproxy.net.conn import Conn
 from meshproxy.net.mux.conn import StreamConn
-from meshproxy.observe.metrics import TunnelStats
+from meshproxy.observe.metrics.tunnels import TunnelStats
 from meshproxy.relay.mux.carrier import Carrier, Carries
 from meshproxy.relay.mux.opening import Opening
 from meshproxy.relay.mux.tunnel import Tunnel, Way
