@@ -25,7 +25,7 @@ from benchmarks import process
 BLOCK = 1 << 20
 MESSAGE = bytes(range(64))
 WARM_UP = 0.2
-STALLED = 10.0
+STALLED = 30.0
 
 Dial = Callable[[], socket.socket]
 
@@ -62,8 +62,8 @@ def upload(dial: Dial) -> Iterator[int]:
     with dial() as connection:
         block = bytes(BLOCK)
         while True:
-            connection.sendall(block)
-            yield BLOCK
+            # As much as is taken at once: who takes a megabyte slowly has not stalled.
+            yield connection.send(block)
 
 
 def echo(dial: Dial, connections: int = 50) -> Iterator[int]:

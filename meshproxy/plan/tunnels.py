@@ -254,6 +254,7 @@ def _live(said: model.Tunnel, dialled: bool, config: model.Config, claims: Claim
 
     def inside() -> Live:
         tunnel = Indoor(rim.loop, rim.clock, indoor(key, Role.DIALS), refuse, TunnelStats())
+        tunnel.lanes = tuple(said.lanes)
         return Live(tunnel, Dialler(rim.clock, tunnel), rim)
 
     def make() -> Live:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from weakref import WeakSet
@@ -40,12 +40,15 @@ MOST_STREAMS = 100_000
 class Indoor(Tunnel):
     """One end.  Its streams wait for nobody: a worker that is gone does not come back."""
 
+    lanes: Sequence[str] = ("",)
+    """The classes of the tunnel that it leads to."""
+
     def open(self, purpose: Purpose, klass: int = 0) -> StreamConn | None:
         """Among themselves all are equals; the class is said to who sends it out."""
-        return super().open(replace(purpose, lane=klass))
+        return super().open(replace(purpose, lane=self.lanes[klass]))
 
     def talk(self, purpose: Purpose, klass: int = 0) -> Flow | None:
-        return super().talk(replace(purpose, lane=klass))
+        return super().talk(replace(purpose, lane=self.lanes[klass]))
 
     def gone(self, carrier: Carries, why: Why) -> None:
         super().gone(carrier, why)
@@ -102,14 +105,14 @@ class Indoors:
         """Nothing but its hello."""
 
     def _pass_on(self, tunnel: Tunnel, conn: StreamConn, purpose: Purpose) -> None:
-        onward = tunnel.open(replace(purpose, lane=0), purpose.lane)
+        onward = tunnel.open(replace(purpose, lane=""), tunnel.class_named(purpose.lane))
         if onward is None:
             conn.refuse(Reason.UNREACHABLE)
         else:
             _Passing(conn, onward)
 
     def _talk_on(self, tunnel: Tunnel, flow: Flow) -> None:
-        onward = tunnel.talk(replace(flow.purpose, lane=0), flow.purpose.lane)
+        onward = tunnel.talk(replace(flow.purpose, lane=""), tunnel.class_named(flow.purpose.lane))
         if onward is None:
             flow.refuse(Reason.UNREACHABLE)
         else:

@@ -94,6 +94,7 @@ class Tunnel:
         """Bytes of the session that are counted."""
         self._clock = clock
         self.way = way
+        self._lanes = {each.name: place for place, each in enumerate(way.terms.classes)}
         self.serve = serve
         self.serve_flow: ServeFlow = refuse_flow
         self.session: Session | None = None
@@ -140,6 +141,7 @@ class Tunnel:
         session = self.session
         if session is None:
             return None
+        purpose = self._of_class(purpose, klass)
         if self.way.terms.classes[klass].compress:
             purpose = replace(purpose, coding=self._squeezing.coding())
         number = session.open(bytes(purpose), klass)
@@ -154,11 +156,19 @@ class Tunnel:
         # While nothing carries it a stream waits; datagrams do not.
         if session is None or not self.carriers or len(self._flows) >= self._most_flows:
             return None
-        number = session.open(bytes(purpose), klass)
+        number = session.open(bytes(self._of_class(purpose, klass)), klass)
         if number is None:
             return None
         self.stats.opened["here"] += 1
         return self._flow(session, number, purpose)
+
+    def class_named(self, lane: str) -> int:
+        """The first, if there is none of that name."""
+        return self._lanes.get(lane, 0)
+
+    def _of_class(self, purpose: Purpose, klass: int) -> Purpose:
+        classes = self.way.terms.classes
+        return replace(purpose, lane=classes[klass].name) if len(classes) > 1 else purpose
 
     def _flow(self, session: Session, number: int, purpose: Purpose) -> Flow:
         self._flows.add(number)
@@ -169,6 +179,7 @@ class Tunnel:
         purpose = read_purpose(metadata)
         assert self.session is not None
         self.stats.opened["there"] += 1
+        self.session.rank(stream, self.class_named(purpose.lane))
         if purpose.datagrams:
             serve_flow = self.serve_flow
             serve_flow(self._flow(self.session, stream, purpose))

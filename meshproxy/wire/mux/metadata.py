@@ -30,8 +30,8 @@ class Purpose:
     """Whether it is a flow: datagrams come and go, and no bytes."""
     coding: str = ""
     """How both its directions are compressed, in words of the other end's hello; empty: they are not."""
-    lane: int = 0
-    """The class that it has where it goes on: for the worker that has the tunnel, said by another of the same proxy."""
+    lane: str = ""
+    """The class that it has at this end, by its name: it has the same at the other end, if that has such a one."""
 
     def __bytes__(self) -> bytes:
         said = {
@@ -47,14 +47,14 @@ def read_purpose(data: bytes) -> Purpose:
         source = said.get("from")
         found = Purpose(
             _where(said["to"]), _where(source) if source is not None else None, said.get("identity", ""),
-            said.get("datagrams", False), said.get("coding", ""), said.get("lane", 0),
+            said.get("datagrams", False), said.get("coding", ""), said.get("lane", ""),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Fault(Reason.MALFORMED, "a stream does not say what it is for") from None
-    for text, most in ((found.identity, LONGEST_IDENTITY), (found.coding, 64)):
+    for text, most in ((found.identity, LONGEST_IDENTITY), (found.coding, 64), (found.lane, 64)):
         if not isinstance(text, str) or len(text) > most or not text.isprintable():
             raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
-    if not isinstance(found.datagrams, bool) or type(found.lane) is not int or found.lane < 0:
+    if not isinstance(found.datagrams, bool):
         raise Fault(Reason.MALFORMED, "a stream says of itself what cannot be")
     return found
 

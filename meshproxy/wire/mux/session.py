@@ -104,6 +104,10 @@ class Session:
             self._begin(number, klass, metadata)
         return number
 
+    def rank(self, number: int, klass: int) -> None:
+        """What the peer has opened has this class; said before anything is put."""
+        self._streams[number].klass = klass
+
     def put(self, number: int, data: bytes) -> bool:
         """False: enough for now."""
         stream = self._streams[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,6 +35,7 @@ class House(Ends):
         self.first = Indoors(self.loop, self.clock, self._find, lambda sock: None)
         other = Indoors(self.loop, self.clock, lambda key: None, self.first.take)
         self.within = Indoor(self.loop, self.clock, indoor("key", Role.DIALS), self._serve, TunnelStats())
+        self.within.lanes = ("fast", "bulk")
         self.dialler = Dialler(self.clock, self.within)
         self.dialler.go_by(Course(other.dial, lambda: (Address("unix"),)))
 
@@ -68,7 +70,7 @@ def test_a_stream_goes_on_as_one_of_the_tunnel(run: Run) -> None:
             assert house.first.busy
             await house.until(lambda: peer.ended, "all came back, and the end behind it")
             assert (peer.heard, peer.lost, house.served[0].lost) == (words, [None], [None])
-            assert house.purposes == [TO], "nobody else hears of classes"
+            assert house.purposes == [replace(TO, lane="bulk")]
             await house.until(lambda: not (house.near.streams or house.within.streams), "nothing is left")
             await house.until(lambda: not house.first.busy, "it may go")
             assert (house.near.stats.opened, house.within.stats.opened["here"]) == ({"here": 1, "there": 0}, 1)
@@ -208,7 +210,7 @@ def test_a_flow_goes_on_as_one_of_the_tunnel(run: Run) -> None:
             assert (one.heard, other.heard) == ([b"one!"], [b"other!"])
             assert house.near.session is not None
             assert {stream.klass for stream in house.near.session._streams.values()} == {1}
-            assert {parrot.flow.purpose for parrot in parrots} == {asks(53), asks(54)}, "nobody else hears of classes"
+            assert {each.flow.purpose for each in parrots} == {replace(asks(port), lane="bulk") for port in (53, 54)}
             one.flow.close()
             next(each for each in parrots if each.heard == [b"other"]).flow.refuse(Reason.FORBIDDEN)
             await house.until(lambda: other.over, "it has ended")

@@ -278,3 +278,22 @@ def test_who_is_vouched_for_is_told_and_not_proved() -> None:
     origin.vouched = "shop/books"
     origin.called()
     assert (origin.who, origin.identity, Whence(origin).who) == ("shop/books", None, "shop/books")
+
+
+@pytest.mark.parametrize("there", [("fast", "bulk"), ("bulk", "fast"), ("fast", "other")])
+def test_a_stream_has_the_same_class_at_both_ends(run: Run, there: tuple[str, str]) -> None:
+    async def scenario() -> None:
+        async with Ends(Terms(classes=(Class("fast"), Class("bulk", tier=1)))) as ends:
+            far = Way("t", Role.ACCEPTS, Terms(classes=tuple(map(Class, there))), 5.0, 10.0)
+            ends.far = ends.gate.tunnel = Tunnel(ends.loop, ends.clock, far, ends._serve, TunnelStats())
+            ends.far.serve_flow = lambda flow: None
+            await ends.connected()
+            assert ends.near.talk(asks(), 1) is not None
+            for klass in (0, 1):
+                ends.open(klass)
+            await ends.until(lambda: len(ends.far.streams) == 3, "all are there")
+            assert ends.far.session is not None
+            classes = [there[each.klass] for _, each in sorted(ends.far.session._streams.items())]
+            assert classes == ["bulk" if "bulk" in there else "fast", "fast", "bulk" if "bulk" in there else "fast"]
+
+    run(scenario())
