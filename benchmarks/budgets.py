@@ -84,9 +84,11 @@ BUDGETS: dict[tuple[str, str], Budget] = {
     ("tunnel streams", ""): Budget(20, 10),
     ("tunnel lossy-p99", ""): Budget(None, 3),
     ("tunnel lossy-p99, classes apart", ""): Budget(3, 1.5),
-    ("tunnel lossy-p99, QUIC", ""): Budget(1.5, 1.2),
+    ("tunnel lossy-p99, QUIC", ""): Budget(None, 1.5),
+    ("tunnel lossy-p99, QUIC, classes apart", ""): Budget(1.5, 1.2),
     **{
-        (f"tunnel recovery{way}", ""): Budget(1000, 700) for way in ("", ", classes apart", ", QUIC")
+        (f"tunnel recovery{way}", ""): Budget(1000, 700)
+        for way in ("", ", classes apart", ", QUIC", ", QUIC, classes apart")
     },
     ("idle memory", ""): Budget(45, 30),
     ("start to ready", ""): Budget(400, 150),

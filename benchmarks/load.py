@@ -26,6 +26,7 @@ BLOCK = 1 << 20
 MESSAGE = bytes(range(64))
 WARM_UP = 0.2
 STALLED = 30.0
+"""Seconds without any progress: over a bad link the kernel wants much room before it says that there is some."""
 
 Dial = Callable[[], socket.socket]
 

@@ -186,6 +186,8 @@ class ApartPair(TunnelPair):
 
 
 class QuicPair(TunnelPair):
+    """One connection of QUIC."""
+
     name = f"{OURS}-quic"
     gate = "quic"
     by: ClassVar[Mapping[str, object]] = {"transport": "quic"}
@@ -193,6 +195,14 @@ class QuicPair(TunnelPair):
     @classmethod
     def missing(cls) -> str | None:
         return None if find_spec("aioquic") else "the library aioquic is not installed"
+
+
+class QuicApartPair(QuicPair):
+    """One for each class."""
+
+    name = f"{OURS}-quic-classes"
+    by: ClassVar[Mapping[str, object]] = {**QuicPair.by, **ApartPair.by}
+    lasting: ClassVar[Mapping[str, object]] = ApartPair.lasting
 
 
 class TlsPair(Meshproxies):

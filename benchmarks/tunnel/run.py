@@ -19,7 +19,7 @@ from benchmarks.peers import Meshproxy
 from benchmarks.tls.memory import PRIVATE
 from benchmarks.tunnel import recovery
 from benchmarks.tunnel.pairs import OVER_A_LINK, PAIRS
-from benchmarks.tunnel.peers import ApartPair, Pair, QuicPair, Site
+from benchmarks.tunnel.peers import ApartPair, Pair, QuicApartPair, QuicPair, Site
 
 CLEAN: Mapping[str, float] = {"delay": 0.01, "rate": 6_250_000, "queue": 512 * 1024}
 """20 ms there and back and 50 Mbit/s: what the link gives is the limit, not the CPU."""
@@ -195,7 +195,11 @@ def recovered(name: str, scene: Scene) -> list[Result]:
 
 def apart(name: str, unit: str, samples: Mapping[str, Sequence[float]]) -> list[Result]:
     """Our ways have results of their own, for each has its own budget."""
-    ways = {ApartPair.name: f"{name}, classes apart", QuicPair.name: f"{name}, QUIC"}
+    ways = {
+        ApartPair.name: f"{name}, classes apart",
+        QuicPair.name: f"{name}, QUIC",
+        QuicApartPair.name: f"{name}, QUIC, classes apart",
+    }
     rest = {who: figures for who, figures in samples.items() if who not in ways}
     own = [Result(work, unit, {OURS: samples[who]}) for who, work in ways.items() if who in samples]
     return [Result(name, unit, rest), *own]

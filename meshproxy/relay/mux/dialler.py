@@ -20,11 +20,12 @@ from meshproxy.relay.mux.tunnel import Tunnel
 
 FIRST_AGAIN, LAST_AGAIN = 0.05, 0.6
 """Seconds until a next try, where one has failed."""
-BESIDE = 0.5
+BESIDE = 0.25
 """Seconds after which another try begins beside one of which nothing is heard: the kernel waits long after a link is
 there again before it repeats what was lost."""
-MOST_TRIES = 4
-"""At a time."""
+MOST_TRIES = 12
+"""At a time: with what the kernel repeats of each after one and three seconds, one asks in each quarter of a second
+until the first of them is given up.  Over a link that is only slow it is the first that is there first."""
 HELLO_WITHIN = 5.0
 
 
