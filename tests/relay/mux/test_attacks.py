@@ -56,18 +56,14 @@ def test_a_session_that_the_other_end_does_not_know_is_given_up(run: Run) -> Non
     async def scenario() -> None:
         async with Ends() as ends:
             first = await ends.connected()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard, "an echo")
+            peer = await ends.talking(b"hello")
             first.lost()
             ends.far = ends.gate.tunnel = Tunnel(ends.loop, ends.clock, ends.far.way, ends._serve, TunnelStats())
             refused = ends.connect()
             await ends.until(lambda: refused.over, "it is not let in")
             assert isinstance(peer.lost[0], TimeoutError)
             await ends.connected()
-            again = ends.open()
-            again.conn.write(b"again")
-            await ends.until(lambda: again.heard == b"again", "an echo")
+            await ends.talking(b"again")
 
     run(scenario())
 
@@ -78,9 +74,7 @@ def test_so_many_connections_of_a_tunnel_and_no_more(run: Run) -> None:
     async def scenario() -> None:
         async with Ends() as ends:
             await ends.connected()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard, "an echo")
+            peer = await ends.talking(b"hello")
             for _ in range(MOST_CARRIERS + 3):
                 last = await ends.connected()
             assert len(ends.far.carriers) == MOST_CARRIERS

@@ -15,6 +15,7 @@ from tests.pki import Ca
 from tests.relay.mux.test_tunnels import tunnel_of
 from tests.relay.name_server import Stub
 from tests.relay.test_tls_listener import inline
+from tests.relay.test_udp import receive
 from tests.wire import dns_messages as dns
 
 ONE_LOOP = True
@@ -202,11 +203,3 @@ def test_an_endpoint_may_be_here_and_another_there(run: Run, ca: Ca, opened: lis
         assert sorted(len(answer.answers) for answer in answers) == [0, 2]
 
     run(scenario())
-
-
-async def receive(sock: socket.socket) -> tuple[bytes, Any]:
-    while True:
-        try:
-            return sock.recvfrom(65535)
-        except BlockingIOError:
-            await asyncio.sleep(0.001)

@@ -103,9 +103,7 @@ def test_what_fails_here_is_no_good_end_there(run: Run) -> None:
     async def scenario() -> None:
         async with House() as house:
             await house.beginning()
-            peer = house.open()
-            peer.conn.write(b"half of it")
-            await house.until(lambda: peer.heard, "an echo")
+            peer = await house.talking(b"half of it")
             peer.conn.abort()
             (served,) = house.served
             await house.until(lambda: served.lost, "it has failed")
@@ -136,18 +134,14 @@ def test_it_is_there_while_the_tunnel_has_a_session(run: Run) -> None:
             assert house.within.open(TO) is None
             carrier = await house.connected()
             await house.until(lambda: house.within.session, "the other worker is there")
-            peer = house.open()
-            peer.conn.write(b"hello")
-            await house.until(lambda: peer.heard, "an echo")
+            peer = await house.talking(b"hello")
             carrier.lost()
             waiting = house.open()
             await house.until(lambda: peer.lost and waiting.lost, "the time is over")
             assert [type(each.lost[0]) for each in (peer, waiting)] == [TimeoutError, TimeoutError]
             assert house.within.open(TO) is None, "another endpoint may be taken instead"
             await house.beginning()
-            again = house.open()
-            again.conn.write(b"again")
-            await house.until(lambda: again.heard == b"again", "an echo")
+            await house.talking(b"again")
 
     run(scenario())
 
@@ -156,9 +150,7 @@ def test_where_the_first_worker_is_gone_streams_fail_and_the_next_one_is_found(r
     async def scenario() -> None:
         async with House() as house:
             await house.beginning()
-            peer = house.open()
-            peer.conn.write(b"hello")
-            await house.until(lambda: peer.heard, "an echo")
+            peer = await house.talking(b"hello")
             (there,) = house.near.indoors
             (carrier,) = there.carriers
             carrier.lost()
@@ -166,9 +158,7 @@ def test_where_the_first_worker_is_gone_streams_fail_and_the_next_one_is_found(r
             assert isinstance(peer.lost[0], ConnectionResetError)
             assert not house.first.busy
             await house.until(lambda: house.within.session, "the next one is there")
-            again = house.open()
-            again.conn.write(b"again")
-            await house.until(lambda: again.heard == b"again", "an echo")
+            await house.talking(b"again")
 
     run(scenario())
 

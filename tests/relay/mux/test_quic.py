@@ -174,9 +174,7 @@ def test_a_stream_is_a_connection_and_both_ends_know_each_other(run: Run, near: 
     async def scenario() -> None:
         async with QuicEnds(near, far) as ends:
             carrier = await ends.over_quic()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard == b"hello", "an echo")
+            peer = await ends.talking(b"hello")
             theirs, ours = carrier.conn.certificate, ends.arrived[0].certificate
             assert theirs is not None
             assert ours is not None
@@ -232,9 +230,7 @@ def test_the_connection_goes_on_where_the_address_changes(run: Run, near: Side, 
     async def scenario() -> None:
         async with QuicEnds(near, far) as ends:
             dialled = (await ends.over_quic()).conn
-            peer = ends.open()
-            peer.conn.write(b"before")
-            await ends.until(lambda: peer.heard == b"before", "an echo")
+            peer = await ends.talking(b"before")
             before = ends.arrived[0].peer
             way = dialled.way.close.__self__  # type: ignore[attr-defined]
             assert isinstance(way, Socket)
@@ -476,9 +472,7 @@ def test_a_stream_that_ends_is_the_end_of_its_connection_but_not_of_the_session(
     async def scenario() -> None:
         async with QuicEnds(near, far) as ends:
             carrier = await ends.over_quic()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard, "an echo")
+            peer = await ends.talking(b"hello")
             connection = carrier.conn._connection
             if how == "end":
                 connection.send_stream_data(0, b"", end_stream=True)

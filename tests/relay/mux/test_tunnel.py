@@ -130,6 +130,13 @@ class Ends:
         assert conn is not None
         return Peer(conn)
 
+    async def talking(self, said: bytes) -> Peer:
+        """Who has said that, and heard it again."""
+        peer = self.open()
+        peer.conn.write(said)
+        await self.until(lambda: peer.heard == said, "an echo")
+        return peer
+
     async def until(self, condition: Callable[[], object], what: str) -> None:
         async with asyncio.timeout(5):
             while not condition():  # noqa: ASYNC110 - it is a condition of sockets
@@ -140,9 +147,7 @@ def test_a_stream_is_a_connection(run: Run) -> None:
     async def scenario() -> None:
         async with Ends() as ends:
             await ends.connected()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard == b"hello", "an echo")
+            peer = await ends.talking(b"hello")
             assert ends.purposes == [TO]
             assert ends.served[0].conn.local == ("10.1.0.5", 80)
             peer.conn.end()
@@ -175,17 +180,13 @@ def test_when_the_time_is_over_streams_fail_and_new_ones_begin(run: Run) -> None
     async def scenario() -> None:
         async with Ends(resume=0.05) as ends:
             carrier = await ends.connected()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard, "an echo")
+            peer = await ends.talking(b"hello")
             carrier.lost()
             await ends.until(lambda: peer.lost and ends.served[0].lost, "both have failed")
             assert isinstance(peer.lost[0], TimeoutError)
             assert ends.near.open(TO) is None
             await ends.connected()
-            again = ends.open()
-            again.conn.write(b"again")
-            await ends.until(lambda: again.heard == b"again", "an echo")
+            await ends.talking(b"again")
 
     run(scenario())
 
@@ -194,9 +195,7 @@ def test_nobody_goes_on_with_a_session_of_somebody_else(run: Run) -> None:
     async def scenario() -> None:
         async with Ends() as ends:
             await ends.connected()
-            peer = ends.open()
-            peer.conn.write(b"hello")
-            await ends.until(lambda: peer.heard, "an echo")
+            peer = await ends.talking(b"hello")
             thief = Tunnel(ends.loop, ends.clock, ends.near.way, ends._serve, TunnelStats())
             thief._id, thief._secret = ends.near._id, "0" * 64
             near, ends.near = ends.near, thief
