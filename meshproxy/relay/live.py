@@ -149,7 +149,9 @@ class ListenerState:
     def account(self) -> Generator[None, None, None]:
         """In steps."""
         for connection in tuple(self.connections):
-            connection.account()
+            # Whoever has left since the last step has accounted for all of it.
+            if connection in self.connections:
+                connection.account()
             yield
 
     def leave(self) -> None:

@@ -57,6 +57,32 @@ def test_bytes_and_ends_pass_both_ways(run: Run, world: World, upstream: Upstrea
     run(scenario())
 
 
+def test_who_leaves_while_others_are_counted_is_counted_once(run: Run, world: World, upstream: Upstream) -> None:
+    async def scenario() -> None:
+        w, up = world(), upstream()
+        await w.apply(config(up.address))
+        pairs = []
+        for _ in range(3):
+            client = await w.connect()
+            server = await up.accept()
+            await client.send(b"question")
+            assert await server.recv() == b"question"
+            pairs.append((client, server))
+        (state,) = w.worker._guests.states
+        steps = state.account()
+        next(steps)
+        for client, server in pairs:
+            client.end()
+            assert await server.recv() == b""
+            server.end()
+        await w.until(lambda: w.closed() == {"done": 3})
+        assert list(steps) == [None, None]
+        await w.worker.counted()
+        assert w.stats.listeners["in"].bytes_received_total == 24
+
+    run(scenario())
+
+
 def test_early_bytes_wait_for_the_upstream(run: Run, world: World, upstream: Upstream) -> None:
     async def scenario() -> None:
         w, up = world(), upstream()
