@@ -13,7 +13,8 @@ from meshproxy.model import Address
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
 from meshproxy.net.quic.conn import QuicConn
-from meshproxy.relay.mux.carrier import Carrier, Carries
+from meshproxy.relay.mux.carrier import Carrier
+from meshproxy.relay.mux.carries import Carries
 from meshproxy.relay.mux.quic import QuicCarrier
 from meshproxy.relay.mux.race import Attempt
 from meshproxy.relay.mux.tunnel import Tunnel

@@ -9,7 +9,8 @@ from meshproxy.net.clock import Clock
 from meshproxy.net.conn import Conn
 from meshproxy.net.quic.conn import QuicConn
 from meshproxy.relay.live import ListenerState
-from meshproxy.relay.mux.carrier import Carrier, Carries
+from meshproxy.relay.mux.carrier import Carrier
+from meshproxy.relay.mux.carries import Carries
 from meshproxy.relay.mux.quic import QuicCarrier
 from meshproxy.relay.mux.tunnel import Tunnel
 from meshproxy.relay.origin import Origin

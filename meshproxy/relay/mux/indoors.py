@@ -24,7 +24,8 @@ from meshproxy.net.conn import Conn
 from meshproxy.net.mux.conn import StreamConn, as_reason
 from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics.tunnels import TunnelStats
-from meshproxy.relay.mux.carrier import Carrier, Carries, Why
+from meshproxy.relay.mux.carrier import Carrier
+from meshproxy.relay.mux.carries import Carries, Why
 from meshproxy.relay.mux.tunnel import Tunnel, Way
 from meshproxy.wire.mux.frames import Fault, Reason
 from meshproxy.wire.mux.hello import Hello

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from meshproxy.net.clock import Clock, Timer
+from meshproxy.net.clock import Clock
 from meshproxy.net.quic.conn import CONTROL, MOST_UNSENT, ClosedByPeer, QuicConn
-from meshproxy.relay.mux.carrier import Owner, Why, greeting
+from meshproxy.relay.mux.carries import Carries, Owner, Why
 from meshproxy.wire.mux.frames import Closed, Fault, Frames, Kind, Reason, frame
 from meshproxy.wire.mux.hello import Hello
 from meshproxy.wire.mux.lanes import Lanes, is_datagram, stream_of
@@ -29,20 +29,13 @@ LARGEST_DATAGRAM = 1100
 _ROOM_FOR_WORDS = 256
 
 
-class QuicCarrier:
-    __slots__ = (
-        "_after", "_buffer", "_clock", "_early", "_early_size", "_lanes", "_ours", "_owner", "_theirs", "_timer",
-        "conn", "heard_at", "link", "over",
-    )  # fmt: skip
+class QuicCarrier(Carries):
+    __slots__ = ("_early", "_early_size", "_lanes", "_ours", "_theirs", "conn")
 
     def __init__(
         self, clock: Clock, conn: QuicConn, owner: Owner, within: float, after: Callable[[Why], None] | None = None
     ) -> None:
-        """A hello has to come within so many seconds; `after` hears of the end, whoever owns it then."""
-        self._after = after
-        self._clock = clock
-        self._owner = owner
-        self._buffer = b""
+        super().__init__(clock, owner, within, after)
         self._early: dict[int, bytearray] = {}
         self._early_size = 0
         self._lanes = Lanes(LANES)
@@ -50,20 +43,13 @@ class QuicCarrier:
         """The QUIC stream of each lane."""
         self._theirs: dict[int, Frames] = {}
         """What reads each of the peer's."""
-        self.over = False
         self.conn = conn
-        self.link: Link | None = None
-        self.heard_at = clock.now()
-        self._timer: Timer | None = clock.after(within, self._late)
         conn.handler = self
 
     def say(self, hello: Hello) -> None:
         self.conn.write(CONTROL, frame(Kind.HELLO, 0, 0, bytes(hello)))
 
-    def belongs_to(self, owner: Owner, link: Link) -> None:
-        self._owner = owner
-        self.link = link
-        self._stop_waiting()
+    def _read_on(self) -> None:
         rest, self._buffer = self._buffer, b""
         early, self._early = self._early, {}
         for stream, data in ((CONTROL, rest), *early.items()):
@@ -155,28 +141,3 @@ class QuicCarrier:
         self._early_size += len(data)
         if self._early_size > MOST_EARLY or len(self._early) > LANES:
             raise Fault(Reason.OVERFLOW, "too much comes before a hello")
-
-    def _greeted(self, data: bytes) -> None:
-        self._buffer = data
-        found = greeting(data)
-        if found is not None:
-            hello, self._buffer = found
-            self._owner.greeted(self, hello)
-
-    def _late(self) -> None:
-        self._timer = None
-        self.close(Fault(Reason.OUT_OF_STATE, "no hello came in time"))
-
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _leave(self, why: Why) -> None:
-        if not self.over:
-            self.over = True
-            self._stop_waiting()
-            self._owner.gone(self, why)
-            after, self._after = self._after, None
-            if after is not None:
-                after(why)

@@ -24,7 +24,7 @@ from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.net.mux.flow import Flow
 from meshproxy.observe.metrics.tunnels import TunnelStats
-from meshproxy.relay.mux.carrier import Carries
+from meshproxy.relay.mux.carries import Carries
 from meshproxy.relay.mux.squeezing import Squeezing
 from meshproxy.wire.mux.frames import Closed, Fault, Reason
 from meshproxy.wire.mux.hello import Hello

@@ -23,7 +23,7 @@ from meshproxy.net.quic.listener import Bounds, QuicListener
 from meshproxy.net.tls.context import Pair, Terms, Unusable
 from meshproxy.net.tls.faults import Broken
 from meshproxy.net.udp import DatagramDoor
-from meshproxy.relay.mux.carrier import Carries
+from meshproxy.relay.mux.carries import Carries
 from meshproxy.relay.mux.quic import LANES, MOST_EARLY, QuicCarrier
 from meshproxy.relay.mux.race import Race
 from meshproxy.wire.mux.frames import SIZE, Closed, Fault, Kind, Reason, frame

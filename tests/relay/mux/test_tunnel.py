@@ -15,7 +15,8 @@ from meshproxy.net.clock import LoopClock
 from meshproxy.net.conn import Conn
 from meshproxy.net.mux.conn import StreamConn
 from meshproxy.observe.metrics.tunnels import TunnelStats
-from meshproxy.relay.mux.carrier import Carrier, Carries
+from meshproxy.relay.mux.carrier import Carrier
+from meshproxy.relay.mux.carries import Carries
 from meshproxy.relay.mux.opening import Opening
 from meshproxy.relay.mux.tunnel import Tunnel, Way
 from meshproxy.relay.origin import Origin, Whence
