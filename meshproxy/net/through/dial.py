@@ -13,7 +13,8 @@ from collections.abc import Callable
 from meshproxy.net.above import Above
 from meshproxy.net.clock import Clock, Timer
 from meshproxy.net.conn import Conn
-from meshproxy.net.dial import Begin, Dialling, Outcome
+from meshproxy.net.dial import Begin, Outcome
+from meshproxy.net.further import Further
 from meshproxy.net.through.faults import ProxyRefused, as_error
 from meshproxy.wire.asking import Asking, Refused, Why
 
@@ -35,32 +36,20 @@ class NoWay:
         """There is nothing under way."""
 
 
-class ThroughDial:
+class ThroughDial(Further):
     """A timeout is a `TimeoutError`; after `cancel` nothing is heard of it."""
 
-    __slots__ = ("_asking", "_clock", "_conn", "_dial", "_done", "_timer", "_until")
+    __slots__ = ("_asking", "_clock", "_conn", "_timer", "_until")
 
     def __init__(
         self, clock: Clock, dial: Begin, asking: Asking, timeout: float, done: Callable[[Outcome], None]
     ) -> None:
         self._clock = clock
         self._asking = asking
-        self._done = done
         self._until = clock.now() + timeout
-        self._dial: Dialling | None = dial(self._dialled)
+        super().__init__(dial, done)
         self._conn: Conn | None = None
         self._timer: Timer | None = None
-
-    def begin(self) -> Outcome | None:
-        assert self._dial is not None, "it begins once"
-        outcome = self._dial.begin()
-        if outcome is None:
-            return None
-        self._dial = None
-        if isinstance(outcome, OSError):
-            return outcome
-        self._ask(outcome)
-        return None
 
     def cancel(self) -> None:
         dial, self._dial = self._dial, None
@@ -69,14 +58,7 @@ class ThroughDial:
         elif (conn := self._left()) is not None:
             conn.abort()
 
-    def _dialled(self, outcome: Outcome) -> None:
-        self._dial = None
-        if isinstance(outcome, OSError):
-            self._done(outcome)
-        else:
-            self._ask(outcome)
-
-    def _ask(self, conn: Conn) -> None:
+    def _go_on(self, conn: Conn) -> None:
         self._conn = conn
         self._timer = self._clock.after(max(self._until - self._clock.now(), 0.0), self._expired)
         conn.handler = conn.fed_by = self

@@ -7,14 +7,15 @@ from functools import partial
 
 from meshproxy.net.conn import Conn
 from meshproxy.net.deadlines import Deadlines
-from meshproxy.net.dial import Begin, Dialling, Outcome
+from meshproxy.net.dial import Begin, Outcome
+from meshproxy.net.further import Further
 from meshproxy.net.tls.conn import TlsConn
 from meshproxy.net.tls.faults import Broken
 from meshproxy.net.tls.handshake import Handshake, Make
 
 
-class TlsDial:
-    __slots__ = ("_check", "_deadlines", "_dial", "_done", "_handshake", "_make", "_until")
+class TlsDial(Further):
+    __slots__ = ("_check", "_deadlines", "_handshake", "_make", "_until")
 
     def __init__(
         self,
@@ -29,22 +30,14 @@ class TlsDial:
         self._deadlines = deadlines
         self._make = make
         self._check = check
-        self._done = done
         self._until = deadlines.now() + timeout
         self._handshake: Handshake | None = None
-        self._dial: Dialling | None = dial(self._dialled)
+        super().__init__(dial, done)
 
-    def begin(self) -> Outcome | None:
-        assert self._dial is not None, "it begins once"
-        outcome = self._dial.begin()
-        if outcome is None:
-            return None
-        self._dial = None
-        if isinstance(outcome, OSError):
-            return outcome
+    def _at_once(self, conn: Conn) -> Outcome | None:
         done, at_once = self._done, list[Outcome]()
         self._done = at_once.append
-        self._shake(outcome)
+        self._go_on(conn)
         self._done = done
         return at_once[0] if at_once else None
 
@@ -55,14 +48,7 @@ class TlsDial:
             self._dial.cancel()
         self._handshake = self._dial = None
 
-    def _dialled(self, outcome: Outcome) -> None:
-        self._dial = None
-        if isinstance(outcome, Conn):
-            self._shake(outcome)
-        else:
-            self._done(outcome)
-
-    def _shake(self, conn: Conn) -> None:
+    def _go_on(self, conn: Conn) -> None:
         left = max(self._until - self._deadlines.now(), 0.0)
         self._handshake = handshake = Handshake(self._deadlines, conn, self._make, left, partial(self._shaken, conn))
         handshake.speak()
