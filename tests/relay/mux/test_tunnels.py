@@ -75,6 +75,18 @@ def tunnel_of(w: World) -> Any:
     return live.tunnel
 
 
+async def begun(
+    ca: Ca, said: dict[str, Any] | None = None, identity: str = "shop/edge-7", **clusters: Any
+) -> tuple[World, World]:
+    """An edge with these clusters, and the centre that it dials."""
+    clock: Any = LoopClock(asyncio.get_running_loop())
+    near, far = World(clock), World(clock)
+    await far.apply(said or centre(ca))
+    host, port = far.address("tunnels")
+    await near.apply(edge(ca, f"{host}:{port}", identity, **clusters))
+    return near, far
+
+
 async def through_and_back(near: World, far: World, up: Any, app: Any) -> None:
     """What the edge says is heard behind the centre, and the other way, by streams of either end."""
     peer = await near.connect()
@@ -92,12 +104,9 @@ async def through_and_back(near: World, far: World, up: Any, app: Any) -> None:
 
 def test_who_comes_before_the_tunnel_is_there_for_the_first_time_waits(run: Run, upstream: Upstream, ca: Ca) -> None:
     async def scenario() -> None:
-        clock: Any = LoopClock(asyncio.get_running_loop())
-        near, far, up = World(clock), World(clock), upstream()
-        await far.apply(centre(ca))
-        host, port = far.address("tunnels")
+        up = upstream()
         there: Any = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": ["127.0.0.1:1"]}}
-        await near.apply(edge(ca, f"{host}:{port}", **there))
+        near, _far = await begun(ca, **there)
         assert not tunnel_of(near).carriers
         peer = await near.connect()
         await peer.send(b"hello")
@@ -137,12 +146,9 @@ def test_nobody_waits_for_long_and_not_for_one_that_has_been_there(run: Run, ups
 @pytest.mark.parametrize("identity", ["shop/edge-7", "shop/thief"])
 def test_streams_go_through_and_back(run: Run, upstream: Upstream, ca: Ca, identity: str) -> None:
     async def scenario() -> None:
-        clock: Any = LoopClock(asyncio.get_running_loop())
-        near, far, up, app = World(clock), World(clock), upstream(), upstream()
-        await far.apply(centre(ca))
-        host, port = far.address("tunnels")
+        up, app = upstream(), upstream()
         there: Any = {"far": {"endpoints": [up.address], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
-        await near.apply(edge(ca, f"{host}:{port}", identity, **there))
+        near, far = await begun(ca, identity=identity, **there)
         if identity != "shop/edge-7":
             await far.until(lambda: far.stats.listeners["tunnels"].closed["error"] >= 1)
             with pytest.raises(ConnectionResetError):
@@ -162,12 +168,10 @@ def test_the_other_end_does_not_steer_the_proxy(run: Run, upstream: Upstream, ca
     """It says where its streams go; on loopback there is who believes everybody."""
 
     async def scenario() -> None:
-        clock: Any = LoopClock(asyncio.get_running_loop())
-        near, far, app = World(clock), World(clock), upstream()
-        await far.apply({**centre(ca), "fronts": [{"kind": "fsm", "listen": "127.0.0.1:15091", "quit": True}]})
-        host, port = far.address("tunnels")
+        app = upstream()
         there: Any = {"far": {"endpoints": [place], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
-        await near.apply(edge(ca, f"{host}:{port}", **there))
+        fronts = [{"kind": "fsm", "listen": "127.0.0.1:15091", "quit": True}]
+        near, far = await begun(ca, {**centre(ca), "fronts": fronts}, **there)
         await near.until(lambda: tunnel_of(near).carriers)
         with pytest.raises(ConnectionResetError):
             await (await near.connect()).recv()
@@ -180,12 +184,9 @@ def test_no_stream_is_opened_to_a_unix_socket(run: Run, upstream: Upstream, ca: 
     """It is of this host: the other end would take it for a fault, and the tunnel with all of its streams would end."""
 
     async def scenario() -> None:
-        clock: Any = LoopClock(asyncio.get_running_loop())
-        near, far, app = World(clock), World(clock), upstream()
-        await far.apply(centre(ca))
-        host, port = far.address("tunnels")
+        app = upstream()
         there: Any = {"far": {"endpoints": ["unix:@nobody"], "via": "edge-7"}, "app": {"endpoints": [app.address]}}
-        await near.apply(edge(ca, f"{host}:{port}", **there))
+        near, _far = await begun(ca, **there)
         await near.until(lambda: tunnel_of(near).carriers)
         with pytest.raises(ConnectionResetError):
             await (await near.connect()).recv()
@@ -247,16 +248,13 @@ def test_another_worker_uses_the_tunnel_and_is_waited_for(run: Run, upstream: Up
 
 def test_a_site_falls_back_to_another_one_and_returns(run: Run, upstream: Upstream, ca: Ca) -> None:
     async def scenario() -> None:
-        clock: Any = LoopClock(asyncio.get_running_loop())
-        near, far, there = World(clock), World(clock), upstream()
-        await far.apply(centre(ca))
-        host, port = far.address("tunnels")
+        there = upstream()
         with socket.socket() as here:
             here.setblocking(False)
             here.bind(("127.0.0.1", 0))
             address = "{}:{}".format(*here.getsockname())
             cluster = {"endpoints": [address, {"address": there.address, "priority": 1, "via": "edge-7"}]}
-            await near.apply(edge(ca, f"{host}:{port}", far=cluster, app={"endpoints": [there.address]}))
+            near, _far = await begun(ca, far=cluster, app={"endpoints": [there.address]})
             await near.until(lambda: tunnel_of(near).carriers)
             await (await near.connect()).send(b"far")
             await heard(await there.accept(), b"far")
