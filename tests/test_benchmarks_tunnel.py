@@ -191,7 +191,7 @@ def test_streams_are_right_over_a_link_that_comes_and_goes(monkeypatch: pytest.M
 # One on a host and one over a link; all of them run, briefly, by `tox -e bench`.
 @pytest.mark.parametrize("work", ["streams", "recovery"])
 def test_a_work_is_measured(work: str, monkeypatch: pytest.MonkeyPatch, mesh: pki.Mesh) -> None:
-    for pairs in ("PAIRS", "OVER_A_LINK"):
+    for pairs in ("PAIRS", "CARRYING", "OVER_A_LINK"):
         monkeypatch.setattr(tunnel, pairs, (TunnelPair,))
     monkeypatch.setattr(tunnel, "STREAMS", 20)
     monkeypatch.setattr(tunnel, "SETTLE", 0.1)

@@ -6,6 +6,8 @@ from benchmarks.tunnel.peers import ApartPair, Pair, QuicApartPair, QuicPair, Tl
 from benchmarks.tunnel.ssh import SshPair
 
 PAIRS: tuple[type[Pair], ...] = (TunnelPair, TlsPair)
-"""Where a link is not the matter."""
+"""In memory."""
+CARRYING: tuple[type[Pair], ...] = (TunnelPair, QuicPair, TlsPair, SshPair)
+"""In what they carry, and at what cost."""
 OVER_A_LINK: tuple[type[Pair], ...] = (TunnelPair, ApartPair, QuicPair, QuicApartPair, TlsPair, SshPair)
-"""Where it is."""
+"""Over a link that loses packets, or is away."""

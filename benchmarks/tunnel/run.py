@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from benchmarks import badlink, load, openloop, pki, process, upstream
 from benchmarks.badlink import BadLink
@@ -18,7 +19,7 @@ from benchmarks.idle import SETTLE
 from benchmarks.peers import Meshproxy
 from benchmarks.tls.memory import PRIVATE
 from benchmarks.tunnel import recovery
-from benchmarks.tunnel.pairs import OVER_A_LINK, PAIRS
+from benchmarks.tunnel.pairs import CARRYING, OVER_A_LINK, PAIRS
 from benchmarks.tunnel.peers import ApartPair, Pair, QuicApartPair, QuicPair, Site
 
 CLEAN: Mapping[str, float] = {"delay": 0.01, "rate": 6_250_000, "queue": 512 * 1024}
@@ -73,13 +74,13 @@ def running(scene: Scene, kind: type[Pair], site: Site) -> Iterator[Pair]:
         yield stack.enter_context(scene.pair(kind, site, ports))
 
 
-def goodput(name: str, scene: Scene) -> list[Result]:
+def goodput(name: str, scene: Scene, terms: Mapping[str, float] = CLEAN) -> list[Result]:
     def cost(kind: type[Pair]) -> float:
-        with between(CLEAN) as (site, _), running(scene, kind, site) as pair, site.near():
+        with between(terms) as (site, _), running(scene, kind, site) as pair, site.near():
             sample = load.run("download", pair.ports["source"], (), scene.plan.seconds, scene.plan.cores.load)
         return sample.seconds / sample.work * GIB
 
-    return [Result(name, "s/GiB", scene.each(cost, present(OVER_A_LINK)))]
+    return [Result(name, "s/GiB", scene.each(cost, present(CARRYING)))]
 
 
 def cpu(name: str, scene: Scene) -> list[Result]:
@@ -93,7 +94,7 @@ def cpu(name: str, scene: Scene) -> list[Result]:
                 sample = load.run(kind_of_load, pair.ports[role], pair.pids, plan.seconds, plan.cores.load)
             return sample.cpu_ns / sample.work * GIB / 1e6
 
-        results.append(Result(f"{name} {kind_of_load}", "CPU ms/GiB", scene.each(cost, present(OVER_A_LINK))))
+        results.append(Result(f"{name} {kind_of_load}", "CPU ms/GiB", scene.each(cost, present(CARRYING))))
     return results
 
 
@@ -214,6 +215,7 @@ def present(pairs: Sequence[type[Pair]]) -> list[type[Pair]]:
 
 WORKS: dict[str, Work] = {
     "goodput": goodput,
+    "lossy-goodput": partial(goodput, terms=BAD),
     "cpu": cpu,
     "streams": streams,
     "lossy-p99": lossy,
